@@ -1,0 +1,78 @@
+//! The action of the one-step decision process: initial noise in unit space.
+
+use serde::{Deserialize, Serialize};
+
+/// Shape of one initial noise: `[channels, (frames,) height, width]` of the latent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NoiseShape {
+    /// Latent channels.
+    pub channels: usize,
+    /// Latent frames; `None` for a model that draws still pictures.
+    pub frames: Option<usize>,
+    /// Latent rows.
+    pub height: usize,
+    /// Latent columns.
+    pub width: usize,
+}
+
+impl NoiseShape {
+    /// Shape of a still picture's noise.
+    pub const fn image(channels: usize, height: usize, width: usize) -> Self {
+        Self { channels, frames: None, height, width }
+    }
+
+    /// How many numbers one noise has: the `d` of the method.
+    pub const fn numel(&self) -> usize {
+        let frames = match self.frames {
+            Some(frames) => frames,
+            None => 1,
+        };
+        self.channels * frames * self.height * self.width
+    }
+
+    /// The dimensions in memory order, without the batch.
+    pub fn dims(&self) -> Vec<usize> {
+        match self.frames {
+            Some(frames) => vec![self.channels, frames, self.height, self.width],
+            None => vec![self.channels, self.height, self.width],
+        }
+    }
+}
+
+/// Names one sample for ever: everything random about it is drawn from this key, so it does not depend on
+/// the batch it was computed in, the thread count, the dtype or the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SampleKey {
+    /// The run's seed.
+    pub seed: u64,
+    /// The iteration of the method, or a reserved number for samples outside of it.
+    pub iteration: u32,
+    /// The sample's place in its iteration.
+    pub index: u32,
+}
+
+/// One initial noise `z_T` in *unit* space (a scheduler's `init_noise_sigma` is applied after it).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noise {
+    /// Where this sample's other random numbers (steps of stochastic schedulers) come from.
+    pub key: SampleKey,
+    shape: NoiseShape,
+    values: Vec<f32>,
+}
+
+impl Noise {
+    /// Wraps `values` in memory order of `shape`; `None` where their number differs from `shape.numel()`.
+    pub fn new(key: SampleKey, shape: NoiseShape, values: Vec<f32>) -> Option<Self> {
+        (values.len() == shape.numel()).then_some(Self { key, shape, values })
+    }
+
+    /// The shape of this noise.
+    pub fn shape(&self) -> NoiseShape {
+        self.shape
+    }
+
+    /// The numbers in memory order, `shape().numel()` of them.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+}

@@ -1,0 +1,66 @@
+//! The two things the method knows of the world: a frozen generator and a black-box scorer.
+
+use crate::media::Media;
+use crate::noise::{Noise, NoiseShape};
+
+/// Whatever went wrong behind a port; the message names the culprit.
+pub type PortError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// The reward of one sample: higher is better, and a missing reward is missing, never 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reward {
+    /// A finite number.
+    Given(f64),
+    /// No number, with the reason in words ("blocked: all pixels are black").
+    Missing(String),
+}
+
+impl Reward {
+    /// Turns a number into a reward; a NaN or an infinity is missing.
+    pub fn from_number(number: f64) -> Self {
+        if number.is_finite() { Self::Given(number) } else { Self::Missing(format!("scorer returned {number}")) }
+    }
+
+    /// The number, where there is one.
+    pub fn given(&self) -> Option<f64> {
+        match self {
+            Self::Given(number) => Some(*number),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+/// A frozen text-to-image or text-to-video model: the whole denoising run as one function of the noise.
+pub trait Generator {
+    /// Shape of the noise that this generator takes.
+    fn noise_shape(&self) -> NoiseShape;
+
+    /// Draws one picture or clip a noise, in the same order.
+    ///
+    /// # Errors
+    /// Whatever the model reports; the method stops and can be resumed.
+    fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError>;
+
+    /// A fixed-length embedding of the prompt for the value network, empty where the generator has none.
+    ///
+    /// # Errors
+    /// Whatever the text encoder reports.
+    fn prompt_embedding(&mut self, _prompt: &str) -> Result<Vec<f32>, PortError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A black-box reward. It sees pictures and the prompt, never the noise or the policy.
+///
+/// A *judge* is a scorer whose rewards are 1 (the picture is what the prompt says) or 0, and missing where it
+/// cannot read the prompt.
+pub trait Scorer {
+    /// The name under which rewards of this scorer are recorded.
+    fn name(&self) -> &str;
+
+    /// Scores each picture or clip against the prompt, in the same order.
+    ///
+    /// # Errors
+    /// Only for failures that concern the whole batch; a single bad sample is a [`Reward::Missing`].
+    fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError>;
+}

@@ -1,0 +1,1 @@
+//! Frozen diffusion models, opened from their public folder layout

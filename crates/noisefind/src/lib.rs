@@ -1,0 +1,1 @@
+//! Tune, sample and compare noise policies: the facade that other programs depend on

@@ -1,0 +1,1 @@
+//! Scorers and judges: pictures and a prompt in, rewards out

@@ -1,0 +1,1 @@
+//! The run folder: layout, records, policy file, writer and reader
