@@ -1,0 +1,22 @@
+# The gate: what must hold before a change lands.
+ci: fmt clippy test doc
+
+# Formatting as in rustfmt.toml.
+fmt:
+    cargo fmt --all --check
+
+# Lints as in [workspace.lints], each with its reason there.
+clippy:
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# The README's test command. Release, because the models compute.
+test:
+    cargo test --release --workspace
+
+# The public documentation builds without a broken link.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# Reference numbers from diffusers and transformers (needs the Python packages of golden/requirements.txt).
+golden:
+    python3 golden/make_all.py
