@@ -1,0 +1,180 @@
+//! Two-dimensional convolution over pictures `[batch, height, width, channels]` as an implicit matrix product.
+
+use rayon::prelude::*;
+
+use crate::element::{Dtype, Element};
+use crate::epilogue::Epilogue;
+use crate::error::{Result, check_length, check_shape};
+use crate::matrix::{PackedMatrix, gemm};
+
+/// What happens to the picture before the convolution sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resample {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every pixel becomes two by two.
+    NearestDouble,
+}
+
+/// The fixed sizes of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Channels of the input and of the optional second input, which is its continuation (a concatenated skip).
+    pub in_channels: [usize; 2],
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows and columns of the window.
+    pub kernel: [usize; 2],
+    /// Step between windows, on both axes.
+    pub stride: usize,
+    /// Zeros before and after each axis.
+    pub padding: [usize; 2],
+    /// Enlargement of the input.
+    pub resample: Resample,
+}
+
+impl ConvGeometry {
+    /// A square window with the same padding on all sides, one input, no enlargement.
+    pub const fn square(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Self {
+        Self {
+            in_channels: [in_channels, 0],
+            out_channels,
+            kernel: [kernel, kernel],
+            stride,
+            padding: [padding, padding],
+            resample: Resample::None,
+        }
+    }
+
+    /// Size of the output for an input of this size.
+    ///
+    /// # Errors
+    /// The padded input is smaller than the window, or the stride is 0.
+    pub fn output_size(&self, input: ImageSize) -> Result<ImageSize> {
+        check_shape("stride", "at least 1", self.stride, self.stride > 0)?;
+        let factor = self.factor();
+        let along = |size: usize, kernel: usize| {
+            let padded = size * factor + self.padding[0] + self.padding[1];
+            check_shape("padded input", "at least the window", padded, padded >= kernel && kernel > 0)?;
+            Ok((padded - kernel) / self.stride + 1)
+        };
+        Ok(ImageSize {
+            batch: input.batch,
+            height: along(input.height, self.kernel[0])?,
+            width: along(input.width, self.kernel[1])?,
+        })
+    }
+
+    const fn factor(&self) -> usize {
+        match self.resample {
+            Resample::None => 1,
+            Resample::NearestDouble => 2,
+        }
+    }
+}
+
+/// How many pictures, and their size in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Pictures.
+    pub batch: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl ImageSize {
+    /// Pixels of all pictures together.
+    pub const fn pixels(&self) -> usize {
+        self.batch * self.height * self.width
+    }
+}
+
+/// The weights of a convolution in the order in which the kernels read them, and its bias.
+#[derive(Clone, Debug)]
+pub struct PackedConv {
+    geometry: ConvGeometry,
+    matrix: PackedMatrix,
+}
+
+impl PackedConv {
+    /// Packs `weights` `[out_channels, in_channels (both inputs), rows, columns]` and `bias` `[out_channels]`.
+    ///
+    /// # Errors
+    /// A length that does not fit, or a size of 0.
+    pub fn pack(weights: &[f32], bias: Option<&[f32]>, geometry: ConvGeometry, dtype: Dtype) -> Result<Self> {
+        let taps = geometry.kernel[0] * geometry.kernel[1];
+        let channels = geometry.in_channels[0] + geometry.in_channels[1];
+        let k = taps * channels;
+        check_length("weights", geometry.out_channels * k, weights.len())?;
+        check_shape("stride", "at least 1", geometry.stride, geometry.stride > 0)?;
+        let mut tap_major = vec![0.0; weights.len()];
+        for (from, to) in weights.chunks_exact(k.max(1)).zip(tap_major.chunks_exact_mut(k.max(1))) {
+            for tap in 0..taps {
+                for channel in 0..channels {
+                    to[tap * channels + channel] = from[channel * taps + tap];
+                }
+            }
+        }
+        let matrix = PackedMatrix::pack(&tap_major, bias, geometry.out_channels, k, dtype)?;
+        Ok(Self { geometry, matrix })
+    }
+
+    /// The sizes given at packing.
+    pub fn geometry(&self) -> &ConvGeometry {
+        &self.geometry
+    }
+}
+
+/// `out[batch, oh, ow, out_channels] = epilogue(conv(x ++ second) + bias)`, sizes by [`ConvGeometry::output_size`].
+///
+/// `x` is `[batch, height, width, in_channels[0]]`; `second` is there exactly if `in_channels[1] > 0`.
+///
+/// # Errors
+/// A length or storage type that does not fit the packed weights.
+pub fn conv2d<T: Element>(
+    x: &[T],
+    second: Option<&[T]>,
+    size: ImageSize,
+    weights: &PackedConv,
+    epilogue: &Epilogue<'_, T>,
+    out: &mut [T],
+) -> Result<()> {
+    let geometry = &weights.geometry;
+    let [c0, c1] = geometry.in_channels;
+    check_length("input", size.pixels() * c0, x.len())?;
+    check_length("second input", size.pixels() * c1, second.map_or(0, <[T]>::len))?;
+    let output = geometry.output_size(size)?;
+    check_length("output", output.pixels() * geometry.out_channels, out.len())?;
+    let k = weights.matrix.k();
+    let mut rows = vec![T::default(); output.pixels() * k];
+    let second = second.unwrap_or(&[]);
+    rows.par_chunks_mut(k.max(1)).enumerate().for_each(|(pixel, row)| {
+        let (column, line) = (pixel % output.width, pixel / output.width);
+        let (line, sample) = (line % output.height, line / output.height);
+        for (tap, row) in row.chunks_exact_mut(c0 + c1).enumerate() {
+            let y = line * geometry.stride + tap / geometry.kernel[1];
+            let x_at = column * geometry.stride + tap % geometry.kernel[1];
+            let (Some(y), Some(x_at)) =
+                (y.checked_sub(geometry.padding[0]), x_at.checked_sub(geometry.padding[0]))
+            else {
+                continue;
+            };
+            let (y, x_at) = (y / geometry.factor(), x_at / geometry.factor());
+            if y < size.height && x_at < size.width {
+                let at = (sample * size.height + y) * size.width + x_at;
+                row[..c0].copy_from_slice(&x[at * c0..(at + 1) * c0]);
+                row[c0..].copy_from_slice(&second[at * c1..(at + 1) * c1]);
+            }
+        }
+    });
+    gemm(&rows, &weights.matrix, epilogue, out)
+}

@@ -1,0 +1,73 @@
+//! The two storage types of activations, `f32` and `bf16`.
+
+use half::bf16;
+
+/// Storage type of activations; sums are `f32` with either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// 32-bit floats.
+    F32,
+    /// The upper 16 bits of a 32-bit float.
+    Bf16,
+}
+
+impl Dtype {
+    /// The name that messages use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for half::bf16 {}
+}
+
+/// An activation's storage type: `f32` or [`bf16`].
+pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
+    /// The type as a value.
+    const DTYPE: Dtype;
+
+    /// Widens to `f32`, exactly.
+    fn widen(self) -> f32;
+
+    /// Rounds to the nearest representable value, ties to even; NaN stays NaN.
+    fn narrow(value: f32) -> Self;
+}
+
+impl Element for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        value
+    }
+}
+
+impl Element for bf16 {
+    const DTYPE: Dtype = Dtype::Bf16;
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        // Written without branches so that loops over it become vector code.
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        let quiet_nan = (bits >> 16) | 0x40;
+        let is_nan = (bits & 0x7fff_ffff) > 0x7f80_0000;
+        Self::from_bits(if is_nan { quiet_nan } else { rounded } as u16)
+    }
+}
