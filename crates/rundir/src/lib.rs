@@ -1,1 +1,22 @@
-//! The run folder: layout, records, policy file, writer and reader
+//! The run folder: the interface between the program that tunes and everything that watches it.
+//!
+//! Append-only, self-describing, readable while it is written, and safe after a kill at any moment:
+//! every file but `metrics.jsonl` appears whole or not at all, and readers of `metrics.jsonl` accept a torn
+//! last line. This crate knows files and nothing else: no tensor library, no model, no method.
+
+mod atomic;
+mod error;
+mod layout;
+mod metrics;
+mod policy;
+mod reader;
+mod tensors;
+mod writer;
+
+pub use atomic::write_atomic;
+pub use error::{Error, Result};
+pub use layout::{Layout, file_name_from_prompt};
+pub use policy::{PolicyFile, Provenance};
+pub use reader::RunReader;
+pub use tensors::{Tensor, TensorFile};
+pub use writer::{IfOccupied, Resumed, RunWriter};

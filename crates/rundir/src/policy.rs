@@ -1,0 +1,161 @@
+//! `policy.safetensors`: the learnt Gaussian over initial noises and where it came from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::tensors::{Tensor, TensorFile};
+
+/// Everything needed to draw from the policy again, and how good it was when it was made. No times of day:
+/// the same run gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Always "noisefind policy".
+    pub format: String,
+    /// Version of the program that wrote the file.
+    pub program_version: String,
+    /// What should be drawn.
+    pub prompt: String,
+    /// What should not be drawn; empty for nothing.
+    pub negative_prompt: String,
+    /// Name or folder of the model.
+    pub model: String,
+    /// SHA-256 over the model's files, in hexadecimal.
+    pub model_sha256: String,
+    /// Shape of one noise, `[channels, (frames,) height, width]`.
+    pub noise_shape: Vec<usize>,
+    /// Denoising steps that the policy was tuned with.
+    pub num_inference_steps: usize,
+    /// Guidance scale that the policy was tuned with.
+    pub guidance_scale: f64,
+    /// Noise of the stochastic scheduler, 0 for a deterministic one.
+    pub eta: f64,
+    /// `find` or `paper`.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// Pictures generated and scored.
+    pub evaluations: u64,
+    /// Name of the reward.
+    pub reward: String,
+    /// Divergence from N(0, I), summed, in nats.
+    pub kl_nats: f64,
+}
+
+impl Provenance {
+    /// The value of [`Self::format`].
+    pub const FORMAT: &'static str = "noisefind policy";
+}
+
+/// N(mu, diag sigma^2) over initial noises in unit space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyFile {
+    /// Mean, `noise_shape` numbers in row-major order.
+    pub mu: Vec<f32>,
+    /// Standard deviation, positive, as many as `mu`.
+    pub sigma: Vec<f32>,
+    /// Where it came from.
+    pub provenance: Provenance,
+}
+
+impl PolicyFile {
+    /// Writes the tensors `mu` and `sigma` in the shape of the noise.
+    ///
+    /// # Errors
+    /// Where the numbers do not fit the shape, or the system refuses.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let tensor =
+            |values: &[f32]| Tensor { shape: self.provenance.noise_shape.clone(), values: values.to_vec() };
+        let tensors =
+            BTreeMap::from([("mu".to_owned(), tensor(&self.mu)), ("sigma".to_owned(), tensor(&self.sigma))]);
+        TensorFile { tensors, metadata: self.provenance.clone() }.write(path)
+    }
+
+    /// Reads and verifies a policy.
+    ///
+    /// # Errors
+    /// Where the file is no policy of ours, a tensor is missing or of another shape than the noise, or a
+    /// number is not finite (for `sigma`: not positive).
+    pub fn read(path: &Path) -> Result<Self> {
+        let TensorFile { mut tensors, metadata: provenance } = TensorFile::<Provenance>::read(path)?;
+        if provenance.format != Provenance::FORMAT {
+            let reason =
+                format!("expected the format {:?}, found {:?}", Provenance::FORMAT, provenance.format);
+            return Err(Error::invalid(path, reason));
+        }
+        let mut take = |name: &str, acceptable: fn(f32) -> bool| {
+            let tensor = tensors
+                .remove(name)
+                .ok_or_else(|| Error::invalid(path, format!("tensor {name:?} is missing")))?;
+            if tensor.shape != provenance.noise_shape {
+                let reason = format!(
+                    "tensor {name:?}: expected {:?}, found {:?}",
+                    provenance.noise_shape, tensor.shape
+                );
+                return Err(Error::invalid(path, reason));
+            }
+            match tensor.values.iter().position(|value| !acceptable(*value)) {
+                Some(at) => {
+                    let reason = format!("tensor {name:?}: number {at} is {}", tensor.values[at]);
+                    Err(Error::invalid(path, reason))
+                }
+                None => Ok(tensor.values),
+            }
+        };
+        let mu = take("mu", f32::is_finite)?;
+        let sigma = take("sigma", |value| value.is_finite() && value > 0.0)?;
+        Ok(Self { mu, sigma, provenance })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn example() -> PolicyFile {
+        let provenance = Provenance {
+            format: Provenance::FORMAT.to_owned(),
+            program_version: "0.1.0".to_owned(),
+            prompt: "a green dog".to_owned(),
+            negative_prompt: String::new(),
+            model: "emoji-64".to_owned(),
+            model_sha256: "00".to_owned(),
+            noise_shape: vec![1, 2, 2],
+            num_inference_steps: 20,
+            guidance_scale: 4.0,
+            eta: 0.0,
+            method: "find".to_owned(),
+            seed: 7,
+            evaluations: 160,
+            reward: "clip-score".to_owned(),
+            kl_nats: 12.5,
+        };
+        PolicyFile { mu: vec![0.0, 1.0, -1.0, 0.5], sigma: vec![1.0, 0.9, 0.8, 1.1], provenance }
+    }
+
+    #[test]
+    fn round_trip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.safetensors");
+        example().write(&path).unwrap();
+        assert_eq!(PolicyFile::read(&path).unwrap(), example());
+    }
+
+    #[test]
+    fn bad_numbers_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.safetensors");
+        let mut policy = example();
+        policy.sigma[2] = 0.0;
+        policy.write(&path).unwrap();
+        let message = PolicyFile::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("tensor \"sigma\": number 2 is 0"), "{message}");
+        let mut policy = example();
+        policy.mu[1] = f32::NAN;
+        policy.write(&path).unwrap();
+        let message = PolicyFile::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("tensor \"mu\": number 1 is NaN"), "{message}");
+    }
+}
