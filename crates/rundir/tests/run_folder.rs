@@ -22,7 +22,7 @@ fn create(root: &Path, if_occupied: IfOccupied) -> Result<RunWriter, Error> {
 }
 
 fn save(writer: &mut RunWriter, step: u32, best: Option<u32>) {
-    writer.save_step(step, &Record { step }, &state(step), best).unwrap();
+    writer.save_step(step, &Record { step }, &state(step), best).expect("a step is saved");
 }
 
 #[test]
