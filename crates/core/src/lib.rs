@@ -4,6 +4,13 @@
 //! Diffusion Models", ACM MM 2024, arXiv 2407.19453. This crate knows no files, no clock and no model;
 //! the world enters through the two traits of [`ports`].
 
+mod error;
+pub mod evaluation;
+pub mod gaussian;
 pub mod media;
 pub mod noise;
+pub mod policy;
 pub mod ports;
+pub mod rng;
+
+pub use error::{Error, Result};

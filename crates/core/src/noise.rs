@@ -51,6 +51,21 @@ pub struct SampleKey {
     pub index: u32,
 }
 
+impl SampleKey {
+    /// The iteration number of samples that judge a policy and are never learnt from.
+    pub const FRESH: u32 = u32::MAX;
+
+    /// Key of fresh sample `index` under `seed`; base and tuned policy compared under it share their noise.
+    pub const fn fresh(seed: u64, index: u32) -> Self {
+        Self { seed, iteration: Self::FRESH, index }
+    }
+
+    /// Whether this sample judges a policy.
+    pub const fn is_fresh(self) -> bool {
+        self.iteration == Self::FRESH
+    }
+}
+
 /// One initial noise `z_T` in *unit* space (a scheduler's `init_noise_sigma` is applied after it).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {

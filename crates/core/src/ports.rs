@@ -18,7 +18,11 @@ pub enum Reward {
 impl Reward {
     /// Turns a number into a reward; a NaN or an infinity is missing.
     pub fn from_number(number: f64) -> Self {
-        if number.is_finite() { Self::Given(number) } else { Self::Missing(format!("scorer returned {number}")) }
+        if number.is_finite() {
+            Self::Given(number)
+        } else {
+            Self::Missing(format!("scorer returned {number}"))
+        }
     }
 
     /// The number, where there is one.
