@@ -22,14 +22,9 @@ impl Dtype {
 }
 
 mod sealed {
-    use half::bf16;
-
-    use crate::micro::LoadAs;
-    use crate::scratch::Plain;
-
-    pub trait Sealed: Plain + LoadAs<f32> + LoadAs<bf16> {}
+    pub trait Sealed {}
     impl Sealed for f32 {}
-    impl Sealed for bf16 {}
+    impl Sealed for half::bf16 {}
 }
 
 /// An activation's storage type: `f32` or [`bf16`].

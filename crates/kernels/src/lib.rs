@@ -17,13 +17,7 @@ mod epilogue;
 mod error;
 mod isa;
 mod matrix;
-mod micro;
 mod norm;
-mod product;
-mod scratch;
-#[cfg(test)]
-mod tests;
-mod vector;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, HeadRows, attention};

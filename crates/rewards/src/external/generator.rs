@@ -1,0 +1,177 @@
+//! An external process as a generator: the way to every model that is not native.
+
+use std::path::Path;
+
+use image::{ImageReader, Limits};
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, NoiseShape};
+use noisefind_core::ports::{Generator, PortError};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Map, Value, json};
+
+use super::ExternalOptions;
+use super::client::Client;
+use crate::Error;
+
+/// The largest side of a picture that is read back.
+const LARGEST_SIDE: u32 = 16384;
+/// The largest memory that one picture may take while it is decoded.
+const LARGEST_PICTURE_BYTES: u64 = 1 << 30;
+
+/// A generator that lives in another process.
+pub struct ExternalGenerator {
+    client: Client,
+    noise_shape: NoiseShape,
+    default_rewards: Vec<String>,
+    options: Value,
+}
+
+impl ExternalGenerator {
+    /// Starts `command` through the shell and waits until it has told its noise shape.
+    ///
+    /// `generation` goes into every request as `options` (number of steps, guidance scale, ...).
+    ///
+    /// # Errors
+    /// When the process does not start, dies, is not ready in time or tells no usable noise shape.
+    pub fn open(
+        command: &str,
+        generation: Map<String, Value>,
+        options: ExternalOptions,
+    ) -> Result<Self, Error> {
+        let (mut client, ready) = Client::start("generator", command, options)?;
+        let noise_shape = noise_shape(&ready).ok_or_else(|| {
+            let found = ready.get("noise_shape").unwrap_or(&Value::Null);
+            client.violation(format!(
+                "told the noise shape {found} where [channels, height, width] or \
+                 [channels, frames, height, width] was expected"
+            ))
+        })?;
+        let default_rewards = ready
+            .get("default_rewards")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            .unwrap_or_default();
+        Ok(Self { client, noise_shape, default_rewards, options: Value::Object(generation) })
+    }
+
+    /// The command as the user gave it.
+    pub fn command(&self) -> &str {
+        self.client.command()
+    }
+
+    /// The scorers that the process recommends; may be empty.
+    pub fn default_rewards(&self) -> &[String] {
+        &self.default_rewards
+    }
+
+    fn ask(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, Error> {
+        let path = self.client.folder().join("noise.safetensors");
+        write_noises(&path, self.noise_shape, noises)?;
+        let keys: Vec<Value> = noises
+            .iter()
+            .map(|noise| json!([noise.key.seed, noise.key.iteration, noise.key.index]))
+            .collect();
+        let mut request = Map::new();
+        request.insert("prompt".to_owned(), prompt.into());
+        request.insert("noise".to_owned(), path.to_string_lossy().into_owned().into());
+        request.insert("keys".to_owned(), keys.into());
+        request.insert("options".to_owned(), self.options.clone());
+        let media = self.client.ask(&request).and_then(|answer| self.read(&answer, noises.len()));
+        self.client.empty_folder()?;
+        media
+    }
+
+    fn read(&mut self, answer: &Map<String, Value>, expected: usize) -> Result<Vec<Media>, Error> {
+        let media = answer
+            .get("media")
+            .and_then(Value::as_array)
+            .ok_or_else(|| self.client.violation("answered without a list `media`"))?;
+        if media.len() != expected {
+            let problem = format!("gave {} pictures for {expected} noises", media.len());
+            return Err(self.client.violation(problem));
+        }
+        media.iter().map(|entry| self.read_media(entry)).collect()
+    }
+
+    fn read_media(&mut self, entry: &Value) -> Result<Media, Error> {
+        let frames: Option<Vec<&str>> = match entry {
+            Value::String(path) => Some(vec![path]),
+            Value::Array(paths) if !paths.is_empty() => paths.iter().map(Value::as_str).collect(),
+            _ => None,
+        };
+        let Some(frames) = frames else {
+            return Err(self.client.violation(format!("gave {entry} where a picture's path belongs")));
+        };
+        let frames =
+            frames.into_iter().map(|path| read_picture(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
+        assemble(&frames)
+            .ok_or_else(|| self.client.violation(format!("gave frames of different sizes: {entry}")))
+    }
+}
+
+impl Generator for ExternalGenerator {
+    fn noise_shape(&self) -> NoiseShape {
+        self.noise_shape
+    }
+
+    fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
+        if noises.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.ask(prompt, noises)?)
+    }
+}
+
+fn noise_shape(ready: &Map<String, Value>) -> Option<NoiseShape> {
+    let sides: Vec<usize> = ready
+        .get("noise_shape")?
+        .as_array()?
+        .iter()
+        .map(|side| side.as_u64().filter(|&side| (1..=1 << 16).contains(&side)).map(|side| side as usize))
+        .collect::<Option<_>>()?;
+    match *sides {
+        [channels, height, width] => Some(NoiseShape::image(channels, height, width)),
+        [channels, frames, height, width] => {
+            Some(NoiseShape { channels, frames: Some(frames), height, width })
+        }
+        _ => None,
+    }
+}
+
+/// One tensor `noise` of `[N, C, (F,) h, w]` in unit space.
+fn write_noises(path: &Path, shape: NoiseShape, noises: &[Noise]) -> Result<(), Error> {
+    let bytes: Vec<u8> =
+        noises.iter().flat_map(Noise::values).flat_map(|value| value.to_le_bytes()).collect();
+    let shape: Vec<usize> = std::iter::once(noises.len()).chain(shape.dims()).collect();
+    let invalid =
+        |error| Error::File { path: path.to_owned(), source: std::io::Error::other(format!("{error}")) };
+    let view = TensorView::new(Dtype::F32, shape, &bytes).map_err(invalid)?;
+    let file = safetensors::serialize([("noise", view)], None).map_err(invalid)?;
+    std::fs::write(path, file).map_err(Error::file(path))
+}
+
+fn read_picture(path: &Path) -> Result<image::RgbImage, Error> {
+    let mut reader =
+        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(Error::file(path))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LARGEST_SIDE);
+    limits.max_image_height = Some(LARGEST_SIDE);
+    limits.max_alloc = Some(LARGEST_PICTURE_BYTES);
+    reader.limits(limits);
+    let picture = reader.decode().map_err(|source| Error::Picture { path: path.to_owned(), source })?;
+    Ok(picture.into_rgb8())
+}
+
+/// Frames of one size become planes, `[3, frames, height, width]`; `None` where the sizes differ.
+fn assemble(frames: &[image::RgbImage]) -> Option<Media> {
+    let (width, height) = frames.first()?.dimensions();
+    if frames.iter().any(|frame| frame.dimensions() != (width, height)) {
+        return None;
+    }
+    let planes = (0..3).flat_map(|channel| {
+        frames.iter().flat_map(move |frame| frame.as_raw().iter().skip(channel).step_by(3))
+    });
+    let values = planes.map(|&byte| f32::from(byte) / 255.0).collect();
+    Media::new(frames.len(), height as usize, width as usize, values)
+}
