@@ -30,6 +30,32 @@ impl Activation {
     }
 }
 
+/// A pointwise function as a type, so that a loop over it is compiled for it alone.
+pub(crate) trait Map: Copy {
+    /// The function's value at `x`.
+    fn apply(self, x: f32) -> f32;
+}
+
+/// One type for each [`Activation`].
+pub(crate) mod maps {
+    use super::{Activation, Map};
+
+    macro_rules! map {
+        ($($name:ident),*) => {$(
+            #[derive(Clone, Copy)]
+            pub(crate) struct $name;
+
+            impl Map for $name {
+                #[inline(always)]
+                fn apply(self, x: f32) -> f32 {
+                    Activation::$name.apply(x)
+                }
+            }
+        )*};
+    }
+    map!(None, Silu, QuickGelu, GeluErf, Relu);
+}
+
 #[inline(always)]
 fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))

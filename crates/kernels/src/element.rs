@@ -22,9 +22,14 @@ impl Dtype {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    use half::bf16;
+
+    use crate::micro::LoadAs;
+    use crate::scratch::Plain;
+
+    pub trait Sealed: Plain + LoadAs<f32> + LoadAs<bf16> {}
     impl Sealed for f32 {}
-    impl Sealed for half::bf16 {}
+    impl Sealed for bf16 {}
 }
 
 /// An activation's storage type: `f32` or [`bf16`].

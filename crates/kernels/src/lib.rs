@@ -17,7 +17,13 @@ mod epilogue;
 mod error;
 mod isa;
 mod matrix;
+mod micro;
 mod norm;
+mod product;
+mod scratch;
+#[cfg(test)]
+mod tests;
+mod vector;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, HeadRows, attention};

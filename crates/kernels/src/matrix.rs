@@ -1,22 +1,43 @@
 //! Matrix products `out[m, n] = x[m, k] * weights[n, k]^T` with weights that were packed at load.
 
-use rayon::prelude::*;
+use half::bf16;
 
-use crate::activation::gelu_erf;
 use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result, check_length, check_shape};
+use crate::isa::Isa;
+use crate::micro::{LoadAs, MicroKernel, portable::Portable};
+#[cfg(target_arch = "x86_64")]
+use crate::micro::{
+    amx::Amx,
+    avx2::Avx2Fma,
+    avx512::{Avx512, Avx512Bf16},
+};
+use crate::product::{DenseRows, Panels, Product, RowSource, SharedOutput};
 
 /// The weights of a linear layer in the order in which the kernels read them, and its bias.
 #[derive(Clone, Debug)]
 pub struct PackedMatrix {
-    /// `[k, columns]`
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    panels: AnyPanels,
     n: usize,
     k: usize,
     dtype: Dtype,
-    gated: bool,
+}
+
+/// Panels of the micro-kernel that suits the instruction set and the storage type.
+#[derive(Clone, Debug)]
+enum AnyPanels {
+    Portable(Panels<Portable>),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Panels<crate::micro::neon::Neon>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2Fma(Panels<Avx2Fma>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Panels<Avx512>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Panels<Avx512Bf16>),
+    #[cfg(target_arch = "x86_64")]
+    Amx(Panels<Amx>),
 }
 
 impl PackedMatrix {
@@ -25,20 +46,7 @@ impl PackedMatrix {
     /// # Errors
     /// A length that does not fit, or a size of 0.
     pub fn pack(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize, dtype: Dtype) -> Result<Self> {
-        check_shape("columns", "at least 1", n, n > 0)?;
-        check_shape("inner size", "at least 1", k, k > 0)?;
-        check_length("weights", n * k, weights.len())?;
-        if let Some(bias) = bias {
-            check_length("bias", n, bias.len())?;
-        }
-        let mut packed = vec![0.0; n * k];
-        for (column, row) in weights.chunks_exact(k).enumerate() {
-            for (depth, &weight) in row.iter().enumerate() {
-                packed[depth * n + column] = round_to(weight, dtype);
-            }
-        }
-        let bias = bias.map_or_else(|| vec![0.0; n], <[f32]>::to_vec);
-        Ok(Self { weights: packed, bias, n, k, dtype, gated: false })
+        Self::pack_for(Isa::current(), weights, bias, [n, k], Gating::None, dtype)
     }
 
     /// Packs the projection of a GEGLU layer: `weights` `[2 inner, k]` with the values' half first, then the gates';
@@ -53,8 +61,50 @@ impl PackedMatrix {
         k: usize,
         dtype: Dtype,
     ) -> Result<Self> {
-        let plain = Self::pack(weights, bias, 2 * inner, k, dtype)?;
-        Ok(Self { gated: true, n: inner, ..plain })
+        Self::pack_for(Isa::current(), weights, bias, [inner, k], Gating::Geglu, dtype)
+    }
+
+    /// Packs for an instruction set that this machine has.
+    pub(crate) fn pack_for(
+        isa: Isa,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        [n, k]: [usize; 2],
+        gating: Gating,
+        dtype: Dtype,
+    ) -> Result<Self> {
+        check_shape("columns", "at least 1", n, n > 0)?;
+        check_shape("inner size", "at least 1", k, k > 0)?;
+        let gated = gating == Gating::Geglu;
+        let rows = if gated { 2 * n } else { n };
+        check_length("weights", rows * k, weights.len())?;
+        if let Some(bias) = bias {
+            check_length("bias", rows, bias.len())?;
+        }
+        // Kernels that multiply as f32 still see the weights that bf16 storage can hold.
+        let rounded: Vec<f32>;
+        let weights = if dtype == Dtype::Bf16 {
+            rounded = weights.iter().map(|&weight| bf16::narrow(weight).widen()).collect();
+            &rounded
+        } else {
+            weights
+        };
+        let panels = match (isa, dtype) {
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon, _) => AnyPanels::Neon(Panels::pack(weights, bias, n, k, gated)),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2Fma, _) => AnyPanels::Avx2Fma(Panels::pack(weights, bias, n, k, gated)),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::AmxBf16, Dtype::Bf16) => AnyPanels::Amx(Panels::pack(weights, bias, n, k, gated)),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512Bf16, Dtype::Bf16) => AnyPanels::Avx512Bf16(Panels::pack(weights, bias, n, k, gated)),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512 | Isa::Avx512Bf16 | Isa::AmxBf16, _) => {
+                AnyPanels::Avx512(Panels::pack(weights, bias, n, k, gated))
+            }
+            _ => AnyPanels::Portable(Panels::pack(weights, bias, n, k, gated)),
+        };
+        Ok(Self { panels, n, k, dtype })
     }
 
     /// Columns of the output.
@@ -73,6 +123,13 @@ impl PackedMatrix {
     }
 }
 
+/// Whether the output is a product, or a product gated by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gating {
+    None,
+    Geglu,
+}
+
 /// `out[m, n] = epilogue(x[m, k] * weights^T + bias)`, with `m` taken from the length of `x`.
 ///
 /// # Errors
@@ -83,45 +140,47 @@ pub fn gemm<T: Element>(
     epilogue: &Epilogue<'_, T>,
     out: &mut [T],
 ) -> Result<()> {
-    let (n, k) = (weights.n, weights.k);
+    let k = weights.k;
+    check_shape("input length", "a multiple of the inner size", x.len(), x.len().is_multiple_of(k))?;
+    multiply(&DenseRows { x, k }, x.len() / k, weights, epilogue, out)
+}
+
+/// `out[m, n] = epilogue(rows * weights^T + bias)` for any source of rows.
+pub(crate) fn multiply<T: Element, R: RowSource<T>>(
+    rows: &R,
+    m: usize,
+    weights: &PackedMatrix,
+    epilogue: &Epilogue<'_, T>,
+    out: &mut [T],
+) -> Result<()> {
     if T::DTYPE != weights.dtype {
         return Err(Error::Dtype { expected: weights.dtype.name(), found: T::DTYPE.name() });
     }
-    check_shape("input length", "a multiple of the inner size", x.len(), x.len().is_multiple_of(k))?;
-    let m = x.len() / k;
-    check_length("output", m * n, out.len())?;
-    epilogue.check(m, n)?;
-    let columns = if weights.gated { 2 * n } else { n };
-    let rows_per_sample = epilogue.sample_bias.map_or(m, |bias| m / (bias.len() / n)).max(1);
-    out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
-        let mut sums = weights.bias.clone();
-        for (x, weights) in x[row * k..(row + 1) * k].iter().zip(weights.weights.chunks_exact(columns)) {
-            let x = x.widen();
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum += x * weight;
-            }
-        }
-        for (column, out) in out.iter_mut().enumerate() {
-            let mut sum = sums[column];
-            if weights.gated {
-                sum *= gelu_erf(sums[n + column]);
-            }
-            if let Some(bias) = epilogue.sample_bias {
-                sum += bias[row / rows_per_sample * n + column].widen();
-            }
-            if let Some(residual) = epilogue.residual {
-                sum += residual[row * n + column].widen();
-            }
-            *out = T::narrow(epilogue.activation.apply(sum));
-        }
-    });
+    check_length("output", m * weights.n, out.len())?;
+    epilogue.check(m, weights.n)?;
+    let out = SharedOutput::new(out);
+    match &weights.panels {
+        AnyPanels::Portable(panels) => run(rows, m, panels, epilogue, out),
+        #[cfg(target_arch = "aarch64")]
+        AnyPanels::Neon(panels) => run(rows, m, panels, epilogue, out),
+        #[cfg(target_arch = "x86_64")]
+        AnyPanels::Avx2Fma(panels) => run(rows, m, panels, epilogue, out),
+        #[cfg(target_arch = "x86_64")]
+        AnyPanels::Avx512(panels) => run(rows, m, panels, epilogue, out),
+        #[cfg(target_arch = "x86_64")]
+        AnyPanels::Avx512Bf16(panels) => run(rows, m, panels, epilogue, out),
+        #[cfg(target_arch = "x86_64")]
+        AnyPanels::Amx(panels) => run(rows, m, panels, epilogue, out),
+    }
     Ok(())
 }
 
-/// The weight as the kernels will multiply with it.
-fn round_to(weight: f32, dtype: Dtype) -> f32 {
-    match dtype {
-        Dtype::F32 => weight,
-        Dtype::Bf16 => half::bf16::narrow(weight).widen(),
-    }
+fn run<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>>(
+    rows: &R,
+    m: usize,
+    panels: &Panels<K>,
+    epilogue: &Epilogue<'_, T>,
+    out: SharedOutput<T>,
+) {
+    Product { rows, m, panels, epilogue: *epilogue, out }.run();
 }

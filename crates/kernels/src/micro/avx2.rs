@@ -1,0 +1,71 @@
+//! 256-bit vectors with fused multiply-add: six rows by two vectors of sums fill 12 of the 16 registers.
+
+use std::arch::x86_64::*;
+
+use super::{Block, MicroKernel};
+use crate::vector::vectorised;
+
+/// AVX2 with FMA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2Fma;
+vectorised!(Avx2Fma, "avx2,fma");
+
+impl MicroKernel for Avx2Fma {
+    type Operand = f32;
+    const ROWS: usize = 6;
+    const WIDTH: usize = 16;
+    const DEPTH_ALIGN: usize = 1;
+    const ROW_ALIGN: usize = 1;
+
+    fn panel_offset(depth: usize, column: usize) -> usize {
+        depth * Self::WIDTH + column
+    }
+
+    unsafe fn multiply(block: Block<f32>) {
+        // SAFETY: the caller vouches for the instruction set and the extents of `block`.
+        unsafe {
+            match block.rows {
+                1 => rows::<1>(block),
+                2 => rows::<2>(block),
+                3 => rows::<3>(block),
+                4 => rows::<4>(block),
+                5 => rows::<5>(block),
+                _ => rows::<6>(block),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`MicroKernel::multiply`] with `R` rows.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn rows<const R: usize>(block: Block<f32>) {
+    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: `depth` rows of 16 weights,
+    // `R` rows of `depth` numbers, and `R` rows of 16 sums.
+    unsafe {
+        let mut sums = [[_mm256_setzero_ps(); 2]; R];
+        if block.accumulate {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                *sums = [
+                    _mm256_loadu_ps(block.sums.add(row * 16)),
+                    _mm256_loadu_ps(block.sums.add(row * 16 + 8)),
+                ];
+            }
+        }
+        let mut b = block.b;
+        for depth in 0..block.depth {
+            let low = _mm256_loadu_ps(b);
+            let high = _mm256_loadu_ps(b.add(8));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let a = _mm256_broadcast_ss(&*block.a.add(row * block.a_stride + depth));
+                sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
+                sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+            }
+            b = b.add(16);
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            _mm256_storeu_ps(block.sums.add(row * 16), sums[0]);
+            _mm256_storeu_ps(block.sums.add(row * 16 + 8), sums[1]);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! 512-bit vectors: fused multiply-add of `f32`, and dot products of `bf16` pairs.
+//!
+//! Fourteen rows by two vectors of sums fill 28 of the 32 registers; each step loads two vectors of weights and
+//! broadcasts one number, or one pair, of each row.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use super::{Block, MicroKernel};
+use crate::vector::vectorised;
+
+/// AVX-512 with F, BW, DQ and VL.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512;
+vectorised!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+
+/// AVX-512 with BF16.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Bf16;
+vectorised!(Avx512Bf16, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma");
+
+/// Calls `$function::<rows>`, which keeps all sums in registers.
+macro_rules! with_rows {
+    ($function:ident, $block:ident) => {
+        match $block.rows {
+            1 => $function::<1>($block),
+            2 => $function::<2>($block),
+            3 => $function::<3>($block),
+            4 => $function::<4>($block),
+            5 => $function::<5>($block),
+            6 => $function::<6>($block),
+            7 => $function::<7>($block),
+            8 => $function::<8>($block),
+            9 => $function::<9>($block),
+            10 => $function::<10>($block),
+            11 => $function::<11>($block),
+            12 => $function::<12>($block),
+            13 => $function::<13>($block),
+            _ => $function::<14>($block),
+        }
+    };
+}
+
+impl MicroKernel for Avx512 {
+    type Operand = f32;
+    const ROWS: usize = 14;
+    const WIDTH: usize = 32;
+    const DEPTH_ALIGN: usize = 1;
+    const ROW_ALIGN: usize = 1;
+
+    fn panel_offset(depth: usize, column: usize) -> usize {
+        depth * Self::WIDTH + column
+    }
+
+    unsafe fn multiply(block: Block<f32>) {
+        // SAFETY: the caller vouches for the instruction set and the extents of `block`.
+        unsafe { with_rows!(single, block) }
+    }
+}
+
+impl MicroKernel for Avx512Bf16 {
+    type Operand = bf16;
+    const ROWS: usize = 14;
+    const WIDTH: usize = 32;
+    const DEPTH_ALIGN: usize = 2;
+    const ROW_ALIGN: usize = 1;
+
+    fn panel_offset(depth: usize, column: usize) -> usize {
+        (depth / 2 * Self::WIDTH + column) * 2 + depth % 2
+    }
+
+    unsafe fn multiply(block: Block<bf16>) {
+        // SAFETY: the caller vouches for the instruction set and the extents of `block`.
+        unsafe { with_rows!(pairs, block) }
+    }
+}
+
+/// # Safety
+/// As [`MicroKernel::multiply`] with `R` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+unsafe fn single<const R: usize>(block: Block<f32>) {
+    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: `depth` rows of 32 weights,
+    // `R` rows of `depth` numbers, and `R` rows of 32 sums.
+    unsafe {
+        let mut sums = load_sums::<R>(&block);
+        let mut rows = [block.a; R];
+        for (row, pointer) in rows.iter_mut().enumerate() {
+            *pointer = block.a.add(row * block.a_stride);
+        }
+        let mut b = block.b;
+        for depth in 0..block.depth {
+            let low = _mm512_loadu_ps(b);
+            let high = _mm512_loadu_ps(b.add(16));
+            for row in 0..R {
+                let a = _mm512_set1_ps(*rows[row].add(depth));
+                sums[row][0] = _mm512_fmadd_ps(a, low, sums[row][0]);
+                sums[row][1] = _mm512_fmadd_ps(a, high, sums[row][1]);
+            }
+            b = b.add(32);
+        }
+        store_sums(&block, &sums);
+    }
+}
+
+/// # Safety
+/// As [`MicroKernel::multiply`] with `R` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+unsafe fn pairs<const R: usize>(block: Block<bf16>) {
+    // SAFETY: as in `single`, with pairs of 16-bit numbers in the place of `f32`; a pair of a row is read as one 32-bit
+    // number without alignment.
+    unsafe {
+        let mut sums = load_sums::<R>(&block);
+        let mut rows = [block.a; R];
+        for (row, pointer) in rows.iter_mut().enumerate() {
+            *pointer = block.a.add(row * block.a_stride);
+        }
+        let mut b = block.b;
+        for pair in 0..block.depth / 2 {
+            let low = as_bf16(_mm512_loadu_si512(b.cast()));
+            let high = as_bf16(_mm512_loadu_si512(b.add(32).cast()));
+            for row in 0..R {
+                let a = as_bf16(_mm512_set1_epi32(rows[row].add(2 * pair).cast::<i32>().read_unaligned()));
+                sums[row][0] = _mm512_dpbf16_ps(sums[row][0], a, low);
+                sums[row][1] = _mm512_dpbf16_ps(sums[row][1], a, high);
+            }
+            b = b.add(64);
+        }
+        store_sums(&block, &sums);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn as_bf16(bits: __m512i) -> __m512bh {
+    // SAFETY: both types are 512 bits, and every pattern of them is a value.
+    unsafe { std::mem::transmute(bits) }
+}
+
+/// # Safety
+/// `block.sums` is readable for `R` rows of 32 numbers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load_sums<const R: usize>(block: &Block<impl Sized>) -> [[__m512; 2]; R] {
+    let mut sums = [[_mm512_setzero_ps(); 2]; R];
+    if block.accumulate {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for `R` rows.
+            *sums = unsafe {
+                [_mm512_loadu_ps(block.sums.add(row * 32)), _mm512_loadu_ps(block.sums.add(row * 32 + 16))]
+            };
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// `block.sums` is writable for `R` rows of 32 numbers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn store_sums<const R: usize>(block: &Block<impl Sized>, sums: &[[__m512; 2]; R]) {
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: the caller vouches for `R` rows.
+        unsafe {
+            _mm512_storeu_ps(block.sums.add(row * 32), sums[0]);
+            _mm512_storeu_ps(block.sums.add(row * 32 + 16), sums[1]);
+        }
+    }
+}

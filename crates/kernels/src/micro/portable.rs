@@ -1,0 +1,62 @@
+//! Plain loops of fixed length that compilers turn into whatever vectors the target has.
+
+use super::{Block, MicroKernel};
+use crate::vector::{Loop, Vectorised};
+
+/// Any processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Vectorised for Portable {
+    unsafe fn vectorise<L: Loop>(body: L) -> L::Output {
+        body.run()
+    }
+}
+
+impl MicroKernel for Portable {
+    type Operand = f32;
+    const ROWS: usize = 4;
+    const WIDTH: usize = 8;
+    const DEPTH_ALIGN: usize = 1;
+    const ROW_ALIGN: usize = 1;
+
+    fn panel_offset(depth: usize, column: usize) -> usize {
+        depth * Self::WIDTH + column
+    }
+
+    unsafe fn multiply(block: Block<f32>) {
+        // SAFETY: the caller vouches for the extents of `block`, which has `rows` rows.
+        unsafe {
+            match block.rows {
+                1 => rows::<1>(block),
+                2 => rows::<2>(block),
+                3 => rows::<3>(block),
+                _ => rows::<4>(block),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`MicroKernel::multiply`], with `R` rows.
+unsafe fn rows<const R: usize>(block: Block<f32>) {
+    const WIDTH: usize = Portable::WIDTH;
+    // SAFETY: `sums` is `[R, WIDTH]`, dense and writable, and nothing else refers to it during the call.
+    let out = unsafe { std::slice::from_raw_parts_mut(block.sums.cast::<[f32; WIDTH]>(), R) };
+    let mut sums = [[0.0; WIDTH]; R];
+    if block.accumulate {
+        sums.copy_from_slice(out);
+    }
+    // SAFETY: a panel has `depth` rows of `WIDTH` elements.
+    let panel = unsafe { std::slice::from_raw_parts(block.b.cast::<[f32; WIDTH]>(), block.depth) };
+    for (depth, weights) in panel.iter().enumerate() {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: row < rows and depth < depth of the block.
+            let a = unsafe { *block.a.add(row * block.a_stride + depth) };
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += a * weight;
+            }
+        }
+    }
+    out.copy_from_slice(&sums);
+}

@@ -1,0 +1,144 @@
+//! Convolutions.
+
+use half::bf16;
+
+use super::matrix::activation;
+use super::{Guarded, assert_close, numbers, rounded, stored, sum_tolerance};
+use crate::activation::Activation;
+use crate::conv::{ConvGeometry, ImageSize, PackedConv, Resample, conv2d};
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::isa::Isa;
+
+fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, kind: Activation) {
+    let [c0, c1] = geometry.in_channels;
+    let (channels, n) = (c0 + c1, geometry.out_channels);
+    let [kernel_rows, kernel_columns] = geometry.kernel;
+    let weights = numbers(n * channels * kernel_rows * kernel_columns, 11);
+    let bias = numbers(n, 12);
+    let first = numbers(size.pixels() * c0, 13);
+    let second = numbers(size.pixels() * c1, 14);
+    let output = geometry.output_size(size).expect("sizes agree");
+    let residual = stored::<T>(&numbers(output.pixels() * n, 15));
+    let sample_bias = stored::<T>(&numbers(size.batch * n, 16));
+    let factor = if geometry.resample == Resample::NearestDouble { 2 } else { 1 };
+    let pixel = |sample: usize, y: usize, x: usize, channel: usize| {
+        let (Some(y), Some(x)) = (y.checked_sub(geometry.padding[0]), x.checked_sub(geometry.padding[0]))
+        else {
+            return 0.0;
+        };
+        if y >= size.height * factor || x >= size.width * factor {
+            return 0.0;
+        }
+        let at = (sample * size.height + y / factor) * size.width + x / factor;
+        rounded::<T>(if channel < c0 { first[at * c0 + channel] } else { second[at * c1 + channel - c0] })
+    };
+    let mut expected = Vec::new();
+    for sample in 0..size.batch {
+        for y in 0..output.height {
+            for x in 0..output.width {
+                for out in 0..n {
+                    let mut sum = f64::from(bias[out]) + f64::from(sample_bias[sample * n + out].widen());
+                    sum += f64::from(residual[expected.len()].widen());
+                    for channel in 0..channels {
+                        for row in 0..kernel_rows {
+                            for column in 0..kernel_columns {
+                                let at = ((out * channels + channel) * kernel_rows + row) * kernel_columns
+                                    + column;
+                                let (y, x) = (y * geometry.stride + row, x * geometry.stride + column);
+                                sum += rounded::<T>(weights[at]) * pixel(sample, y, x, channel);
+                            }
+                        }
+                    }
+                    expected.push(activation(kind, sum));
+                }
+            }
+        }
+    }
+    let packed = PackedConv::pack_for(isa, &weights, Some(&bias), geometry, T::DTYPE).expect("sizes agree");
+    let (first, second) = (Guarded::new(&stored::<T>(&first)), Guarded::new(&stored::<T>(&second)));
+    let mut out = Guarded::<T>::output(expected.len());
+    let epilogue =
+        Epilogue { sample_bias: Some(&sample_bias[..]), residual: Some(&residual[..]), activation: kind };
+    let second = (c1 > 0).then(|| second.get());
+    conv2d(first.get(), second, size, &packed, &epilogue, out.get_mut()).expect("sizes agree");
+    let tolerance = sum_tolerance(channels * kernel_rows * kernel_columns);
+    assert_close(&out, &expected, tolerance, &format!("{isa:?} {:?} {geometry:?} {size:?}", T::DTYPE));
+}
+
+fn check_everywhere(geometry: ConvGeometry, sizes: &[[usize; 3]]) {
+    for isa in Isa::available() {
+        for &[batch, height, width] in sizes {
+            let size = ImageSize { batch, height, width };
+            check::<f32>(isa, geometry, size, Activation::Silu);
+            check::<bf16>(isa, geometry, size, Activation::None);
+        }
+    }
+}
+
+const SIZES: [[usize; 3]; 6] = [[1, 1, 1], [1, 2, 3], [2, 5, 4], [3, 4, 4], [1, 9, 17], [2, 8, 16]];
+
+#[test]
+fn three_by_three() {
+    for (inputs, outputs) in [(3, 4), (4, 24), (24, 33), (33, 3), (64, 64), (96, 40)] {
+        check_everywhere(ConvGeometry::square(inputs, outputs, 3, 1, 1), &SIZES);
+    }
+}
+
+#[test]
+fn long_sums() {
+    check_everywhere(ConvGeometry::square(160, 24, 3, 1, 1), &[[1, 3, 5]]);
+    check_everywhere(ConvGeometry::square(131, 24, 3, 1, 1), &[[1, 3, 5]]);
+}
+
+#[test]
+fn steps_of_two() {
+    for (inputs, outputs) in [(3, 4), (24, 33), (64, 64)] {
+        check_everywhere(ConvGeometry::square(inputs, outputs, 3, 2, 1), &SIZES);
+        let at_the_end_only =
+            ConvGeometry { padding: [0, 1], ..ConvGeometry::square(inputs, outputs, 3, 2, 0) };
+        check_everywhere(at_the_end_only, &SIZES[2..]);
+    }
+}
+
+#[test]
+fn single_pixel_windows() {
+    for (inputs, outputs) in [(3, 4), (33, 24), (64, 64)] {
+        check_everywhere(ConvGeometry::square(inputs, outputs, 1, 1, 0), &SIZES);
+    }
+}
+
+#[test]
+fn patches() {
+    check_everywhere(ConvGeometry::square(3, 40, 4, 4, 0), &[[1, 4, 4], [2, 8, 12]]);
+}
+
+#[test]
+fn doubled_input() {
+    for (inputs, outputs) in [(3, 4), (24, 33), (64, 64)] {
+        let geometry = ConvGeometry {
+            resample: Resample::NearestDouble,
+            ..ConvGeometry::square(inputs, outputs, 3, 1, 1)
+        };
+        check_everywhere(geometry, &SIZES);
+    }
+}
+
+#[test]
+fn second_input() {
+    for (in_channels, kernel) in [([3, 4], 3), ([32, 64], 3), ([24, 33], 1), ([64, 32], 1)] {
+        let square = ConvGeometry::square(1, 33, kernel, 1, kernel / 2);
+        check_everywhere(ConvGeometry { in_channels, ..square }, &SIZES);
+    }
+}
+
+#[test]
+fn wrong_operands_are_named() {
+    let geometry = ConvGeometry::square(2, 1, 3, 1, 0);
+    let packed = PackedConv::pack(&[1.0; 18], None, geometry, bf16::DTYPE).expect("sizes agree");
+    let size = ImageSize { batch: 1, height: 2, width: 5 };
+    let mut out = [bf16::ZERO; 4];
+    let error = conv2d(&[bf16::ZERO; 20], None, size, &packed, &Epilogue::default(), &mut out);
+    let message = error.expect_err("must be refused").to_string();
+    assert_eq!(message, "padded input: expected at least the window, found 2");
+}
