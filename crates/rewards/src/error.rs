@@ -63,6 +63,35 @@ pub enum Error {
         /// The last lines of its standard error, ready to be appended.
         stderr: String,
     },
+    /// A reward that does not vary on the base pictures.
+    #[error(
+        "reward `{scorer}` cannot be standardised: it gave {given} rewards for {pictures} base pictures, all \
+         the same; use raw rewards, or take it out"
+    )]
+    NoSpread {
+        /// The scorer's name.
+        scorer: String,
+        /// Rewards that were not missing.
+        given: usize,
+        /// Base pictures.
+        pictures: usize,
+    },
+    /// A sum of no rewards, or with the standards of another sum.
+    #[error("a weighted reward needs one standard a reward, found {parts} rewards and {standards} standards")]
+    Parts {
+        /// Scorers to be summed.
+        parts: usize,
+        /// Standards given for them.
+        standards: usize,
+    },
+    /// A weight that is no weight.
+    #[error("the weight of reward `{scorer}` is {weight}, expected a finite number other than 0")]
+    Weight {
+        /// The scorer's name.
+        scorer: String,
+        /// The weight.
+        weight: f64,
+    },
 }
 
 impl Error {

@@ -202,7 +202,7 @@ mod tests {
 
     fn ramp(width: usize, height: usize) -> RgbPicture {
         let bytes = (0..width * height * 3).map(|at| (at * 7 % 256) as u8).collect();
-        RgbPicture::new(width, height, bytes).unwrap()
+        RgbPicture::new(width, height, bytes).expect("the bytes fit")
     }
 
     #[test]

@@ -36,15 +36,15 @@ fn options(request_millis: u64, attempts: u32) -> ExternalOptions {
 }
 
 fn scorer(body: &str) -> ExternalScorer {
-    ExternalScorer::open(&script(body), options(20_000, 1)).unwrap()
+    ExternalScorer::open(&script(body), options(20_000, 1)).expect("the scorer starts")
 }
 
 fn pictures(count: usize) -> Vec<Media> {
-    (0..count).map(|at| Media::new(1, 2, 3, vec![at as f32 / 10.0; 18]).unwrap()).collect()
+    (0..count).map(|at| Media::new(1, 2, 3, vec![at as f32 / 10.0; 18]).expect("18 values")).collect()
 }
 
 fn message(scorer: &mut ExternalScorer, count: usize) -> String {
-    scorer.score("a dog", &pictures(count)).unwrap_err().to_string()
+    scorer.score("a dog", &pictures(count)).expect_err("the scorer fails").to_string()
 }
 
 #[test]

@@ -6,8 +6,9 @@ use noisefind_rewards::resize::{Filter, RgbPicture, resize};
 
 fn golden(name: &str) -> RgbPicture {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards/resize").join(name);
-    let picture = image::open(&path).unwrap().to_rgb8();
-    RgbPicture::new(picture.width() as usize, picture.height() as usize, picture.into_raw()).unwrap()
+    let picture = image::open(&path).expect("the golden picture is there").to_rgb8();
+    RgbPicture::new(picture.width() as usize, picture.height() as usize, picture.into_raw())
+        .expect("a picture has pixels")
 }
 
 #[test]
