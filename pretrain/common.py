@@ -69,10 +69,11 @@ class Curve:
 
 
 class Clock:
-    """Seconds of training, summed over restarts."""
+    """Seconds of training, summed over restarts; processor seconds where the core is shared with other work."""
 
-    def __init__(self, before=0.0):
-        self.before, self.start = before, time.time()
+    def __init__(self, before=0.0, processor=False):
+        self.now = time.process_time if processor else time.time
+        self.before, self.start = before, self.now()
 
     def seconds(self):
-        return self.before + time.time() - self.start
+        return self.before + self.now() - self.start

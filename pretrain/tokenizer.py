@@ -13,6 +13,11 @@ LENGTH = 24
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
+def load():
+    from transformers import CLIPTokenizer
+    return CLIPTokenizer.from_pretrained(FOLDER)
+
+
 def byte_characters():
     """CLIP's printable stand-ins for the 256 bytes, in CLIP's order."""
     kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -68,8 +73,7 @@ def main():
     write_files(FOLDER, vocabulary, merges)
     (FOLDER / "known_words.json").write_text(json.dumps(sorted(known), indent=0) + "\n")
 
-    from transformers import CLIPTokenizer
-    made = CLIPTokenizer.from_pretrained(FOLDER)
+    made = load()
     broken = [w for w in known if len(made(w)["input_ids"]) != 3]
     print(len(vocabulary), "tokens,", len(known), "words; not one token:", broken)
 

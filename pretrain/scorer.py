@@ -1,0 +1,193 @@
+"""Trains the scorer, a small CLIP, contrastively with hard negatives; it is the default reward."""
+
+import argparse
+import copy
+import json
+import math
+import shutil
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from . import pictures, world
+from .common import MODEL, WORK, Average, Clock, Curve, device, save_atomically
+from .muon import Muon
+from .tokenizer import FOLDER as TOKENIZER, LENGTH, load as load_tokenizer
+
+PATH, FOLDER = WORK / "scorer.pt", MODEL / "scorer"
+NEGATIVES = 2
+
+
+def new_model():
+    tokenizer = load_tokenizer()
+    text = dict(vocab_size=len(tokenizer), hidden_size=192, intermediate_size=768, num_hidden_layers=3, num_attention_heads=4,
+                max_position_embeddings=LENGTH, hidden_act="quick_gelu", projection_dim=128, bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id)
+    vision = dict(image_size=64, patch_size=8, hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4,
+                  hidden_act="quick_gelu", projection_dim=128)
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128, logit_scale_init_value=math.log(10),
+                                attn_implementation="eager"))
+
+
+def exchanged(asked, truth, rng, aspect=None):
+    """What is asked with one aspect made false of the picture; None where the caption has no such aspect.
+
+    Colour and place are also made false where the caption was silent: the picture has some other colour and place anyway.
+    """
+    other = lambda options, *not_these: (lambda left: left[rng.integers(len(left))])([o for o in options if o not in not_these])
+    aspects = ["noun"] + (["color"] * 2) + (["count"] * (2 if asked["kind"] == "count" else 0))
+    aspects += ["place"] if asked["place"] or rng.random() < 0.3 else []
+    aspects += ["relation"] * 2 if asked["relation"] else []
+    if len(asked["nouns"]) == 2 and all(asked["colors"]) and asked["colors"][0] != asked["colors"][1]:
+        aspects += ["swap"] * 2
+    aspect = aspect or aspects[rng.integers(len(aspects))]
+    made = copy.deepcopy(asked)
+    if aspect == "noun":
+        i = rng.integers(len(made["nouns"]))
+        made["nouns"][i] = other(world.NOUNS, *asked["nouns"])
+        # A stale natural colour would give the exchange away.
+    elif aspect == "color":
+        i = rng.integers(len(made["nouns"]))
+        drawn = next(o["color"] for o in truth["objects"] if o["noun"] == asked["nouns"][i])
+        made["colors"][i] = other(world.PAINTS, drawn, world.NATURAL[asked["nouns"][i]] if drawn == world.NATURAL[asked["nouns"][i]] else drawn)
+    elif aspect == "swap":
+        if not (len(asked["nouns"]) == 2 and all(asked["colors"]) and asked["colors"][0] != asked["colors"][1]):
+            return None
+        made["colors"] = asked["colors"][::-1]
+    elif aspect == "count":
+        if len(asked["nouns"]) != 1:
+            return None
+        near = [c for c in (asked["count"] - 1, asked["count"] + 1) if 1 <= c <= 5]
+        made["count"] = near[rng.integers(len(near))] if rng.random() < 0.75 else int(other([1, 2, 3, 4, 5], asked["count"]))
+    elif aspect == "place":
+        made["place"] = other(world.NAMED_PLACES, truth["place"])
+    elif aspect == "relation":
+        if not asked["relation"]:
+            return None
+        made["relation"] = world.OPPOSITE[asked["relation"]] if rng.random() < 0.7 else made["relation"]
+        if made["relation"] == asked["relation"]:
+            made["nouns"], made["colors"] = asked["nouns"][::-1], asked["colors"][::-1]
+    return made
+
+
+def captions_for(truths, rng):
+    """-> true captions, then NEGATIVES false ones for each."""
+    true = [world.caption(t["asked"], rng) for t in truths]
+    false = [world.caption(exchanged(t["asked"], t, rng), rng) for t in truths for _ in range(NEGATIVES)]
+    return true, false
+
+
+def export():
+    model = new_model()
+    state = torch.load(PATH, map_location="cpu")
+    model.load_state_dict(state["average"]["values"])
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(FOLDER)
+    for name in ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(TOKENIZER / name, FOLDER / name)
+    (FOLDER / "preprocessor_config.json").write_text(json.dumps(dict(
+        image_processor_type="CLIPImageProcessor", do_resize=True, size=dict(shortest_edge=64), resample=3, do_center_crop=True,
+        crop_size=dict(height=64, width=64), do_rescale=True, rescale_factor=1 / 255, do_normalize=True, do_convert_rgb=True,
+        image_mean=pictures.MEAN, image_std=pictures.STD), indent=2) + "\n")
+
+
+def rank_accuracy(model, count=512, seed=99, hard=8):
+    """Share of scenes whose true caption scores above `hard` hard negatives, and above each kind of negative alone."""
+    rng, painter, tokenizer = np.random.default_rng(seed), world.Painter(), load_tokenizer()
+    truths = pictures.scenes(rng, count)
+    x = torch.from_numpy(np.stack([painter.draw(t, rng) for t in truths])).permute(0, 3, 1, 2).float() / 255
+    lists, kinds = [], []
+    for t in truths:
+        texts = [world.caption(t["asked"], plain=True)]
+        while len(texts) < hard + 1:
+            made = world.caption(exchanged(t["asked"], t, rng), plain=True)
+            texts += [made] if made != texts[0] else []
+        lists.append(texts)
+    model = model.float().eval()
+    with torch.no_grad():
+        image = F.normalize(model.visual_projection(model.vision_model(pictures.normalise(x)).pooler_output), dim=-1)
+        tokens = tokenizer([c for l in lists for c in l], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")["input_ids"]
+        text = torch.cat([F.normalize(model.text_projection(model.text_model(part).pooler_output), dim=-1) for part in tokens.split(512)])
+    scores = (text.view(count, hard + 1, -1) * image[:, None]).sum(-1)
+    return (scores[:, 0] > scores[:, 1:].max(1).values).float().mean().item()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30, help="processor minutes, because the core may be shared")
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    a = parser.parse_args()
+    torch.manual_seed(3)
+    dev = device()
+    tokenizer = load_tokenizer()
+    run_seed = time.time_ns() % 2**31 if PATH.exists() else 31
+    source, rng = pictures.Source("scorer", 301, 1.0, run_seed), np.random.default_rng(run_seed)
+    model = new_model().to(dev)
+    average = Average(model, 0.997)
+    optimiser = Muon(model.named_parameters(), a.lr, adam_only=("embedding", "projection"))
+    step, samples, before = 0, 0, 0.0
+    if PATH.exists():
+        state = torch.load(PATH, map_location=dev)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, samples, before = state["step"], state["samples"], state["seconds"]
+    clock, curve = Clock(before, processor=True), Curve(WORK / "scorer.csv", ["seconds", "samples", "loss", "in_batch", "above_negatives"])
+
+    def save():
+        save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(),
+                             step=step, samples=samples, seconds=clock.seconds()), PATH)
+
+    @torch.compile
+    def embed(x, tokens):
+        with torch.autocast(dev.type, torch.bfloat16):
+            image = model.visual_projection(model.vision_model(x).pooler_output)
+            text = model.text_projection(model.text_model(tokens).pooler_output)
+        return F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
+
+    saved, exported = time.time(), time.time()
+    while True:
+        progress = max(clock.seconds() / (60 * a.minutes), samples / a.samples)
+        if progress >= 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = a.lr * min(1, (step + 1) / 100) * min(1, max(0.02, (1 - progress) / 0.6))
+        truths, x = source.batch(a.batch)
+        true, false = captions_for(truths, rng)
+        tokens = tokenizer(true + false, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")["input_ids"]
+        image, text = embed(x.to(dev), tokens.to(dev))
+        scores = model.logit_scale.exp() * image @ text.T
+        same = torch.tensor([[c == t for c in true + false] for t in true]) & ~torch.eye(len(true), len(true) * (1 + NEGATIVES), dtype=torch.bool)
+        scores = scores.masked_fill(same.to(dev), -1e4)
+        target = torch.arange(len(true), device=dev)
+        own = torch.cat([scores.diagonal()[:, None], scores[:, len(true):].view(len(true), len(true), NEGATIVES)[target, target]], 1)
+        loss = F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores[:, :len(true)].T, target) + F.cross_entropy(own, torch.zeros_like(target))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(100))
+        average.update(model)
+        step, samples = step + 1, samples + a.batch
+        if step % 20 == 0:
+            hit = (scores.argmax(1) == target).float().mean().item()
+            above = (own.argmax(1) == 0).float().mean().item()
+            curve.add(clock.seconds(), samples, loss.item(), hit, above)
+            print(f"{clock.seconds():.0f} processor s, {samples} samples, loss {loss.item():.3f}, first of all {hit:.3f}, "
+                  f"above its negatives {above:.3f}", flush=True)
+        if time.time() - saved > 60:
+            save()
+            saved = time.time()
+    save()
+    export()
+    print("true caption above 8 hard negatives:", rank_accuracy(CLIPModel.from_pretrained(FOLDER)))
+
+
+if __name__ == "__main__":
+    main()
