@@ -4,13 +4,31 @@
 //! Diffusion Models", ACM MM 2024, arXiv 2407.19453. This crate knows no files, no clock and no model;
 //! the world enters through the two traits of [`ports`].
 
+pub mod adamw;
+pub mod advantage;
+pub mod basis;
+pub mod calibrator;
+pub mod config;
+pub mod diagnostics;
 mod error;
 pub mod evaluation;
+pub mod fakes;
 pub mod gaussian;
+pub mod kl_budget;
 pub mod media;
+mod method;
+pub mod natural_gradient;
 pub mod noise;
+pub mod objective;
 pub mod policy;
 pub mod ports;
+pub mod progress;
+pub mod record;
+pub mod regression;
 pub mod rng;
+pub mod run;
+pub mod state;
+pub mod statistics;
+pub mod step;
 
 pub use error::{Error, Result};

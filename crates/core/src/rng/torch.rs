@@ -69,9 +69,9 @@ fn cephes_log(x: f32) -> f32 {
         -1.666_805_8e-1,
         2.000_071_4e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ];
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // x = fraction 2^exponent with the fraction in [1/2, 1), then moved around 1.
     let mut exponent = ((x.to_bits() >> 23) as i32 - 126) as f32;

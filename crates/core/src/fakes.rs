@@ -1,0 +1,109 @@
+//! A generator and rewards without a model, so that the whole program can be tested in seconds.
+
+use crate::media::Media;
+use crate::noise::{Noise, NoiseShape, SampleKey};
+use crate::ports::{Generator, PortError, Reward, Scorer};
+use crate::rng::{Domain, Stream};
+
+/// Noise values from `-RANGE` to `RANGE` map to media values from 0 to 1; what lies outside is clamped.
+const RANGE: f32 = 8.0;
+
+/// "Draws" the noise itself: its values become the media's values, padded with grey to whole RGB pixels.
+///
+/// The media is a strip of one row (a frame each for a video shape); [`noise_values`] reads it back.
+#[derive(Clone, Debug)]
+pub struct IdentityGenerator {
+    shape: NoiseShape,
+    calls: usize,
+}
+
+impl IdentityGenerator {
+    /// A generator that takes noise of `shape`.
+    pub fn new(shape: NoiseShape) -> Self {
+        Self { shape, calls: 0 }
+    }
+
+    /// How often [`Generator::generate`] was called.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+}
+
+impl Generator for IdentityGenerator {
+    fn noise_shape(&self) -> NoiseShape {
+        self.shape
+    }
+
+    fn generate(&mut self, _prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
+        self.calls += 1;
+        let frames = self.shape.frames.unwrap_or(1);
+        let width = self.shape.numel().div_ceil(3 * frames);
+        let draw = |noise: &Noise| {
+            let mut values: Vec<f32> =
+                noise.values().iter().map(|value| 0.5 + value / (2.0 * RANGE)).collect();
+            values.resize(3 * frames * width, 0.5);
+            Media::new(frames, 1, width, values)
+                .ok_or_else(|| PortError::from("the strip has the wrong size"))
+        };
+        noises.iter().map(draw).collect()
+    }
+}
+
+/// The noise values behind media of an [`IdentityGenerator`], then zeros of the padding.
+pub fn noise_values(media: &Media) -> Vec<f32> {
+    media.values().iter().map(|value| (value - 0.5) * 2.0 * RANGE).collect()
+}
+
+/// A scorer made of a function of the media.
+pub struct FunctionScorer<F> {
+    name: String,
+    function: F,
+}
+
+impl<F: FnMut(&str, &Media) -> f64> FunctionScorer<F> {
+    /// A scorer called `name`; a NaN of `function` is a missing reward.
+    pub fn new(name: impl Into<String>, function: F) -> Self {
+        Self { name: name.into(), function }
+    }
+}
+
+impl<F: FnMut(&str, &Media) -> f64> Scorer for FunctionScorer<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
+        Ok(media.iter().map(|one| Reward::from_number((self.function)(prompt, one))).collect())
+    }
+}
+
+/// `w . z`: the larger along `weights`, the better, without end.
+pub fn linear_reward(weights: Vec<f32>) -> impl FnMut(&str, &Media) -> f64 + Clone {
+    move |_, media| noise_values(media).iter().zip(&weights).map(|(z, w)| f64::from(z * w)).sum()
+}
+
+/// `-|z - optimum|^2`: best at `optimum`.
+pub fn quadratic_reward(optimum: Vec<f32>) -> impl FnMut(&str, &Media) -> f64 + Clone {
+    move |_, media| {
+        -noise_values(media).iter().zip(&optimum).map(|(z, best)| f64::from(z - best).powi(2)).sum::<f64>()
+    }
+}
+
+/// The same number for everything.
+pub fn flat_reward(reward: f64) -> impl FnMut(&str, &Media) -> f64 + Clone {
+    move |_, _| reward
+}
+
+/// `inner`, but missing for about `share` of the media; which ones depends on the media alone.
+pub fn sometimes_missing(
+    share: f64,
+    mut inner: impl FnMut(&str, &Media) -> f64,
+) -> impl FnMut(&str, &Media) -> f64 {
+    move |prompt, media| {
+        let seed = media.values().iter().fold(0u64, |seed, value| {
+            seed.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(value.to_bits()))
+        });
+        let key = SampleKey { seed, iteration: 0, index: 0 };
+        if Stream::new(key, Domain::Fake).uniform() < share { f64::NAN } else { inner(prompt, media) }
+    }
+}

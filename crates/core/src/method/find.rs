@@ -1,0 +1,195 @@
+//! `find`: a one-step policy gradient over a Gaussian that uses every evaluation made, in a low-frequency
+//! subspace, under a bound on the divergence (section 3 of the method).
+
+use crate::advantage::advantages;
+use crate::basis::FrequencyBasis;
+use crate::calibrator::expected_rewards;
+use crate::config::{Estimator, FindConfig, Spread};
+use crate::error::Result;
+use crate::evaluation::Batch;
+use crate::kl_budget;
+use crate::method::{Learner, Update};
+use crate::natural_gradient::{exponential_step, natural_gradient};
+use crate::noise::{Noise, NoiseShape, SampleKey};
+use crate::policy::NoisePolicy;
+use crate::regression::{self, Observation};
+use crate::rng::NoiseSource;
+use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
+
+/// Nats for each kept frequency where the user gives no budget: a mean of rms 0.9 in its subspace.
+const DEFAULT_NATS_PER_FREQUENCY: f64 = 0.4;
+
+/// The learner of `find`.
+pub(crate) struct Find {
+    config: FindConfig,
+    basis: FrequencyBasis,
+    bands: Vec<usize>,
+    budget_nats: f64,
+    policy: NoisePolicy,
+    /// All evaluations with a given reward, oldest first.
+    memory: Vec<Remembered>,
+    /// The newest batch, for the step of the natural gradient.
+    newest: Option<Batch>,
+}
+
+/// An evaluation as the regression needs it.
+struct Remembered {
+    sample: RememberedSample,
+    coefficients: Vec<f32>,
+}
+
+impl Find {
+    pub(crate) fn new(config: FindConfig, shape: NoiseShape) -> Self {
+        let basis = FrequencyBasis::new(shape, config.low_frequencies, config.low_frame_frequencies);
+        let budget_nats = config.kl_budget_nats.unwrap_or(DEFAULT_NATS_PER_FREQUENCY * basis.len() as f64);
+        Self {
+            bands: basis.bands(),
+            basis,
+            budget_nats,
+            policy: NoisePolicy::standard(shape),
+            memory: Vec::new(),
+            newest: None,
+            config,
+        }
+    }
+
+    /// The remembered samples of each iteration, oldest first.
+    fn batches(&self) -> impl Iterator<Item = &[Remembered]> {
+        self.memory.chunk_by(|a, b| a.sample.key.iteration == b.sample.key.iteration)
+    }
+
+    /// The mean along the posterior direction of all evaluations; its length is what the budget allows so far.
+    fn regression_step(&self, advantages: &[f64]) -> Option<(Vec<f32>, f64, f64)> {
+        let newest = self.memory.last()?.sample.key.iteration;
+        let first = self.memory.len().saturating_sub(self.config.history_evaluations);
+        let recent = self.memory[first..].iter().zip(&advantages[first..]);
+        let observations: Vec<Observation> = recent
+            .map(|(remembered, &utility)| {
+                let key = remembered.sample.key;
+                let pair = u64::from(key.iteration) << 32 | u64::from(key.index / 2);
+                Observation {
+                    coefficients: &remembered.coefficients,
+                    utility,
+                    pair: self.config.antithetic.then_some(pair),
+                    noise: 1.0 + self.config.forgetting * f64::from(newest - key.iteration),
+                }
+            })
+            .collect();
+        let fit = regression::fit(&observations, &self.bands)?;
+        let norm = fit.gradient.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
+        if norm == 0.0 {
+            return None;
+        }
+        let ramp = (self.memory.len() as f64 / self.config.ramp_evaluations as f64).min(1.0);
+        let allowed_nats = ramp * self.budget_nats;
+        // At sigma = 1 a mean of this length costs exactly the allowed divergence, |mu|^2 / 2.
+        let length = (2.0 * allowed_nats).sqrt();
+        let coefficients: Vec<f32> =
+            fit.gradient.iter().map(|slope| (length * slope / norm) as f32).collect();
+        Some((self.basis.synthesize(&coefficients), allowed_nats, fit.effective_sample_size))
+    }
+
+    /// One step of the natural gradient from the newest batch, projected on the subspace.
+    fn gradient_step(&self, advantages: &[f64]) -> Option<(Vec<f32>, Vec<f32>)> {
+        let newest = self.newest.as_ref()?;
+        if advantages.iter().all(|&advantage| advantage == 0.0) {
+            return None;
+        }
+        let samples = newest.given().map(|(sample, _)| sample.noise.values()).zip(advantages.iter().copied());
+        let gradient = natural_gradient(self.policy.mean(), self.policy.sigma(), samples);
+        let step = self.basis.project(&gradient.by_mean);
+        let rate = self.config.mean_learning_rate;
+        let moved = self.policy.mean().iter().zip(step);
+        let mean = moved.map(|(&mu, step)| (f64::from(mu) + rate * f64::from(step)) as f32).collect();
+        let dimensions = self.policy.mean().len() as f64;
+        let default_rate = (3.0 + libm::log(dimensions)) / (5.0 * dimensions.sqrt());
+        let rate = self.config.sigma_learning_rate.unwrap_or(default_rate);
+        Some((mean, exponential_step(self.policy.sigma(), &gradient.by_log_sigma, rate)))
+    }
+}
+
+impl Learner for Find {
+    fn policy(&self) -> &NoisePolicy {
+        &self.policy
+    }
+
+    fn ask(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
+        if self.config.antithetic {
+            return self.policy.draw_pairs(source, seed, iteration, count);
+        }
+        (0..count).map(|index| self.policy.draw(source, SampleKey { seed, iteration, index })).collect()
+    }
+
+    fn remember(&mut self, batch: Batch) {
+        for (evaluation, reward) in batch.given() {
+            self.memory.push(Remembered {
+                sample: RememberedSample { key: evaluation.key(), reward },
+                coefficients: self.basis.coefficients(evaluation.noise.values()),
+            });
+        }
+        self.newest = Some(batch);
+    }
+
+    fn calibrate(&mut self) -> Vec<f64> {
+        let rewards: Vec<Vec<f64>> =
+            self.batches().map(|batch| batch.iter().map(|one| one.sample.reward).collect()).collect();
+        expected_rewards(self.config.baseline, &rewards).concat()
+    }
+
+    fn advantages(&self, expected: &[f64]) -> Vec<f64> {
+        let differences: Vec<f64> =
+            self.memory.iter().zip(expected).map(|(one, expected)| one.sample.reward - expected).collect();
+        match self.config.estimator {
+            Estimator::SpectralRegression => advantages(&differences, self.config.utilities),
+            Estimator::NaturalGradient => {
+                // Only the newest batch was drawn by the policy that the gradient is taken at.
+                let newest = self.batches().last().map_or(0, <[Remembered]>::len);
+                let mut all = vec![0.0; differences.len() - newest];
+                all.extend(advantages(&differences[differences.len() - newest..], self.config.utilities));
+                all
+            }
+        }
+    }
+
+    fn tell(&mut self, advantages: &[f64]) -> Result<Update> {
+        let newest = self.batches().last().map_or(0, <[Remembered]>::len);
+        let step = match self.config.estimator {
+            Estimator::SpectralRegression => self
+                .regression_step(advantages)
+                .map(|(mean, nats, size)| (mean, self.policy.sigma().to_vec(), nats, size)),
+            Estimator::NaturalGradient => self
+                .gradient_step(&advantages[advantages.len() - newest..])
+                .map(|(mean, sigma)| (mean, sigma, self.budget_nats, newest as f64)),
+        };
+        let Some((mean, sigma, budget_nats, effective_sample_size)) = step else {
+            return Ok(Update::default());
+        };
+        let sigma = match self.config.spread {
+            Spread::Learnt => sigma,
+            rule => kl_budget::spread_for(&mean, &sigma, rule),
+        };
+        let (mean, sigma) = kl_budget::project(mean, sigma, budget_nats);
+        self.policy = NoisePolicy::new(self.policy.shape(), mean, sigma)?;
+        Ok(Update { updated: true, effective_sample_size })
+    }
+
+    fn save(&self) -> (Memory, Vec<NamedTensor>) {
+        let samples = self.memory.iter().map(|one| one.sample).collect();
+        let coefficients: Vec<f32> =
+            self.memory.iter().flat_map(|one| one.coefficients.iter().copied()).collect();
+        let shape = vec![self.memory.len(), self.basis.len()];
+        let tensors = vec![NamedTensor::new("memory.coefficients", shape, coefficients)];
+        (Memory { samples, ..Memory::default() }, tensors)
+    }
+
+    fn restore(&mut self, policy: NoisePolicy, memory: &Memory, tensors: &[NamedTensor]) -> Result<()> {
+        let width = self.basis.len();
+        let coefficients = read_tensor(tensors, "memory.coefficients", memory.samples.len() * width)?;
+        let rows = coefficients.chunks_exact(width.max(1));
+        let remembered = memory.samples.iter().zip(rows);
+        self.memory =
+            remembered.map(|(&sample, row)| Remembered { sample, coefficients: row.to_vec() }).collect();
+        self.policy = policy;
+        Ok(())
+    }
+}

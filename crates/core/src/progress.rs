@@ -1,0 +1,175 @@
+//! How a run is doing: counters, the smoothed reward, the best policy and when to stop.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+use crate::noise::SampleKey;
+use crate::record::StopReason;
+use crate::statistics::{mean, standard_deviation};
+
+/// How far the mean reward of the policy is expected to move in one iteration, in base standard deviations.
+const DRIFT: f64 = 0.25;
+/// Rise of the smoothed reward, in base standard deviations, that counts as progress.
+const PROGRESS: f64 = 0.05;
+
+/// Counters and running figures of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The next iteration.
+    pub iteration: u32,
+    /// Samples generated and scored so far.
+    pub evaluations: usize,
+    /// Rewards missing since the last given one.
+    pub missing_in_a_row: usize,
+    /// Mean and standard deviation of the rewards of `N(0, I)`: the first batch with two given rewards.
+    pub base: Option<(f64, f64)>,
+    /// Mean reward of the policy, filtered over the iterations.
+    pub level: Option<Level>,
+    /// Highest level so far.
+    pub peak: f64,
+    /// Level at the last progress, and iterations since then.
+    pub plateau: (f64, u32),
+    /// The newest evaluated policy is as good as the best one, as far as can be told.
+    pub at_its_best: bool,
+    /// How well directions predicted rewards that they had not seen.
+    pub explained: Explained,
+    /// Names and rewards of the best noises, best first.
+    pub kept: Vec<(SampleKey, f64)>,
+}
+
+/// A level with its uncertainty: the state of a local-level Kalman filter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// Estimate of the mean reward.
+    pub mean: f64,
+    /// Variance of that estimate.
+    pub variance: f64,
+}
+
+/// Sums behind the explained share: rewards against the noises' coordinate along the direction learnt before
+/// they were drawn, each centred in its batch. Nothing is predicted by what it was learnt from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    products: f64,
+    squares_along: f64,
+    squares_reward: f64,
+}
+
+impl Progress {
+    /// Counts a batch of rewards.
+    pub(crate) fn count(&mut self, rewards: &[Option<f64>]) {
+        self.iteration += 1;
+        self.evaluations += rewards.len();
+        for reward in rewards {
+            self.missing_in_a_row = if reward.is_some() { 0 } else { self.missing_in_a_row + 1 };
+        }
+    }
+
+    /// Takes in the given rewards of one policy; true where that policy becomes the best known one.
+    ///
+    /// The filter, and not the batch mean, decides: a policy is replaced only by one whose level is not below
+    /// the highest level by more than its standard error, so a lucky batch neither makes nor breaks a policy.
+    pub(crate) fn observe(&mut self, rewards: &[f64]) -> bool {
+        let (batch_mean, spread) = (mean(rewards), standard_deviation(rewards));
+        let first = self.base.is_none();
+        let (_, base_spread) = *self.base.get_or_insert((batch_mean, spread));
+        let batch_variance = spread.max(0.1 * base_spread).powi(2) / rewards.len() as f64;
+        let level = match self.level {
+            None => Level { mean: batch_mean, variance: batch_variance },
+            Some(before) => before.next(batch_mean, batch_variance, (DRIFT * base_spread).powi(2)),
+        };
+        self.level = Some(level);
+        self.peak = if first { level.mean } else { self.peak.max(level.mean) };
+        self.at_its_best = level.mean >= self.peak - level.variance.sqrt();
+        self.plateau = if first || level.mean > self.plateau.0 + PROGRESS * base_spread {
+            (level.mean, 0)
+        } else {
+            (self.plateau.0, self.plateau.1 + 1)
+        };
+        self.at_its_best
+    }
+
+    /// Whether the run is over, and why.
+    pub(crate) fn stop_reason(&self, config: &RunConfig) -> Option<StopReason> {
+        if self.evaluations >= config.evaluations {
+            Some(StopReason::EvaluationsUsed)
+        } else if self.missing_in_a_row >= config.max_missing_in_a_row {
+            Some(StopReason::RewardsMissing)
+        } else if config.plateau_iterations > 0 && self.plateau.1 >= config.plateau_iterations {
+            Some(StopReason::Plateau)
+        } else {
+            None
+        }
+    }
+}
+
+impl Level {
+    /// One step of the filter: the level drifts, then an observation is weighed against it.
+    fn next(self, observed: f64, observed_variance: f64, drift_variance: f64) -> Self {
+        let predicted = self.variance + drift_variance;
+        let total = predicted + observed_variance;
+        let gain = if total > 0.0 { predicted / total } else { 1.0 };
+        Self { mean: self.mean + gain * (observed - self.mean), variance: (1.0 - gain) * predicted }
+    }
+}
+
+impl Explained {
+    /// Adds one batch of coordinates along the direction, with the rewards.
+    pub(crate) fn add(&mut self, along: &[f64], rewards: &[f64]) {
+        let (along_mean, reward_mean) = (mean(along), mean(rewards));
+        for (along, reward) in along.iter().zip(rewards) {
+            let (along, reward) = (along - along_mean, reward - reward_mean);
+            self.products += along * reward;
+            self.squares_along += along * along;
+            self.squares_reward += reward * reward;
+        }
+    }
+
+    /// `rho^2`; 0 where the direction predicted the wrong way round, `None` before there is anything to tell.
+    pub fn share(&self) -> Option<f64> {
+        let scale = self.squares_along * self.squares_reward;
+        (scale > 0.0).then(|| self.products.max(0.0).powi(2) / scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lucky_batch_is_not_believed() {
+        let mut progress = Progress::default();
+        progress.observe(&[0.0, 1.0, -1.0, 0.5, -0.5, 0.0]);
+        progress.observe(&[3.0, 0.0, 2.0, 2.5, 1.0, 0.5]);
+        let level = progress.level.unwrap();
+        assert!(level.mean < 1.5 && level.mean > 0.0);
+        assert!(
+            progress.observe(&[1.0, 0.5, 1.5, 0.0, 2.0, 1.0]),
+            "a normal batch after it keeps its policy"
+        );
+    }
+
+    #[test]
+    fn a_fall_keeps_the_best_policy_and_a_plateau_stops() {
+        let config = RunConfig { plateau_iterations: 3, ..RunConfig::default() };
+        let mut progress = Progress::default();
+        progress.observe(&[0.0, 1.0, -1.0, 0.5, -0.5]);
+        assert!(progress.observe(&[2.0, 3.0, 1.0, 2.5, 1.5]));
+        for _ in 0..3 {
+            assert_eq!(progress.stop_reason(&config), None);
+            assert!(!progress.observe(&[-2.0, -3.0, -1.0, -2.5, -1.5]));
+        }
+        assert_eq!(progress.stop_reason(&config), Some(StopReason::Plateau));
+    }
+
+    #[test]
+    fn explained_share_of_a_perfect_and_a_wrong_direction() {
+        let mut explained = Explained::default();
+        assert_eq!(explained.share(), None);
+        explained.add(&[1.0, 2.0, 3.0], &[10.0, 20.0, 30.0]);
+        assert!((explained.share().unwrap() - 1.0).abs() < 1e-12);
+        let mut explained = Explained::default();
+        explained.add(&[1.0, 2.0], &[1.0, 0.0]);
+        assert_eq!(explained.share(), Some(0.0));
+    }
+}

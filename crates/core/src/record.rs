@@ -1,0 +1,64 @@
+//! What one step leaves behind: the line that the run folder keeps and every display reads.
+
+use serde::{Deserialize, Serialize};
+
+/// Figures of one iteration; `None` where no reward was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The iteration, counted from 0.
+    pub iteration: u32,
+    /// Samples generated and scored so far, this iteration included.
+    pub evaluations: usize,
+    /// Rewards of this iteration in order of the samples' index; `null` is missing.
+    pub rewards: Vec<Option<f64>>,
+    /// Mean of the given rewards.
+    pub reward_mean: Option<f64>,
+    /// Their standard deviation.
+    pub reward_std: Option<f64>,
+    /// Smallest given reward.
+    pub reward_min: Option<f64>,
+    /// Largest given reward.
+    pub reward_max: Option<f64>,
+    /// `(reward_mean - base mean) / base standard deviation`, the base being the first iteration.
+    pub reward_base_sigmas: Option<f64>,
+    /// Mean reward of the policy that drew this batch, smoothed over the iterations before it.
+    pub reward_smoothed: Option<f64>,
+    /// Best single reward of the run so far.
+    pub best_reward: Option<f64>,
+    /// Missing rewards of this iteration.
+    pub missing: usize,
+    /// Each different reason why rewards are missing.
+    pub missing_reasons: Vec<String>,
+    /// Mean of the rewards that the calibrator expected.
+    pub expected_reward: Option<f64>,
+    /// Whether the policy was updated; a batch with too few given rewards changes nothing.
+    pub updated: bool,
+    /// Divergence of the updated policy to `N(0, I)`, summed, in nats.
+    pub kl_nats: f64,
+    /// Euclidean norm of the updated mean.
+    pub mean_norm: f64,
+    /// The norm over `sqrt(d)`.
+    pub mean_rms: f64,
+    /// Average sigma of the updated policy.
+    pub sigma_mean: f64,
+    /// Euclidean norm of the change of the mean.
+    pub step_norm: f64,
+    /// `(sum w)^2 / sum w^2` over the evaluations that the update used.
+    pub effective_sample_size: f64,
+    /// Share of the reward's variance that the direction learnt *before* this batch explains, over all batches.
+    pub explained_share: Option<f64>,
+    /// What the user should know, in plain words.
+    pub warnings: Vec<String>,
+}
+
+/// Why a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// The budget of evaluations is used up.
+    EvaluationsUsed,
+    /// The mean reward stopped rising.
+    Plateau,
+    /// Too many rewards in a row were missing.
+    RewardsMissing,
+}

@@ -1,0 +1,258 @@
+//! Bayesian regression of the reward on the frequency coefficients of the noise, over all evaluations so far.
+//!
+//! Model: `u_i = b + g . c_i + e_i` with utility `u`, coefficients `c` and prior `g_j ~ N(0, tau^2 w(band j))`,
+//! `w(f) ~ exp(-f / f_0)`: low frequencies are expected to matter more, and the data say how much more. With
+//! fewer evaluations than coefficients the posterior is found in the space of the evaluations, so its cost
+//! grows with `n^3` and not with `d`. The share of explained variance `tau^2`, the decay `f_0` and the
+//! correlation inside antithetic pairs (their even part, which no direction explains) maximise the evidence.
+//! Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.1 and 5.4.
+
+use crate::objective::effective_sample_size;
+
+/// Candidate decays `f_0` in bands; infinity is the plain ridge.
+const DECAYS: [f64; 6] = [f64::INFINITY, 16.0, 8.0, 4.0, 2.0, 1.0];
+/// Candidate shares of the utility's variance that the direction explains.
+const SHARES: [f64; 8] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95];
+/// Candidate correlations of the unexplained parts of an antithetic pair.
+const PAIR_CORRELATIONS: [f64; 3] = [0.0, 0.4, 0.8];
+/// Prior variance of the intercept, wide against utilities of variance 1.
+const INTERCEPT_VARIANCE: f64 = 10.0;
+/// Sweeps of the coordinate-wise search over the candidates.
+const SWEEPS: usize = 2;
+
+/// One evaluation as the regression sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// Frequency coefficients of the noise.
+    pub coefficients: &'a [f32],
+    /// Advantage of the sample, on a scale of variance about 1.
+    pub utility: f64,
+    /// Observations with the same number are an antithetic pair; `None` for independent samples.
+    pub pair: Option<u64>,
+    /// Variance of this observation's unexplained part relative to the newest ones.
+    pub noise: f64,
+}
+
+/// The posterior of the direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// Posterior mean of `g`, one number a coefficient.
+    pub gradient: Vec<f64>,
+    /// The evidence's choice of the explained share `tau^2`.
+    pub explained_share: f64,
+    /// Effective number of observations under their noise.
+    pub effective_sample_size: f64,
+}
+
+/// Fits the model; `bands` has the frequency band of each coefficient. `None` where nothing can be learnt:
+/// fewer than two observations or utilities without spread.
+pub fn fit(observations: &[Observation], bands: &[usize]) -> Option<Fit> {
+    let first = observations.first()?.utility;
+    if observations.iter().all(|observation| observation.utility == first) {
+        return None;
+    }
+    let problem = Problem::new(observations, bands);
+    let solution = problem.most_evident()?;
+    let weights = problem.prior(DECAYS[solution.choice[0]]);
+    let share = SHARES[solution.choice[1]];
+    let mut gradient = vec![0.0; bands.len()];
+    for (observation, dual) in observations.iter().zip(&solution.dual) {
+        for (sum, &coefficient) in gradient.iter_mut().zip(observation.coefficients) {
+            *sum += dual * f64::from(coefficient);
+        }
+    }
+    gradient.iter_mut().zip(bands).for_each(|(slope, &band)| *slope *= share * weights[band]);
+    let precisions: Vec<f64> = observations.iter().map(|observation| 1.0 / observation.noise).collect();
+    Some(Fit { gradient, explained_share: share, effective_sample_size: effective_sample_size(&precisions) })
+}
+
+/// Gram matrices of the coefficients, one a band, and what else the evidence needs.
+struct Problem<'a> {
+    observations: &'a [Observation<'a>],
+    /// `gram[band][i * n + j]` for `j <= i`.
+    gram: Vec<Vec<f64>>,
+    /// Coefficients of each band.
+    sizes: Vec<usize>,
+}
+
+/// The most evident candidates (decay, share, correlation) with `A^-1 u`.
+struct Solution {
+    choice: [usize; 3],
+    dual: Vec<f64>,
+}
+
+impl<'a> Problem<'a> {
+    fn new(observations: &'a [Observation<'a>], bands: &[usize]) -> Self {
+        let count = observations.len();
+        let mut members = vec![Vec::new(); bands.iter().max().map_or(0, |band| band + 1)];
+        bands.iter().enumerate().for_each(|(at, &band)| members[band].push(at));
+        let gram = members.iter().map(|members| {
+            let rows: Vec<Vec<f32>> = observations
+                .iter()
+                .map(|observation| members.iter().map(|&at| observation.coefficients[at]).collect())
+                .collect();
+            let mut gram = vec![0.0; count * count];
+            for i in 0..count {
+                for j in 0..=i {
+                    gram[i * count + j] =
+                        rows[i].iter().zip(&rows[j]).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                }
+            }
+            gram
+        });
+        Self { observations, gram: gram.collect(), sizes: members.iter().map(Vec::len).collect() }
+    }
+
+    /// Prior variance of one coefficient in each band, summing to 1 over all coefficients.
+    fn prior(&self, decay: f64) -> Vec<f64> {
+        let raw: Vec<f64> = (0..self.sizes.len()).map(|band| libm::exp(-(band as f64) / decay)).collect();
+        let total: f64 = raw.iter().zip(&self.sizes).map(|(weight, &size)| weight * size as f64).sum();
+        raw.into_iter().map(|weight| weight / total).collect()
+    }
+
+    /// Coordinate-wise search from the middle of the candidates.
+    fn most_evident(&self) -> Option<Solution> {
+        let paired = self.observations.iter().any(|observation| observation.pair.is_some());
+        let counts = [DECAYS.len(), SHARES.len(), if paired { PAIR_CORRELATIONS.len() } else { 1 }];
+        let mut choice = [2, 4, 0];
+        let mut best = self.evidence(choice)?;
+        for axis in (0..3).cycle().take(3 * SWEEPS) {
+            for candidate in 0..counts[axis] {
+                let mut tried = choice;
+                tried[axis] = candidate;
+                if tried != choice
+                    && let Some(found) = self.evidence(tried)
+                    && found.0 > best.0
+                {
+                    (choice, best) = (tried, found);
+                }
+            }
+        }
+        Some(Solution { choice, dual: best.1 })
+    }
+
+    /// Log-evidence up to a constant, `-n/2 ln V - ln|A| / 2` with `V = u' A^-1 u / n`, and `A^-1 u`, where
+    /// `V A` is the utilities' covariance.
+    fn evidence(&self, [decay, share, correlation]: [usize; 3]) -> Option<(f64, Vec<f64>)> {
+        let count = self.observations.len();
+        let weights = self.prior(DECAYS[decay]);
+        let (share, correlation) = (SHARES[share], PAIR_CORRELATIONS[correlation]);
+        let mut matrix = vec![INTERCEPT_VARIANCE; count * count];
+        for (gram, weight) in self.gram.iter().zip(&weights) {
+            matrix.iter_mut().zip(gram).for_each(|(sum, product)| *sum += share * weight * product);
+        }
+        for (i, first) in self.observations.iter().enumerate() {
+            matrix[i * count + i] += (1.0 - share) * first.noise;
+            for (j, second) in self.observations[..i].iter().enumerate() {
+                if first.pair.is_some() && first.pair == second.pair {
+                    matrix[i * count + j] +=
+                        (1.0 - share) * correlation * (first.noise * second.noise).sqrt();
+                }
+            }
+        }
+        let utilities: Vec<f64> = self.observations.iter().map(|observation| observation.utility).collect();
+        let half_log_determinant = cholesky(&mut matrix, count)?;
+        let dual = solve(&matrix, count, &utilities);
+        let variance = utilities.iter().zip(&dual).map(|(u, a)| u * a).sum::<f64>() / count as f64;
+        Some((-0.5 * count as f64 * libm::log(variance) - half_log_determinant, dual))
+    }
+}
+
+/// Factorises the lower triangle in place, `A = L L'`; returns `ln|A| / 2`, or `None` where `A` is not positive
+/// definite.
+fn cholesky(matrix: &mut [f64], count: usize) -> Option<f64> {
+    let mut half_log_determinant = 0.0;
+    for i in 0..count {
+        let (above, below) = matrix.split_at_mut(i * count);
+        let row = &mut below[..=i];
+        for j in 0..i {
+            let other = &above[j * count..=j * count + j];
+            let product: f64 = row[..j].iter().zip(other).map(|(a, b)| a * b).sum();
+            row[j] = (row[j] - product) / other[j];
+        }
+        let rest = row[i] - row[..i].iter().map(|value| value * value).sum::<f64>();
+        if rest.is_nan() || rest <= 0.0 {
+            return None;
+        }
+        row[i] = rest.sqrt();
+        half_log_determinant += libm::log(row[i]);
+    }
+    Some(half_log_determinant)
+}
+
+/// `x` with `L L' x = right`.
+fn solve(factor: &[f64], count: usize, right: &[f64]) -> Vec<f64> {
+    let mut x = right.to_vec();
+    for i in 0..count {
+        let row = &factor[i * count..=i * count + i];
+        let known: f64 = row[..i].iter().zip(&x).map(|(a, b)| a * b).sum();
+        x[i] = (x[i] - known) / row[i];
+    }
+    for i in (0..count).rev() {
+        let row = &factor[i * count..=i * count + i];
+        x[i] /= row[i];
+        let solved = x[i];
+        x[..i].iter_mut().zip(row).for_each(|(value, weight)| *value -= weight * solved);
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::SampleKey;
+    use crate::rng::{Domain, Stream};
+
+    fn stream(index: u32) -> Stream {
+        Stream::new(SampleKey { seed: 5, iteration: 0, index }, Domain::Fake)
+    }
+
+    fn cosine(first: &[f64], second: &[f64]) -> f64 {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        dot(first, second) / (dot(first, first) * dot(second, second)).sqrt()
+    }
+
+    #[test]
+    fn cholesky_solves_a_hand_case() {
+        let mut matrix = vec![4.0, 0.0, 2.0, 3.0];
+        let half = cholesky(&mut matrix, 2).unwrap();
+        assert!((half - 0.5 * 8f64.ln()).abs() < 1e-12);
+        let x = solve(&matrix, 2, &[2.0, -1.0]);
+        // [[4, 2], [2, 3]] [1, -1] = [2, -1].
+        assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] + 1.0).abs() < 1e-12);
+        assert_eq!(cholesky(&mut [1.0, 0.0, 2.0, 1.0], 2), None);
+    }
+
+    #[test]
+    fn finds_a_low_frequency_direction_with_fewer_samples_than_coefficients() {
+        let bands: Vec<usize> = (0..256).map(|at| (at as f64).sqrt() as usize).collect();
+        let truth: Vec<f64> = bands.iter().map(|&band| if band < 4 { 0.2 } else { 0.0 }).collect();
+        let rows: Vec<Vec<f32>> = (0..96).map(|index| stream(index).normals(256)).collect();
+        let errors = stream(1000).normals(96);
+        let observations: Vec<Observation> = rows
+            .iter()
+            .zip(&errors)
+            .map(|(row, &error)| Observation {
+                coefficients: row,
+                utility: 3.0
+                    + row.iter().zip(&truth).map(|(&c, g)| f64::from(c) * g).sum::<f64>()
+                    + 0.5 * f64::from(error),
+                pair: None,
+                noise: 1.0,
+            })
+            .collect();
+        let spectral = fit(&observations, &bands).unwrap();
+        let ridge = fit(&observations, &vec![0; 256]).unwrap();
+        assert!(cosine(&spectral.gradient, &truth) > 0.85, "{}", cosine(&spectral.gradient, &truth));
+        assert!(cosine(&spectral.gradient, &truth) > cosine(&ridge.gradient, &truth) + 0.1);
+        assert!(spectral.explained_share >= 0.4);
+    }
+
+    #[test]
+    fn flat_utilities_teach_nothing() {
+        let row = [1.0f32, 2.0];
+        let observation = Observation { coefficients: &row, utility: 1.0, pair: None, noise: 1.0 };
+        assert_eq!(fit(&[observation, observation], &[0, 1]), None);
+        assert_eq!(fit(&[], &[0, 1]), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! One run of a method on one prompt: what lives between the steps, and what a step needs of it.
+
+use crate::config::{MethodConfig, RunConfig};
+use crate::error::Result;
+use crate::evaluation::{Batch, Evaluation};
+use crate::method::{Find, Learner, Paper, Update};
+use crate::noise::{Noise, NoiseShape};
+use crate::policy::NoisePolicy;
+use crate::ports::Reward;
+use crate::progress::Progress;
+use crate::record::StopReason;
+use crate::state::{NamedTensor, RunHeader, RunState, policy_tensors, read_policy, read_tensor};
+
+/// A run between two steps; [`step`](crate::step::step) moves it on.
+pub struct Run {
+    pub(crate) config: RunConfig,
+    pub(crate) shape: NoiseShape,
+    pub(crate) progress: Progress,
+    pub(crate) learner: Box<dyn Learner>,
+    best: NoisePolicy,
+    kept: Vec<Evaluation>,
+}
+
+impl Run {
+    /// A run that starts at `N(0, I)`; `prompt_embedding` is what the value network sees of the prompt.
+    ///
+    /// # Errors
+    /// Where a setting is out of range.
+    pub fn new(config: RunConfig, shape: NoiseShape, prompt_embedding: Vec<f32>) -> Result<Self> {
+        config.validate()?;
+        let learner: Box<dyn Learner> = match &config.method {
+            MethodConfig::Find(find) => Box::new(Find::new(find.clone(), shape)),
+            MethodConfig::Paper(paper) => {
+                Box::new(Paper::new(paper.clone(), shape, prompt_embedding, config.seed))
+            }
+        };
+        let best = NoisePolicy::standard(shape);
+        Ok(Self { config, shape, progress: Progress::default(), learner, best, kept: Vec::new() })
+    }
+
+    /// Goes on from a saved state; the steps that follow have the bits that they would have had without a stop.
+    ///
+    /// # Errors
+    /// Where the state is incomplete or does not fit its own settings.
+    pub fn resume(state: &RunState, prompt_embedding: Vec<f32>) -> Result<Self> {
+        let RunHeader { config, shape, progress, memory } = &state.header;
+        let (tensors, shape) = (&state.tensors, *shape);
+        let mut run = Self::new(config.clone(), shape, prompt_embedding)?;
+        run.learner.restore(read_policy(tensors, "", shape)?, memory, tensors)?;
+        run.best = read_policy(tensors, "best.", shape)?;
+        let kept = read_tensor(tensors, "kept.noise", progress.kept.len() * shape.numel())?;
+        let rows = kept.chunks_exact(shape.numel().max(1));
+        run.kept = progress
+            .kept
+            .iter()
+            .zip(rows)
+            .filter_map(|(&(key, reward), row)| {
+                let noise = Noise::new(key, shape, row.to_vec())?;
+                Some(Evaluation { noise, reward: Reward::Given(reward) })
+            })
+            .collect();
+        run.progress = progress.clone();
+        Ok(run)
+    }
+
+    /// Everything that [`resume`](Self::resume) needs.
+    pub fn state(&self) -> RunState {
+        let (memory, mut tensors) = self.learner.save();
+        tensors.extend(policy_tensors("", self.learner.policy()));
+        tensors.extend(policy_tensors("best.", &self.best));
+        let kept: Vec<f32> = self.kept.iter().flat_map(|one| one.noise.values().iter().copied()).collect();
+        tensors.push(NamedTensor::new("kept.noise", vec![self.kept.len(), self.shape.numel()], kept));
+        let (config, progress) = (self.config.clone(), self.progress.clone());
+        RunState { header: RunHeader { config, shape: self.shape, progress, memory }, tensors }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Shape of the noise.
+    pub fn shape(&self) -> NoiseShape {
+        self.shape
+    }
+
+    /// Counters and running figures.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The policy that the next batch is drawn from.
+    pub fn policy(&self) -> &NoisePolicy {
+        self.learner.policy()
+    }
+
+    /// The policy to keep: the newest one while the smoothed reward is at its best, otherwise the last one that
+    /// was.
+    pub fn best_policy(&self) -> &NoisePolicy {
+        if self.progress.at_its_best { self.learner.policy() } else { &self.best }
+    }
+
+    /// The best samples seen, best first: best-of-n at no extra cost.
+    pub fn best_samples(&self) -> &[Evaluation] {
+        &self.kept
+    }
+
+    /// Whether the run is over, and why; seconds are for the caller to watch.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.progress.stop_reason(&self.config)
+    }
+
+    /// Draws the next batch, never more than the budget has left.
+    pub(crate) fn ask(&self) -> Vec<Noise> {
+        let left = self.config.evaluations.saturating_sub(self.progress.evaluations);
+        let count = self.config.batch_size.min(left) as u32;
+        self.learner.ask(self.config.noise_rng, self.config.seed, self.progress.iteration, count)
+    }
+
+    /// Counts `batch` and takes it into the method's memory; the expected reward of every sample in that memory,
+    /// the newest last. Empty where the batch has too few given rewards to teach anything: then it is forgotten.
+    pub(crate) fn calibrate(&mut self, batch: &Batch) -> Vec<f64> {
+        let rewards: Vec<Option<f64>> = batch.evaluations.iter().map(|one| one.reward.given()).collect();
+        self.progress.count(&rewards);
+        self.keep_best(batch);
+        let given = batch.given_rewards();
+        // One reward alone has nothing to be compared with, unless the user asked for batches of one.
+        if given.len() < self.config.batch_size.min(2) {
+            return Vec::new();
+        }
+        self.observe_direction(batch, &given);
+        if self.progress.observe(&given) {
+            self.best = batch.policy.clone();
+        }
+        self.learner.remember(batch.clone());
+        self.learner.calibrate()
+    }
+
+    /// What each sample in the method's memory was better than expected.
+    pub(crate) fn advantages(&self, expected: &[f64]) -> Vec<f64> {
+        if expected.is_empty() { Vec::new() } else { self.learner.advantages(expected) }
+    }
+
+    /// Updates the policy; without advantages it stays as it is.
+    pub(crate) fn tell(&mut self, advantages: &[f64]) -> Result<Update> {
+        if advantages.is_empty() { Ok(Update::default()) } else { self.learner.tell(advantages) }
+    }
+
+    /// Records how well the direction learnt so far predicts rewards that it was not learnt from.
+    fn observe_direction(&mut self, batch: &Batch, given: &[f64]) {
+        let norm = batch.policy.mean_norm();
+        if norm > 0.0 {
+            let along = |sample: &Evaluation| {
+                let products = sample.noise.values().iter().zip(batch.policy.mean());
+                products.map(|(&z, &mu)| f64::from(z) * f64::from(mu)).sum::<f64>() / norm
+            };
+            let along: Vec<f64> = batch.given().map(|(sample, _)| along(sample)).collect();
+            self.progress.explained.add(&along, given);
+        }
+    }
+
+    fn keep_best(&mut self, batch: &Batch) {
+        self.kept.extend(batch.given().map(|(sample, _)| sample.clone()));
+        // A stable sort keeps the earlier of two equal samples.
+        self.kept.sort_by(|a, b| {
+            b.reward.given().partial_cmp(&a.reward.given()).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        self.kept.truncate(self.config.kept_noises);
+        self.progress.kept =
+            self.kept.iter().filter_map(|sample| Some((sample.key(), sample.reward.given()?))).collect();
+    }
+}

@@ -1,0 +1,133 @@
+//! Both methods on problems whose optimum is known: the identity generator with linear and quadratic rewards.
+
+use noisefind_core::config::{Estimator, FindConfig, MethodConfig, PaperConfig, RunConfig, Spread};
+use noisefind_core::fakes::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
+use noisefind_core::media::Media;
+use noisefind_core::noise::{NoiseShape, SampleKey};
+use noisefind_core::policy::NoisePolicy;
+use noisefind_core::ports::{Generator, Scorer};
+use noisefind_core::rng::NoiseSource;
+use noisefind_core::run::Run;
+use noisefind_core::statistics::{mean, standard_deviation};
+use noisefind_core::step::step;
+
+const SHAPE: NoiseShape = NoiseShape::image(4, 16, 16);
+
+/// A weight field of norm 1 that lives in low frequencies, as layout and colour do.
+fn smooth_weights(shape: NoiseShape) -> Vec<f32> {
+    let wave = |at: usize| {
+        let (row, column) = (at / shape.width % shape.height, at % shape.width);
+        (row as f32 * 0.25).cos() + (column as f32 * 0.35 + 1.0).sin()
+    };
+    let raw: Vec<f32> = (0..shape.numel()).map(wave).collect();
+    let norm = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
+    raw.into_iter().map(|x| x / norm).collect()
+}
+
+fn run_to_the_end(config: RunConfig, shape: NoiseShape, reward: impl FnMut(&str, &Media) -> f64) -> Run {
+    let mut run = Run::new(config, shape, vec![0.5, -0.5]).expect("the settings are valid");
+    let (mut generator, mut scorer) = (IdentityGenerator::new(shape), FunctionScorer::new("toy", reward));
+    while run.stop_reason().is_none() {
+        step(&mut run, "a toy", &mut generator, &mut scorer).expect("the fakes do not fail");
+    }
+    run
+}
+
+/// Rewards of 64 fresh samples of `policy`.
+fn fresh(policy: &NoisePolicy, reward: impl FnMut(&str, &Media) -> f64) -> Vec<f64> {
+    let noises: Vec<_> =
+        (0..64).map(|index| policy.draw(NoiseSource::Philox, SampleKey::fresh(99, index))).collect();
+    let media =
+        IdentityGenerator::new(policy.shape()).generate("a toy", &noises).expect("the fakes do not fail");
+    let rewards = FunctionScorer::new("toy", reward).score("a toy", &media).expect("the fakes do not fail");
+    rewards.iter().filter_map(|reward| reward.given()).collect()
+}
+
+/// Gain of the run's policy over `N(0, I)` on fresh noises, in base standard deviations.
+fn gain(run: &Run, reward: impl FnMut(&str, &Media) -> f64 + Clone) -> f64 {
+    let base = fresh(&NoisePolicy::standard(run.shape()), reward.clone());
+    (mean(&fresh(run.best_policy(), reward)) - mean(&base)) / standard_deviation(&base)
+}
+
+/// A linear reward of which `share` of the variance is noise that no direction explains.
+fn noisy_linear(share: f64) -> impl FnMut(&str, &Media) -> f64 + Clone {
+    let mut signal = linear_reward(smooth_weights(SHAPE));
+    let mut rough = linear_reward((0..SHAPE.numel()).map(|at| ((at * 7919) % 13) as f32 - 6.0).collect());
+    move |prompt, media| {
+        (1.0 - share).sqrt() * signal(prompt, media) + (2.0 * share).sqrt() * rough(prompt, media).sin()
+    }
+}
+
+fn find(find: FindConfig) -> RunConfig {
+    RunConfig { seed: 3, plateau_iterations: 0, method: MethodConfig::Find(find), ..RunConfig::default() }
+}
+
+#[test]
+fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
+    let reward = noisy_linear(0.5);
+    let regression = run_to_the_end(find(FindConfig::default()), SHAPE, reward.clone());
+    let gained = gain(&regression, reward.clone());
+    println!("regression gains {gained:.2} base sigmas");
+    assert!(gained > 3.0, "regression gained {gained} base sigmas");
+    assert_eq!(regression.progress().evaluations, 160);
+    let config = FindConfig { estimator: Estimator::NaturalGradient, ..FindConfig::default() };
+    let natural = run_to_the_end(find(config), SHAPE, reward.clone());
+    let natural = gain(&natural, reward);
+    println!("natural gradient gains {natural:.2} base sigmas");
+    assert!(natural > 1.0 && natural < gained, "natural gradient gained {natural} base sigmas");
+}
+
+#[test]
+fn find_reaches_the_optimum_of_a_quadratic_reward() {
+    let shape = NoiseShape::image(1, 2, 4);
+    let optimum = vec![0.5f32, -0.25, 0.75, 0.0, -0.5, 0.25, 0.0, -0.75];
+    let config = FindConfig {
+        estimator: Estimator::NaturalGradient,
+        spread: Spread::Learnt,
+        kl_budget_nats: Some(60.0),
+        mean_learning_rate: 0.5,
+        ..FindConfig::default()
+    };
+    let config = RunConfig { evaluations: 1600, ..find(config) };
+    let run = run_to_the_end(config, shape, quadratic_reward(optimum.clone()));
+    for (mean, best) in run.policy().mean().iter().zip(&optimum) {
+        assert!((mean - best).abs() < 0.1, "{mean} is far from {best}");
+    }
+    let base = mean(&fresh(&NoisePolicy::standard(shape), quadratic_reward(optimum.clone())));
+    let reached = mean(&fresh(run.policy(), quadratic_reward(optimum)));
+    assert!(base < -8.0 && reached > -0.5, "the best possible is 0, the base {base}, reached {reached}");
+}
+
+fn paper(paper: PaperConfig, evaluations: usize) -> RunConfig {
+    let method = MethodConfig::Paper(PaperConfig { value_width: 32, ..paper });
+    RunConfig { seed: 3, evaluations, plateau_iterations: 0, method, ..RunConfig::default() }
+}
+
+#[test]
+fn paper_and_each_of_its_ablations_climb_a_linear_reward() {
+    let shape = NoiseShape::image(1, 2, 4);
+    let reward = linear_reward(smooth_weights(shape));
+    let full = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };
+    let cases = [
+        ("full", full.clone()),
+        ("no calibration", PaperConfig { calibration: false, ..full.clone() }),
+        ("no ratio clipping", PaperConfig { ratio_clipping: false, ..full.clone() }),
+        ("no reuse", PaperConfig { reuse: false, ..full }),
+    ];
+    for (name, config) in cases {
+        let gained = gain(&run_to_the_end(paper(config, 1600), shape, reward.clone()), reward.clone());
+        println!("paper, {name}: {gained:.2} base sigmas");
+        assert!(gained > 0.5, "{name} gained {gained}");
+    }
+}
+
+#[test]
+fn paper_reaches_the_optimum_of_a_quadratic_reward() {
+    let shape = NoiseShape::image(1, 2, 2);
+    let optimum = vec![0.5f32, -0.25, 0.75, 0.0];
+    let config = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };
+    let run = run_to_the_end(paper(config, 4800), shape, quadratic_reward(optimum.clone()));
+    for (mean, best) in run.policy().mean().iter().zip(&optimum) {
+        assert!((mean - best).abs() < 0.15, "{mean} is far from {best}");
+    }
+}
