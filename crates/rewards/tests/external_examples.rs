@@ -1,0 +1,165 @@
+//! The programs of `examples/external/` work as shipped. `NOISEFIND_PYTHON` names another Python than `python3`.
+#![cfg(unix)]
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, SampleKey};
+use noisefind_core::ports::{Generator, Reward, Scorer};
+use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
+use serde_json::{Map, Value, json};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A Python that can import `modules`, or `None` with the reason printed.
+fn python(modules: &str) -> Option<String> {
+    let python = std::env::var("NOISEFIND_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let ready = Command::new(&python)
+        .args(["-c", &format!("import {modules}")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !ready {
+        eprintln!("skipped: `{python}` cannot import {modules}");
+    }
+    ready.then_some(python)
+}
+
+fn command(python: &str, name: &str) -> String {
+    format!("exec '{python}' '{}'", root().join("examples/external").join(name).display())
+}
+
+/// Noise with green on top, so that every filter of the PNG format is in use.
+fn noisy(green: f32) -> Media {
+    let value = |at: usize| {
+        let random = (at as u32).wrapping_mul(2_654_435_761).rotate_left(13) >> 8;
+        let channel_lift = if (640..1280).contains(&at) { green } else { 0.0 };
+        random as f32 / (1 << 24) as f32 * 0.3 + channel_lift + (at % 32) as f32 / 100.0
+    };
+    Media::new(1, 20, 32, (0..3 * 640).map(value).collect()).expect("the values fit")
+}
+
+fn greenness(media: &Media) -> f64 {
+    let bytes = media.rgb8(0);
+    let sum: i32 =
+        bytes.chunks_exact(3).map(|pixel| i32::from(pixel[1]) - i32::from(pixel[0].max(pixel[2]))).sum();
+    f64::from(sum) / (255.0 * (bytes.len() / 3) as f64)
+}
+
+#[test]
+fn the_plain_scorer_reads_pictures_and_rewards_green() {
+    let Some(python) = python("json, zlib") else { return };
+    let mut scorer =
+        ExternalScorer::open(&command(&python, "scorer.py"), ExternalOptions::default()).unwrap();
+    assert_eq!(scorer.name(), "greenness");
+    let media = [noisy(0.0), noisy(0.3)];
+    let rewards = scorer.score("a green dog", &media).unwrap();
+    for (reward, media) in rewards.iter().zip(&media) {
+        assert!((reward.given().unwrap() - greenness(media)).abs() < 1e-12);
+    }
+}
+
+/// Answers one chat request after the other with the texts given (`None` is a server error) and passes on what
+/// it was sent.
+fn fake_endpoint(answers: Vec<Option<&'static str>>) -> (String, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/v1", listener.local_addr().expect("the port's address"));
+    let (seen, requests) = channel();
+    thread::spawn(move || {
+        for answer in answers {
+            let (stream, _) = listener.accept().expect("a client");
+            let request = serve(stream, answer).expect("a whole request");
+            if seen.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    (url, requests)
+}
+
+fn serve(mut stream: TcpStream, answer: Option<&str>) -> std::io::Result<(String, Value)> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let (status, text) = match answer {
+        Some(text) => ("200 OK", json!({"choices": [{"message": {"content": text}}]}).to_string()),
+        None => ("503 Service Unavailable", "busy".to_owned()),
+    };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())?;
+    Ok((head, serde_json::from_slice(&body)?))
+}
+
+#[test]
+fn the_vision_scorer_asks_retries_and_reads_numbers() {
+    let Some(python) = python("json, urllib.request") else { return };
+    let (url, requests) =
+        fake_endpoint(vec![None, Some("7.5"), Some("I would say 3 of 10"), Some("no idea")]);
+    let variables = format!("VISION_BASE_URL={url} VISION_MODEL=tiny VISION_API_KEY=secret VISION_WORKERS=1");
+    let command = format!("{variables} {}", command(&python, "vision_scorer.py").replacen("exec ", "", 1));
+    let mut scorer = ExternalScorer::open(&command, ExternalOptions::default()).unwrap();
+    assert_eq!(scorer.name(), "vision:tiny");
+    let rewards = scorer.score("a \"green\" dog", &[noisy(0.0), noisy(0.1), noisy(0.2)]).unwrap();
+    assert_eq!(rewards[..2], [Reward::Given(7.5), Reward::Given(3.0)]);
+    assert!(matches!(rewards[2], Reward::Missing(_)));
+    let (head, body) = requests.recv().unwrap();
+    assert!(head.starts_with("POST /v1/chat/completions "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("authorization: bearer secret"), "{head}");
+    let content = &body["messages"][0]["content"];
+    assert!(content[0]["text"].as_str().unwrap().contains("\"a \"green\" dog\""), "{content}");
+    assert!(content[1]["image_url"]["url"].as_str().unwrap().starts_with("data:image/png;base64,iVBOR"));
+}
+
+#[test]
+fn the_vision_scorer_says_which_variable_is_absent() {
+    let Some(python) = python("json, urllib.request") else { return };
+    let command =
+        format!("VISION_BASE_URL=http://127.0.0.1:9 {}", &command(&python, "vision_scorer.py")[5..]);
+    let message = ExternalScorer::open(&command, ExternalOptions::default()).err().unwrap().to_string();
+    assert!(message.contains("set VISION_MODEL"), "{message}");
+}
+
+#[test]
+fn the_diffusers_generator_serves_the_default_model() {
+    let model = root().join("models/emoji-64");
+    if !model.join("model_index.json").exists() {
+        eprintln!("skipped: no pipeline in {}", model.display());
+        return;
+    }
+    let Some(python) = python("diffusers, transformers, torch") else { return };
+    let command =
+        format!("{} '{}' num_inference_steps=2", command(&python, "diffusers_generator.py"), model.display());
+    let mut generator = ExternalGenerator::open(&command, Map::new(), ExternalOptions::default()).unwrap();
+    let shape = generator.noise_shape();
+    let noise = |index: u32| {
+        let values = (0..shape.numel()).map(|at| ((at as f32 + 1.0) * (index + 3) as f32).sin()).collect();
+        Noise::new(SampleKey { seed: 1, iteration: 0, index }, shape, values).unwrap()
+    };
+    let both = generator.generate("a green dog", &[noise(0), noise(1)]).unwrap();
+    assert_eq!((both[0].frames(), both[0].height(), both[0].width()), (1, 64, 64));
+    assert_ne!(both[0], both[1]);
+    let second = generator.generate("a green dog", &[noise(1)]).unwrap();
+    let apart = second[0].rgb8(0).iter().zip(both[1].rgb8(0)).map(|(a, b)| a.abs_diff(b)).max();
+    assert!(apart <= Some(1), "the same noise drew another picture in another batch: {apart:?}");
+}

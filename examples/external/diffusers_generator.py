@@ -1,0 +1,91 @@
+"""Serves a diffusers pipeline: Flux, SD3, Wan, LTX and whatever else draws its initial noise with `randn_tensor`.
+
+Usage: noisefind tune PROMPT --model "exec:python3 diffusers_generator.py FOLDER_OR_HUB_ID [NAME=VALUE ...]"
+NAME=VALUE are arguments of the pipeline's call (height=768 num_inference_steps=28), values in JSON or plain text.
+The pipeline scales and packs the noise itself, as it would its own.
+"""
+
+import inspect
+import json
+import os
+import sys
+
+answers, sys.stdout = sys.stdout, sys.stderr
+
+import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file
+
+
+class ShapeIsKnown(Exception):
+    """Ends the first call as soon as the pipeline has asked for its noise."""
+
+
+def value(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+fixed = {name: value(text) for name, _, text in (argument.partition("=") for argument in sys.argv[2:])}
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if device == "cuda" else torch.float32
+pipeline = DiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=dtype).to(device)
+pipeline.set_progress_bar_config(disable=True)
+accepted = inspect.signature(pipeline.__call__).parameters
+pipeline_module = sys.modules[type(pipeline).__module__]
+own_randn_tensor = pipeline_module.randn_tensor
+pending = []
+
+
+def randn_tensor(shape, *arguments, dtype=None, device=None, **named):
+    if not pending:
+        return own_randn_tensor(shape, *arguments, dtype=dtype, device=device, **named)
+    noise = pending.pop()
+    if noise is None:
+        raise ShapeIsKnown(list(shape[1:]))
+    if list(noise.shape) != list(shape):
+        raise ValueError(f"the pipeline wants noise of {list(shape)}, found {list(noise.shape)}")
+    return noise.to(device=device, dtype=dtype)
+
+
+def noise_shape():
+    pending.append(None)
+    try:
+        pipeline(prompt=["a dog"], **fixed)
+    except ShapeIsKnown as shape:
+        return shape.args[0]
+    raise RuntimeError("the pipeline never asked for noise")
+
+
+def draw(request):
+    noise = load_file(request["noise"])["noise"]
+    options = {name: option for name, option in request["options"].items() if option is not None}
+    unused = sorted(set(options) - set(accepted))
+    if unused:
+        print("this pipeline takes no", ", ".join(unused))
+    options = {name: option for name, option in options.items() if name in accepted} | fixed
+    seeds = [(seed * 1000003 + iteration) * 1000003 + index for seed, iteration, index in request["keys"]]
+    generator = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
+    pending.append(noise)
+    drawn = pipeline(
+        prompt=[request["prompt"]] * len(noise), generator=generator, output_type="pil", **options
+    )
+    media = drawn.frames if "frames" in drawn else [[picture] for picture in drawn.images]
+    paths = [save(os.path.dirname(request["noise"]), at, frames) for at, frames in enumerate(media)]
+    return {"id": request["id"], "media": paths}
+
+
+def save(folder, at, frames):
+    paths = [os.path.join(folder, f"{at}-{frame}.png") for frame in range(len(frames))]
+    for path, frame in zip(paths, frames):
+        frame.save(path)
+    return paths if "num_frames" in accepted else paths[0]
+
+
+pipeline_module.randn_tensor = randn_tensor
+next(sys.stdin)
+print(json.dumps({"ready": True, "noise_shape": noise_shape()}), file=answers, flush=True)
+for line in sys.stdin:
+    print(json.dumps(draw(json.loads(line))), file=answers, flush=True)
