@@ -1,0 +1,180 @@
+//! A model's files, whether they lie in a folder or are compiled into the program.
+//!
+//! Layout: the diffusers folder (`model_index.json` and one subfolder a part) or the transformers folder
+//! (`config.json` beside the weights).
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+/// One file of a model that is compiled into the program.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddedFile {
+    /// Path inside the model folder, with `/` between folders: `unet/config.json`.
+    pub path: &'static str,
+    /// The file's bytes.
+    pub bytes: &'static [u8],
+}
+
+/// Where a model's files come from.
+#[derive(Clone, Debug)]
+pub struct ModelFiles {
+    source: Source,
+    name: String,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Directory(PathBuf),
+    Embedded(&'static [EmbeddedFile]),
+}
+
+impl ModelFiles {
+    /// The files of a folder.
+    ///
+    /// # Errors
+    /// Where `path` is no folder.
+    pub fn directory(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let name = path.display().to_string();
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => Ok(Self { source: Source::Directory(path), name }),
+            Ok(_) => Err(Error::NotAFolder {
+                path: name,
+                reason: "it is a file; give the folder that holds model_index.json".into(),
+            }),
+            Err(source) => Err(Error::NotAFolder { path: name, reason: source.to_string() }),
+        }
+    }
+
+    /// Files that are compiled into the program; `name` stands for the folder in messages.
+    pub fn embedded(name: &str, files: &'static [EmbeddedFile]) -> Self {
+        Self { source: Source::Embedded(files), name: name.to_owned() }
+    }
+
+    /// The folder's path, or the name of the embedded model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How messages call a file of this model.
+    pub fn display(&self, path: &str) -> String {
+        format!("{}/{path}", self.name)
+    }
+
+    /// Whether the file is there.
+    pub fn contains(&self, path: &str) -> bool {
+        match &self.source {
+            Source::Directory(folder) => folder.join(path).is_file(),
+            Source::Embedded(files) => files.iter().any(|file| file.path == path),
+        }
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// Where it is absent, unreadable or a git-lfs pointer.
+    pub fn read(&self, path: &str) -> Result<Cow<'static, [u8]>> {
+        let mut file = self.open(path)?;
+        let bytes = match &mut file.content {
+            Content::Memory(bytes) => Cow::Borrowed(*bytes),
+            Content::Disk(disk) => {
+                let mut bytes = Vec::new();
+                disk.read_to_end(&mut bytes).map_err(|source| Error::Io { file: file.name.clone(), source })?;
+                Cow::Owned(bytes)
+            }
+        };
+        Ok(bytes)
+    }
+
+    /// Reads and parses a JSON file.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::read`], and where the JSON does not parse into `T`.
+    pub fn read_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let bytes = self.read(path)?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { file: self.display(path), source })
+    }
+
+    /// Opens a file for reading piece by piece.
+    pub(crate) fn open(&self, path: &str) -> Result<OpenFile> {
+        let name = self.display(path);
+        let missing = || Error::MissingFile { model: self.name.clone(), expected: path.to_owned() };
+        let mut file = match &self.source {
+            Source::Embedded(files) => {
+                let file = files.iter().find(|file| file.path == path).ok_or_else(missing)?;
+                OpenFile { name, length: file.bytes.len() as u64, content: Content::Memory(file.bytes) }
+            }
+            Source::Directory(folder) => {
+                let full = folder.join(path);
+                if !full.is_file() {
+                    return Err(missing());
+                }
+                let opened = File::open(&full).and_then(|disk| Ok((disk.metadata()?.len(), disk)));
+                let (length, disk) = opened.map_err(|source| Error::Io { file: name.clone(), source })?;
+                OpenFile { name, length, content: Content::Disk(disk) }
+            }
+        };
+        if file.is_git_lfs_pointer()? {
+            return Err(Error::GitLfsPointer { file: file.name });
+        }
+        Ok(file)
+    }
+}
+
+/// A file that is read piece by piece, so that a large one never lies in memory as a whole.
+///
+/// Plain reads rather than a memory map: a map needs `unsafe`, and a file that shrinks under it ends the program.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) name: String,
+    pub(crate) length: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Memory(&'static [u8]),
+    Disk(File),
+}
+
+impl OpenFile {
+    /// Reads `length` bytes from `start`; the caller has checked that they lie inside the file.
+    pub(crate) fn read_at(&mut self, start: u64, length: usize) -> Result<Cow<'static, [u8]>> {
+        match &mut self.content {
+            Content::Memory(bytes) => {
+                let start = start as usize;
+                let piece = bytes.get(start..start + length).ok_or(Error::WrongLength {
+                    file: self.name.clone(),
+                    expected: (start + length) as u64,
+                    found: self.length,
+                })?;
+                Ok(Cow::Borrowed(piece))
+            }
+            Content::Disk(disk) => {
+                let mut bytes = vec![0; length];
+                disk.seek(SeekFrom::Start(start))
+                    .and_then(|_| disk.read_exact(&mut bytes))
+                    .map_err(|source| Error::Io { file: self.name.clone(), source })?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    fn is_git_lfs_pointer(&mut self) -> Result<bool> {
+        const MARK: &[u8] = b"version https://git-lfs";
+        if self.length < MARK.len() as u64 {
+            return Ok(false);
+        }
+        let is_pointer = *self.read_at(0, MARK.len())? == *MARK;
+        if let Content::Disk(disk) = &mut self.content {
+            disk.rewind().map_err(|source| Error::Io { file: self.name.clone(), source })?;
+        }
+        Ok(is_pointer)
+    }
+}
