@@ -58,7 +58,13 @@ impl DeviceChoice {
     }
 
     fn best() -> Device {
-        if cfg!(any(feature = "cuda", feature = "rocm", feature = "vulkan", feature = "metal", feature = "webgpu")) {
+        if cfg!(any(
+            feature = "cuda",
+            feature = "rocm",
+            feature = "vulkan",
+            feature = "metal",
+            feature = "webgpu"
+        )) {
             Device::default()
         } else {
             Device::flex()
@@ -170,6 +176,16 @@ pub struct Placement {
     pub device: Device,
     /// How weights and activations are stored.
     pub dtype: DType,
+    kernels: Kernels,
+}
+
+/// Which bodies the operations take on the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernels {
+    /// The packed ones of `noisefind-kernels`.
+    Packed,
+    /// Plain Burn operations, as on every other device.
+    Portable,
 }
 
 impl Placement {
@@ -180,18 +196,35 @@ impl Placement {
     pub fn open(device: DeviceChoice, dtype: DtypeChoice) -> Result<Self> {
         let opened = device.open()?;
         let dtype = dtype.resolve(&opened);
+        let kernels = if is_cpu(&opened) { Kernels::Packed } else { Kernels::Portable };
+        if is_cpu(&opened) && dtype == DType::F16 {
+            return Err(Error::Device {
+                device: device.to_string(),
+                reason: "it stores f32 or bf16; f16 weights are converted while loading".into(),
+            });
+        }
         if !opened.supports_dtype(dtype) {
             return Err(Error::Device {
                 device: device.to_string(),
                 reason: format!("it does not compute in {dtype:?}; use --dtype f32"),
             });
         }
-        Ok(Self { device: opened, dtype })
+        Ok(Self { device: opened, dtype, kernels })
     }
 
-    /// Whether the tensors live in plain memory, where the CPU kernels can reach them.
-    pub fn is_cpu(&self) -> bool {
-        is_cpu(&self.device)
+    /// The same place with plain Burn operations only, to compare the CPU kernels with.
+    pub fn portable(self) -> Self {
+        Self { kernels: Kernels::Portable, ..self }
+    }
+
+    /// The same place with another number format.
+    pub(crate) fn with_dtype(&self, dtype: DType) -> Self {
+        Self { dtype, ..self.clone() }
+    }
+
+    /// Whether operations run in the CPU kernels.
+    pub(crate) fn uses_kernels(&self) -> bool {
+        self.kernels == Kernels::Packed
     }
 }
 

@@ -33,13 +33,17 @@ pub enum Error {
         expected: String,
     },
     /// The file is the small text that git leaves in place of a large file.
-    #[error("{file} is a git-lfs pointer, not the file itself; run `git lfs pull` in the model folder, or download the file again")]
+    #[error(
+        "{file} is a git-lfs pointer, not the file itself; run `git lfs pull` in the model folder, or download the file again"
+    )]
     GitLfsPointer {
         /// The file.
         file: String,
     },
     /// Only pickled weights are there.
-    #[error("{file} is a pickle, which is not read; convert it once with `safetensors.torch.save_file(torch.load(\"{file}\"), \"{replacement}\")`")]
+    #[error(
+        "{file} is a pickle, which is not read; convert it once with `safetensors.torch.save_file(torch.load(\"{file}\"), \"{replacement}\")`"
+    )]
     Pickle {
         /// The file found.
         file: String,
@@ -197,7 +201,11 @@ impl fmt::Display for WeightMismatch {
             if !names.is_empty() {
                 let more = names.len().saturating_sub(NAMED);
                 let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-                groups.push(format!("{} {what}: {}{tail}", names.len(), names[..names.len() - more].join(", ")));
+                groups.push(format!(
+                    "{} {what}: {}{tail}",
+                    names.len(),
+                    names[..names.len() - more].join(", ")
+                ));
             }
         };
         group("missing", &self.missing);

@@ -85,7 +85,8 @@ impl ModelFiles {
             Content::Memory(bytes) => Cow::Borrowed(*bytes),
             Content::Disk(disk) => {
                 let mut bytes = Vec::new();
-                disk.read_to_end(&mut bytes).map_err(|source| Error::Io { file: file.name.clone(), source })?;
+                disk.read_to_end(&mut bytes)
+                    .map_err(|source| Error::Io { file: file.name.clone(), source })?;
                 Cow::Owned(bytes)
             }
         };

@@ -1,1 +1,21 @@
-//! Frozen diffusion models, opened from their public folder layout
+//! Frozen diffusion models, opened from their public folder layout.
+//!
+//! A model is a folder of the Hugging Face ecosystem, or the same files compiled into the program ([`files`]). Its
+//! parts ([`clip`], [`unet`], [`vae`]) are driven by their own configs ([`config`]), checked while they load
+//! ([`weights`]), and written with a handful of fused operations ([`ops`]).
+
+pub mod clip;
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod files;
+pub mod ops;
+pub mod scheduler;
+pub mod text;
+pub mod unet;
+pub mod vae;
+pub mod weights;
+
+pub use device::{DeviceChoice, DtypeChoice, Placement};
+pub use error::{Error, Result};
+pub use files::{EmbeddedFile, ModelFiles};

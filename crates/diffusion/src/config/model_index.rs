@@ -1,0 +1,45 @@
+//! `model_index.json`: which parts a pipeline has.
+
+use serde_json::Value;
+
+use super::Keys;
+use crate::error::Result;
+use crate::files::ModelFiles;
+
+/// The parts of a pipeline and the switches that belong to none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelIndex {
+    /// The pipeline's class, for information: parts are recognised by their own configs.
+    pub class_name: String,
+    /// Names of the folders that hold a part.
+    pub parts: Vec<String>,
+    /// Whether an absent negative prompt means zeros instead of the encoding of the empty text.
+    pub force_zeros_for_empty_prompt: bool,
+}
+
+impl ModelIndex {
+    const FILE: &str = "model_index.json";
+
+    /// Reads `model_index.json`.
+    ///
+    /// # Errors
+    /// Where it is absent or damaged.
+    pub fn read(model: &ModelFiles) -> Result<Self> {
+        let keys = Keys::read(model, Self::FILE)?;
+        let is_part = |value: &Value| {
+            value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string))
+        };
+        let parts =
+            keys.map.iter().filter(|(_, value)| is_part(value)).map(|(name, _)| name.clone()).collect();
+        Ok(Self {
+            class_name: keys.required("_class_name")?,
+            parts,
+            force_zeros_for_empty_prompt: keys.or("force_zeros_for_empty_prompt", false)?,
+        })
+    }
+
+    /// Whether the pipeline has this part.
+    pub fn has(&self, part: &str) -> bool {
+        self.parts.iter().any(|name| name == part)
+    }
+}

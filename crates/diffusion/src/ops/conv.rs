@@ -1,0 +1,163 @@
+//! Two-dimensional convolution with what follows it in a residual block.
+
+use burn::tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, InterpolateOptions};
+use burn::tensor::{Tensor, module};
+use noisefind_kernels::{ConvGeometry, Dtype, Epilogue, ImageSize, PackedConv, Resample, conv2d};
+
+use super::host::{self, Host, agreed, with_storage};
+use super::{Activation, activate};
+use crate::weights::Scope;
+
+/// Convolution over `[batch, height, width, input]`, weights stored `[output, input, rows, columns]` as PyTorch does.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    body: Body,
+    geometry: ConvGeometry,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    Packed(PackedConv, Dtype),
+    Portable { weight: Tensor<4>, bias: Option<Tensor<1>> },
+}
+
+/// The window of a convolution and what it does to the picture's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvOptions {
+    /// A 1x1 window.
+    Pointwise,
+    /// A 3x3 window that keeps the size.
+    Same,
+    /// A 3x3 window with this padding that halves the size.
+    Halving {
+        /// Zeros around the picture.
+        padding: usize,
+    },
+    /// A 3x3 window over the picture with every pixel doubled on both axes.
+    Doubling,
+    /// A window without overlap, `patch` pixels wide.
+    Patches {
+        /// Rows and columns of a patch.
+        patch: usize,
+    },
+}
+
+impl ConvOptions {
+    fn geometry(self, input: usize, output: usize) -> ConvGeometry {
+        match self {
+            Self::Pointwise => ConvGeometry::square(input, output, 1, 1, 0),
+            Self::Same => ConvGeometry::square(input, output, 3, 1, 1),
+            Self::Halving { padding } => ConvGeometry::square(input, output, 3, 2, padding),
+            Self::Doubling => ConvGeometry {
+                resample: Resample::NearestDouble,
+                ..ConvGeometry::square(input, output, 3, 1, 1)
+            },
+            Self::Patches { patch } => ConvGeometry::square(input, output, patch, patch, 0),
+        }
+    }
+}
+
+impl Conv2d {
+    /// A convolution with bias, from `weight` and `bias`.
+    pub fn load(scope: &Scope<'_>, input: usize, output: usize, options: ConvOptions) -> Self {
+        let bias = scope.tensor("bias", &[output]);
+        Self::load_weight(scope, input, output, options, bias)
+    }
+
+    /// A convolution without bias, from `weight` alone.
+    pub fn load_without_bias(scope: &Scope<'_>, input: usize, output: usize, options: ConvOptions) -> Self {
+        Self::load_weight(scope, input, output, options, None)
+    }
+
+    fn load_weight(
+        scope: &Scope<'_>,
+        input: usize,
+        output: usize,
+        options: ConvOptions,
+        bias: Option<Vec<f32>>,
+    ) -> Self {
+        let geometry = options.geometry(input, output);
+        let [rows, columns] = geometry.kernel;
+        let weight = scope.tensor("weight", &[output, input, rows, columns]).unwrap_or_default();
+        let placement = scope.placement();
+        if let Some(dtype) = placement.kernel_dtype()
+            && let Ok(packed) = PackedConv::pack(&weight, bias.as_deref(), geometry, dtype)
+        {
+            return Self { body: Body::Packed(packed, dtype), geometry };
+        }
+        let output = if weight.is_empty() { 0 } else { output };
+        let weight = placement.tensor(weight, [output, input, rows, columns]);
+        let bias = bias.map(|bias| placement.tensor(bias, [output]));
+        Self { body: Body::Portable { weight, bias }, geometry }
+    }
+
+    /// `[batch, height, width, input]` to `[batch, height', width', output]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_with(x, None, None, Activation::None)
+    }
+
+    /// `activation(conv(x) + bias + sample_bias + residual)`.
+    ///
+    /// `sample_bias` is `[groups, output]`: the batch falls into that many equal groups in order, each with its row.
+    pub fn forward_with(
+        &self,
+        x: Tensor<4>,
+        sample_bias: Option<Tensor<2>>,
+        residual: Option<Tensor<4>>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        match &self.body {
+            Body::Packed(packed, dtype) => {
+                self.forward_packed(packed, *dtype, x, sample_bias, residual, activation)
+            }
+            Body::Portable { weight, bias } => {
+                let mut x = x.permute([0, 3, 1, 2]);
+                if self.geometry.resample == Resample::NearestDouble {
+                    let [_, _, height, width] = x.dims();
+                    let options = InterpolateOptions::new(InterpolateMode::Nearest)
+                        .with_output_size([2 * height, 2 * width]);
+                    x = module::interpolate(x, options);
+                }
+                let stride = [self.geometry.stride; 2];
+                let options = BurnConvOptions::new(stride, [self.geometry.padding[0]; 2], [1, 1], 1);
+                let mut y = module::conv2d(x, weight.clone(), bias.clone(), options).permute([0, 2, 3, 1]);
+                if let Some(sample_bias) = sample_bias {
+                    let [groups, channels] = sample_bias.dims();
+                    let [batch, height, width, _] = y.dims();
+                    let grouped = y.reshape([groups, batch / groups * height * width, channels]);
+                    y = (grouped + sample_bias.unsqueeze_dim(1)).reshape([batch, height, width, channels]);
+                }
+                activate(if let Some(residual) = residual { y + residual } else { y }, activation)
+            }
+        }
+    }
+
+    fn forward_packed(
+        &self,
+        packed: &PackedConv,
+        dtype: Dtype,
+        x: Tensor<4>,
+        sample_bias: Option<Tensor<2>>,
+        residual: Option<Tensor<4>>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let [batch, height, width, _] = x.dims();
+        let size = ImageSize { batch, height, width };
+        let output = match self.geometry.output_size(size) {
+            Ok(output) => output,
+            Err(error) => panic!("pictures are at least as large as the window: {error}"),
+        };
+        let channels = self.geometry.out_channels;
+        let (x, sample_bias, residual) = (Host::new(x), sample_bias.map(Host::new), residual.map(Host::new));
+        with_storage!(dtype, T => {
+            let mut out = vec![T::default(); output.pixels() * channels];
+            let epilogue = Epilogue {
+                sample_bias: sample_bias.as_ref().map(|bias| bias.slice::<T>()),
+                residual: residual.as_ref().map(|residual| residual.slice::<T>()),
+                activation,
+            };
+            agreed(conv2d(x.slice::<T>(), None, size, packed, &epilogue, &mut out));
+            host::tensor(out, [batch, output.height, output.width, channels])
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! The few fused operations that diffusion models and CLIP towers spend their time in.
+//!
+//! Activations are channel-last, `[batch, height, width, channels]` or `[batch, length, channels]`, so that linear
+//! layers, attention and convolution follow each other without layout changes. Each operation has two bodies with
+//! the same numbers: plain Burn operations for every device, and [`noisefind_kernels`] on the CPU, for which the
+//! weights are packed once at load.
+
+mod attention;
+mod conv;
+mod host;
+mod linear;
+mod norm;
+
+use burn::tensor::{Tensor, activation as burn_activation};
+
+pub use attention::{Attention, attention, attention_fused};
+pub use conv::{Conv2d, ConvOptions};
+pub use linear::{Geglu, Linear};
+pub use noisefind_kernels::Activation;
+pub use norm::{GroupNorm, LayerNorm};
+
+use crate::device::Placement;
+use host::{Host, agreed, kernel_dtype, with_storage};
+
+/// Joins two pictures channel by channel: `[b, h, w, c]` and `[b, h, w, d]` to `[b, h, w, c + d]`.
+pub fn concat_channels(a: Tensor<4>, b: Tensor<4>, placement: &Placement) -> Tensor<4> {
+    let Some(dtype) = placement.kernel_dtype() else {
+        return Tensor::cat(vec![a, b], 3);
+    };
+    let [batch, height, width, channels] = a.dims();
+    let more = b.dims()[3];
+    let (a, b) = (Host::new(a), Host::new(b));
+    with_storage!(dtype, T => {
+        let mut out = vec![T::default(); batch * height * width * (channels + more)];
+        agreed(noisefind_kernels::concat_channels(a.slice::<T>(), channels, b.slice::<T>(), more, &mut out));
+        host::tensor(out, [batch, height, width, channels + more])
+    })
+}
+
+impl Placement {
+    /// The kernels' storage type, where tensors are on the CPU and the kernels are in use.
+    pub(crate) fn kernel_dtype(&self) -> Option<noisefind_kernels::Dtype> {
+        if self.uses_kernels() { kernel_dtype(self.dtype) } else { None }
+    }
+}
+
+/// The activation in plain Burn operations.
+pub(crate) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::None => x,
+        Activation::Silu => burn_activation::silu(x),
+        Activation::QuickGelu => x.clone() * burn_activation::sigmoid(x * 1.702),
+        Activation::GeluErf => burn_activation::gelu(x),
+        Activation::Relu => burn_activation::relu(x),
+    }
+}

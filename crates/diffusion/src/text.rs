@@ -1,0 +1,177 @@
+//! CLIP's tokenizer: byte-level BPE between a begin and an end token, padded to the encoder's length.
+//!
+//! Reference: `CLIPTokenizer` of transformers, version 5.23.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::files::ModelFiles;
+
+/// Turns prompts into token ids as the model's own files say.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    begin: u32,
+    end: u32,
+    pad: u32,
+    max_length: usize,
+}
+
+/// A prompt as token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Begin token, the prompt, end token, padding: `max_length` ids.
+    pub ids: Vec<u32>,
+    /// How many of them come before the padding.
+    pub length: usize,
+    /// The end of the prompt that did not fit, empty where everything did.
+    pub truncated: String,
+}
+
+impl Tokenizer {
+    /// Opens `<folder>/tokenizer.json`, or `vocab.json` and `merges.txt`, for an encoder of `max_length` positions and
+    /// `vocab_size` embeddings.
+    ///
+    /// # Errors
+    /// Where the files are absent, damaged, or name tokens that the encoder does not have.
+    pub fn open(model: &ModelFiles, folder: &str, max_length: usize, vocab_size: usize) -> Result<Self> {
+        let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        let (file, json) = if model.contains(&path("tokenizer.json")) {
+            (path("tokenizer.json"), model.read(&path("tokenizer.json"))?.into_owned())
+        } else {
+            let vocab: Value = model.read_json(&path("vocab.json"))?;
+            let merges = model.read(&path("merges.txt"))?;
+            let description = byte_level_bpe(vocab, &String::from_utf8_lossy(&merges));
+            (path("vocab.json"), description.to_string().into_bytes())
+        };
+        let unusable = |reason: String| Error::Tokenizer { file: model.display(&file), reason };
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|error| unusable(error.to_string()))?;
+        // Length, begin and end are ours to set, since a file may carry those of another use.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
+        let special = SpecialTokens::read(model, &path)?;
+        let id = |token: &str| match inner.token_to_id(token) {
+            Some(id) if (id as usize) < vocab_size => Ok(id),
+            Some(id) => Err(unusable(format!("expected ids below {vocab_size}, found {id} for {token}"))),
+            None => Err(unusable(format!("expected the token {token}, found none"))),
+        };
+        let (begin, end, pad) = (id(&special.bos)?, id(&special.eos)?, id(&special.pad)?);
+        let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
+        if largest as usize >= vocab_size {
+            return Err(unusable(format!(
+                "expected ids below {vocab_size} as the encoder has, found {largest}"
+            )));
+        }
+        if max_length < 3 {
+            return Err(unusable(format!("expected an encoder of at least 3 positions, found {max_length}")));
+        }
+        Ok(Self { inner, begin, end, pad, max_length })
+    }
+
+    /// The ids of a prompt; a prompt that is too long loses its end, which is reported.
+    ///
+    /// # Errors
+    /// Where the tokenizer's files do not cover the prompt.
+    pub fn encode(&self, prompt: &str) -> Result<Tokens> {
+        let failed = |error: tokenizers::Error| Error::Tokenizer {
+            file: "the tokenizer".to_owned(),
+            reason: format!("cannot encode {prompt:?}: {error}"),
+        };
+        let encoding = self.inner.encode(prompt, false).map_err(failed)?;
+        let room = self.max_length - 2;
+        let (kept, lost) = encoding.get_ids().split_at(encoding.get_ids().len().min(room));
+        let truncated =
+            if lost.is_empty() { String::new() } else { self.inner.decode(lost, true).map_err(failed)? };
+        let mut ids = Vec::with_capacity(self.max_length);
+        ids.push(self.begin);
+        ids.extend(kept);
+        ids.push(self.end);
+        let length = ids.len();
+        ids.resize(self.max_length, self.pad);
+        Ok(Tokens { ids, length, truncated })
+    }
+
+    /// The pieces that a prompt falls into, without begin and end: what the model reads of it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn pieces(&self, prompt: &str) -> Result<Vec<String>> {
+        let ids = self.encode(prompt)?;
+        Ok(ids.ids[1..ids.length - 1].iter().filter_map(|&id| self.inner.id_to_token(id)).collect())
+    }
+
+    /// Every token with its id.
+    pub fn vocabulary(&self) -> BTreeMap<String, u32> {
+        self.inner.get_vocab(true).into_iter().collect()
+    }
+}
+
+/// The texts of the special tokens.
+struct SpecialTokens {
+    bos: String,
+    eos: String,
+    pad: String,
+}
+
+impl SpecialTokens {
+    /// `special_tokens_map.json` overrides `tokenizer_config.json`; padding is attended to, so it must be the right one.
+    fn read(model: &ModelFiles, path: &impl Fn(&str) -> String) -> Result<Self> {
+        let mut tokens =
+            Self { bos: "<|startoftext|>".into(), eos: "<|endoftext|>".into(), pad: "<|endoftext|>".into() };
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            if !model.contains(&path(file)) {
+                continue;
+            }
+            let map: BTreeMap<String, Value> = model.read_json(&path(file))?;
+            for (key, token) in [
+                ("bos_token", &mut tokens.bos),
+                ("eos_token", &mut tokens.eos),
+                ("pad_token", &mut tokens.pad),
+            ] {
+                // A token is its text, or an object that holds the text beside matching rules.
+                let text =
+                    map.get(key).and_then(|value| value.as_str().or_else(|| value.get("content")?.as_str()));
+                if let Some(text) = text {
+                    *token = text.to_owned();
+                }
+            }
+        }
+        Ok(tokens)
+    }
+}
+
+/// The description of CLIP's tokenizer around a vocabulary and its merges, in the format of `tokenizer.json`.
+fn byte_level_bpe(vocab: Value, merges: &str) -> Value {
+    const WORDS: &str =
+        r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+    let merges: Vec<&str> =
+        merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
+    let added = ["<|startoftext|>", "<|endoftext|>"].iter().filter_map(|token| {
+        let id = vocab.get(token)?;
+        Some(json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": true}))
+    });
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added.collect::<Vec<_>>(),
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+                  "vocab": vocab, "merges": merges},
+    })
+}

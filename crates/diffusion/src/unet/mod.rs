@@ -1,0 +1,153 @@
+//! The denoiser: one conditional U-Net for all families, driven by `unet/config.json`.
+//!
+//! Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022; structure and tensor
+//! names of `UNet2DConditionModel`, diffusers 0.42.1. Text projections and time embeddings do not depend on the
+//! sample, so they are computed once and passed in.
+
+mod blocks;
+mod embedding;
+mod resnet;
+mod transformer;
+
+use burn::tensor::Tensor;
+
+pub use embedding::AddedConditioning;
+pub(crate) use resnet::{ResnetBlock, ResnetOptions};
+
+use crate::config::UnetConfig;
+use crate::device::Placement;
+use crate::error::Result;
+use crate::files::ModelFiles;
+use crate::ops::{Activation, Conv2d, ConvOptions, GroupNorm};
+use crate::weights::{Scope, Weights};
+use blocks::{DownBlock, MidBlock, UpBlock};
+use embedding::TimeEmbedding;
+
+/// The denoiser.
+#[derive(Clone, Debug)]
+pub struct Unet {
+    config: UnetConfig,
+    conv_in: Conv2d,
+    time_embedding: TimeEmbedding,
+    down_blocks: Vec<DownBlock>,
+    mid_block: MidBlock,
+    up_blocks: Vec<UpBlock>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    placement: Placement,
+}
+
+/// Keys and values of the text for each cross-attention, in the order in which they are met: `[groups, tokens, 2 c]`.
+#[derive(Clone, Debug)]
+pub struct TextContext(Vec<Tensor<3>>);
+
+/// What the time adds inside each residual block, in the order in which they are met: `[groups, channels]`.
+#[derive(Clone, Debug)]
+pub struct StepConditioning(Vec<Tensor<2>>);
+
+/// Hands out the conditioning block by block, in the order of the forward pass.
+struct Conditioning<'a> {
+    times: std::slice::Iter<'a, Tensor<2>>,
+    texts: std::slice::Iter<'a, Tensor<3>>,
+    placement: &'a Placement,
+}
+
+impl Conditioning<'_> {
+    fn time(&mut self) -> Tensor<2> {
+        self.times.next().expect("there is a time embedding for each residual block").clone()
+    }
+
+    fn text(&mut self) -> Tensor<3> {
+        self.texts.next().expect("there is a text projection for each cross-attention").clone()
+    }
+}
+
+impl Unet {
+    /// Opens the part `unet`.
+    ///
+    /// # Errors
+    /// Where config or weights are absent, damaged or do not fit each other.
+    pub fn open(model: &ModelFiles, placement: &Placement) -> Result<Self> {
+        let config = UnetConfig::read(model)?;
+        let weights = Weights::open(model, "unet", "diffusion_pytorch_model", placement)?;
+        let unet = Self::load(&weights.root(), config);
+        weights.finish(&[])?;
+        Ok(unet)
+    }
+
+    fn load(scope: &Scope<'_>, config: UnetConfig) -> Self {
+        let widths = &config.block_out_channels;
+        let (outermost, innermost) = (widths[0], widths[widths.len() - 1]);
+        let down = (0..widths.len())
+            .map(|level| DownBlock::load(&scope.at("down_blocks").at(level), &config, level));
+        let up =
+            (0..widths.len()).map(|level| UpBlock::load(&scope.at("up_blocks").at(level), &config, level));
+        Self {
+            conv_in: Conv2d::load(&scope.at("conv_in"), config.in_channels, outermost, ConvOptions::Same),
+            time_embedding: TimeEmbedding::load(scope, &config),
+            down_blocks: down.collect(),
+            mid_block: MidBlock::load(&scope.at("mid_block"), &config, innermost),
+            up_blocks: up.collect(),
+            conv_norm_out: GroupNorm::load(
+                &scope.at("conv_norm_out"),
+                outermost,
+                config.norm_num_groups,
+                config.norm_eps,
+            ),
+            conv_out: Conv2d::load(&scope.at("conv_out"), outermost, config.out_channels, ConvOptions::Same),
+            placement: scope.placement().clone(),
+            config,
+        }
+    }
+
+    /// The denoiser's sizes.
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// Projects hidden states of the text `[groups, tokens, cross_attention_dim]` for every cross-attention.
+    ///
+    /// In [`Unet::forward`] the batch falls into `groups` equal parts in order, each with its own text.
+    pub fn embed_text(&self, hidden_states: &Tensor<3>) -> TextContext {
+        let transformers = self.down_blocks.iter().flat_map(DownBlock::transformers);
+        let transformers = transformers.chain(self.mid_block.transformers());
+        let transformers = transformers.chain(self.up_blocks.iter().flat_map(UpBlock::transformers));
+        TextContext(transformers.flat_map(|transformer| transformer.project_text(hidden_states)).collect())
+    }
+
+    /// Embeds each of `timesteps`, together with `added` and the guidance scale where the model is conditioned on them.
+    pub fn embed_times(
+        &self,
+        timesteps: &[f32],
+        added: Option<&AddedConditioning>,
+        guidance_scale: Option<f32>,
+    ) -> Vec<StepConditioning> {
+        let resnets = self.down_blocks.iter().flat_map(DownBlock::resnets);
+        let resnets = resnets.chain(self.mid_block.resnets());
+        let resnets: Vec<_> = resnets.chain(self.up_blocks.iter().flat_map(UpBlock::resnets)).collect();
+        let embed = |&timestep: &f32| {
+            let embedding = self.time_embedding.forward(timestep, added, guidance_scale);
+            StepConditioning(resnets.iter().map(|resnet| resnet.project_time(embedding.clone())).collect())
+        };
+        timesteps.iter().map(embed).collect()
+    }
+
+    /// Denoises `[batch, height, width, in_channels]` to `[batch, height, width, out_channels]`.
+    ///
+    /// Height and width must be multiples of `2^halvings`; the batch, of the groups of `step` and `text`.
+    pub fn forward(&self, x: Tensor<4>, step: &StepConditioning, text: &TextContext) -> Tensor<4> {
+        let mut conditioning =
+            Conditioning { times: step.0.iter(), texts: text.0.iter(), placement: &self.placement };
+        let x = if self.config.center_input_sample { x * 2.0 - 1.0 } else { x };
+        let mut x = self.conv_in.forward(x);
+        let mut skips = vec![x.clone()];
+        for block in &self.down_blocks {
+            x = block.forward(x, &mut conditioning, &mut skips);
+        }
+        x = self.mid_block.forward(x, &mut conditioning);
+        for block in &self.up_blocks {
+            x = block.forward(x, &mut conditioning, &mut skips);
+        }
+        self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu))
+    }
+}

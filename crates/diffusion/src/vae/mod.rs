@@ -1,0 +1,72 @@
+//! The decoders that turn latents into pictures.
+
+mod kl;
+mod tiny;
+
+use burn::tensor::Tensor;
+
+use crate::config::VaeConfig;
+use crate::device::Placement;
+use crate::error::Result;
+use crate::files::ModelFiles;
+use crate::weights::Weights;
+use kl::KlDecoder;
+use tiny::TinyDecoder;
+
+/// A decoder, with the map from the sampler's latents to its own.
+#[derive(Clone, Debug)]
+pub struct Vae {
+    config: VaeConfig,
+    decoder: Decoder,
+}
+
+#[derive(Clone, Debug)]
+enum Decoder {
+    Kl(KlDecoder),
+    Tiny(TinyDecoder),
+}
+
+impl Vae {
+    /// Opens the part `folder` (empty for a decoder in a folder of its own).
+    ///
+    /// # Errors
+    /// Where config or weights are absent, damaged or do not fit each other.
+    pub fn open(model: &ModelFiles, folder: &str, placement: &Placement) -> Result<Self> {
+        let config = VaeConfig::read(model, folder)?;
+        let mut weights = Weights::open(model, folder, "diffusion_pytorch_model", placement)?;
+        let decoder = match &config {
+            VaeConfig::Kl(config) => {
+                weights.rename(kl::current_name);
+                Decoder::Kl(KlDecoder::load(&weights.root(), config))
+            }
+            VaeConfig::Tiny(config) => Decoder::Tiny(TinyDecoder::load(&weights.root(), config)),
+        };
+        weights.finish(&["encoder.", "quant_conv."])?;
+        Ok(Self { config, decoder })
+    }
+
+    /// The decoder's sizes.
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// Maps one number of the sampler's latents, in `channel`, to the decoder's.
+    pub fn unscale(&self, value: f32, channel: usize) -> f32 {
+        match &self.config {
+            VaeConfig::Kl(config) => match &config.latent_statistics {
+                Some((mean, deviation)) => value * deviation[channel] / config.scaling_factor + mean[channel],
+                None => value / config.scaling_factor + config.shift_factor,
+            },
+            VaeConfig::Tiny(config) => value / config.scaling_factor + config.shift_factor,
+        }
+    }
+
+    /// Decodes unscaled latents `[batch, height, width, channels]` to pictures in about `-1..=1`,
+    /// `[batch, height', width', 3]`.
+    pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
+        match &self.decoder {
+            Decoder::Kl(decoder) => decoder.forward(latents),
+            Decoder::Tiny(decoder) => decoder.forward(latents),
+        }
+    }
+}
