@@ -2,7 +2,7 @@
 //!
 //! A model is a folder of the Hugging Face ecosystem, or the same files compiled into the program ([`files`]). Its
 //! parts ([`clip`], [`unet`], [`vae`]) are driven by their own configs ([`config`]), checked while they load
-//! ([`weights`]), and written with a handful of fused operations ([`ops`]).
+//! ([`weights`]), and written with a handful of fused operations ([`ops`]); [`pipeline`] joins them to a generator.
 
 pub mod clip;
 pub mod config;
@@ -10,6 +10,7 @@ pub mod device;
 pub mod error;
 pub mod files;
 pub mod ops;
+pub mod pipeline;
 pub mod scheduler;
 pub mod text;
 pub mod unet;
@@ -19,3 +20,4 @@ pub mod weights;
 pub use device::{DeviceChoice, DtypeChoice, Placement};
 pub use error::{Error, Result};
 pub use files::{EmbeddedFile, ModelFiles};
+pub use pipeline::{DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo};

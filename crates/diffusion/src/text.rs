@@ -31,8 +31,8 @@ pub struct Tokens {
 }
 
 impl Tokenizer {
-    /// Opens `<folder>/tokenizer.json`, or `vocab.json` and `merges.txt`, for an encoder of `max_length` positions and
-    /// `vocab_size` embeddings.
+    /// Opens `<folder>/tokenizer.json`, or `vocab.json` and `merges.txt`, for an encoder of `max_length` positions (fewer
+    /// where the tokenizer's config says so) and `vocab_size` embeddings.
     ///
     /// # Errors
     /// Where the files are absent, damaged, or name tokens that the encoder does not have.
@@ -59,6 +59,7 @@ impl Tokenizer {
             None => Err(unusable(format!("expected the token {token}, found none"))),
         };
         let (begin, end, pad) = (id(&special.bos)?, id(&special.eos)?, id(&special.pad)?);
+        let max_length = special.max_length.map_or(max_length, |length| length.min(max_length));
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         if largest as usize >= vocab_size {
             return Err(unusable(format!(
@@ -114,18 +115,27 @@ struct SpecialTokens {
     bos: String,
     eos: String,
     pad: String,
+    max_length: Option<usize>,
 }
 
 impl SpecialTokens {
     /// `special_tokens_map.json` overrides `tokenizer_config.json`; padding is attended to, so it must be the right one.
     fn read(model: &ModelFiles, path: &impl Fn(&str) -> String) -> Result<Self> {
-        let mut tokens =
-            Self { bos: "<|startoftext|>".into(), eos: "<|endoftext|>".into(), pad: "<|endoftext|>".into() };
+        let mut tokens = Self {
+            bos: "<|startoftext|>".into(),
+            eos: "<|endoftext|>".into(),
+            pad: "<|endoftext|>".into(),
+            max_length: None,
+        };
         for file in ["tokenizer_config.json", "special_tokens_map.json"] {
             if !model.contains(&path(file)) {
                 continue;
             }
             let map: BTreeMap<String, Value> = model.read_json(&path(file))?;
+            // Some files state an astronomically large number for "no limit", which is no integer.
+            if let Some(length) = map.get("model_max_length").and_then(Value::as_u64) {
+                tokens.max_length = Some(length as usize);
+            }
             for (key, token) in [
                 ("bos_token", &mut tokens.bos),
                 ("eos_token", &mut tokens.eos),

@@ -3,7 +3,7 @@
 mod kl;
 mod tiny;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::config::VaeConfig;
 use crate::device::Placement;
@@ -43,6 +43,17 @@ impl Vae {
         };
         weights.finish(&["encoder.", "quant_conv."])?;
         Ok(Self { config, decoder })
+    }
+
+    /// Where a decoder runs best: half precision overflows in some of them, whose config says so.
+    pub(crate) fn placement(model: &ModelFiles, folder: &str, placement: &Placement) -> Result<Placement> {
+        let overflows =
+            matches!(VaeConfig::read(model, folder)?, VaeConfig::Kl(config) if config.force_upcast);
+        Ok(if overflows && placement.dtype == DType::F16 {
+            placement.with_dtype(DType::F32)
+        } else {
+            placement.clone()
+        })
     }
 
     /// The decoder's sizes.

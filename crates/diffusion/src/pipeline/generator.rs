@@ -1,0 +1,81 @@
+//! A diffusion model as the method's generator.
+
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, NoiseShape};
+use noisefind_core::ports::{Generator, PortError};
+
+use super::{DiffusionModel, GenerationOptions, PreparedPrompt};
+use crate::error::Result;
+
+/// Draws pictures with fixed options; keeps the last prompt's encoding, since a run asks for it again and again.
+#[derive(Clone, Debug)]
+pub struct DiffusionGenerator {
+    model: DiffusionModel,
+    options: GenerationOptions,
+    noise_shape: NoiseShape,
+    prepared: Option<(String, PreparedPrompt)>,
+}
+
+impl DiffusionGenerator {
+    /// A generator over `model`.
+    ///
+    /// # Errors
+    /// Where an option is out of range for this model.
+    pub fn new(model: DiffusionModel, options: GenerationOptions) -> Result<Self> {
+        options.check()?;
+        let noise_shape = model.noise_shape_for(&options)?;
+        model.scheduler(&options)?;
+        Ok(Self { model, options, noise_shape, prepared: None })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &DiffusionModel {
+        &self.model
+    }
+
+    /// How it draws.
+    pub fn options(&self) -> &GenerationOptions {
+        &self.options
+    }
+
+    /// The prompt's encoding and schedule.
+    ///
+    /// # Errors
+    /// As [`DiffusionModel::prepare`].
+    pub fn prepare(&mut self, prompt: &str) -> Result<&PreparedPrompt> {
+        prepared_for(&mut self.prepared, &self.model, &self.options, prompt)
+    }
+}
+
+/// The cached encoding where it is that of `prompt`, else a new one in its place.
+fn prepared_for<'a>(
+    cache: &'a mut Option<(String, PreparedPrompt)>,
+    model: &DiffusionModel,
+    options: &GenerationOptions,
+    prompt: &str,
+) -> Result<&'a PreparedPrompt> {
+    if cache.as_ref().is_some_and(|(known, _)| known != prompt) {
+        *cache = None;
+    }
+    let (_, prepared) = match cache {
+        Some(known) => known,
+        None => cache.insert((prompt.to_owned(), model.prepare(prompt, options)?)),
+    };
+    Ok(prepared)
+}
+
+impl Generator for DiffusionGenerator {
+    fn noise_shape(&self) -> NoiseShape {
+        self.noise_shape
+    }
+
+    fn generate(&mut self, prompt: &str, noises: &[Noise]) -> std::result::Result<Vec<Media>, PortError> {
+        let prepared = prepared_for(&mut self.prepared, &self.model, &self.options, prompt)?;
+        let latents = self.model.generate_latents(prepared, noises)?;
+        Ok(self.model.decode(&latents, self.options.batch_size)?)
+    }
+
+    fn prompt_embedding(&mut self, prompt: &str) -> std::result::Result<Vec<f32>, PortError> {
+        Ok(self.prepare(prompt)?.embedding().to_vec())
+    }
+}

@@ -1,0 +1,151 @@
+//! What a model folder holds, for users who want to know before they run it.
+
+use noisefind_core::noise::NoiseShape;
+
+use crate::clip::ClipTextModel;
+use crate::config::{ModelIndex, PredictionType, SchedulerConfig, SolverKind, UnetConfig, VaeConfig};
+use crate::device::{DeviceChoice, DtypeChoice, Placement};
+use crate::error::Result;
+use crate::files::ModelFiles;
+use crate::text::Tokenizer;
+use crate::unet::Unet;
+use crate::vae::Vae;
+use crate::weights::Weights;
+
+/// The contents of a model folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// The family, as users name it: `Stable Diffusion XL`.
+    pub family: String,
+    /// The pipeline's class.
+    pub pipeline: String,
+    /// Parts with weights.
+    pub parts: Vec<PartInfo>,
+    /// Numbers in all parts together.
+    pub parameters: usize,
+    /// Shape of the noise for a picture of native size.
+    pub noise_shape: Option<NoiseShape>,
+    /// Native rows and columns of a picture in pixels.
+    pub native_size: Option<[usize; 2]>,
+    /// The model's own solver.
+    pub scheduler: Option<SolverKind>,
+    /// What the denoiser's output means.
+    pub prediction_type: Option<PredictionType>,
+    /// What keeps the model from running, in words; empty where nothing does.
+    pub problems: Vec<String>,
+}
+
+/// One part with weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartInfo {
+    /// The part's folder.
+    pub name: String,
+    /// Numbers in its files.
+    pub parameters: usize,
+    /// Number formats in its files.
+    pub stored_dtypes: Vec<String>,
+    /// SHA-256 of each of its files, in hexadecimal, with the file's name.
+    pub sha256: Vec<(String, String)>,
+}
+
+impl ModelInfo {
+    /// Reads and verifies a model folder: every config is parsed, every weight is read and checked against its config.
+    ///
+    /// # Errors
+    /// Where there is no `model_index.json`; everything else is among the problems.
+    pub fn read(files: &ModelFiles) -> Result<Self> {
+        let index = ModelIndex::read(files)?;
+        let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32)?;
+        let mut problems = Vec::new();
+        let mut parts = Vec::new();
+        for name in ["text_encoder", "text_encoder_2", "unet", "vae"] {
+            if name.starts_with("text") && !index.has(name) && name != "text_encoder" {
+                continue;
+            }
+            let stem = if name.starts_with("text") { "model" } else { "diffusion_pytorch_model" };
+            let part = PartInfo::read(files, name, stem, &placement);
+            parts.extend(note(part, &mut problems));
+            let opened = match name {
+                "unet" => Unet::open(files, &placement).map(drop),
+                "vae" => Vae::open(files, name, &placement).map(drop),
+                _ => ClipTextModel::open(files, name, &placement).and_then(|encoder| {
+                    let tokenizer = name.replace("text_encoder", "tokenizer");
+                    let config = encoder.config();
+                    Tokenizer::open(files, &tokenizer, config.max_position_embeddings, config.vocab_size)
+                        .map(drop)
+                }),
+            };
+            note(opened, &mut problems);
+        }
+        let unet = note(UnetConfig::read(files), &mut problems);
+        let vae = note(VaeConfig::read(files, "vae"), &mut problems);
+        let scheduler = note(SchedulerConfig::read(files, None), &mut problems);
+        problems.dedup();
+        let noise_shape = unet.as_ref().map(|unet| {
+            let [height, width] = unet.sample_size;
+            NoiseShape::image(unet.in_channels, height, width)
+        });
+        let native_size = noise_shape.zip(vae).map(|(shape, vae)| {
+            let pixels = vae.pixels_per_latent();
+            [shape.height * pixels, shape.width * pixels]
+        });
+        Ok(Self {
+            family: family(&index, unet.as_ref(), scheduler.as_ref()),
+            pipeline: index.class_name,
+            parameters: parts.iter().map(|part| part.parameters).sum(),
+            parts,
+            noise_shape,
+            native_size,
+            scheduler: scheduler.as_ref().map(|scheduler| scheduler.kind),
+            prediction_type: scheduler.map(|scheduler| scheduler.prediction_type),
+            problems,
+        })
+    }
+
+    /// Memory for the weights when each number takes `bytes`: 4 for f32, 2 for bf16.
+    pub fn weight_bytes(&self, bytes: usize) -> usize {
+        self.parameters * bytes
+    }
+}
+
+impl PartInfo {
+    fn read(files: &ModelFiles, name: &str, stem: &str, placement: &Placement) -> Result<Self> {
+        let weights = Weights::open(files, name, stem, placement)?;
+        Ok(Self {
+            name: name.to_owned(),
+            parameters: weights.parameters(),
+            stored_dtypes: weights.stored_dtypes(),
+            sha256: weights.sha256()?,
+        })
+    }
+}
+
+/// The value, or a line among the problems.
+fn note<T>(result: Result<T>, problems: &mut Vec<String>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let line = error.to_string();
+            if !problems.contains(&line) {
+                problems.push(line);
+            }
+            None
+        }
+    }
+}
+
+/// The family's name, from what tells them apart: the width of the text and the further conditioning.
+fn family(index: &ModelIndex, unet: Option<&UnetConfig>, scheduler: Option<&SchedulerConfig>) -> String {
+    let Some(unet) = unet else {
+        return index.class_name.clone();
+    };
+    let name = match (unet.cross_attention_dim, unet.text_time.is_some()) {
+        (_, true) => "Stable Diffusion XL",
+        (768, _) => "Stable Diffusion 1",
+        (1024, _) => "Stable Diffusion 2",
+        _ => "latent diffusion",
+    };
+    let is_consistency_model = unet.time_cond_proj_dim.is_some()
+        || scheduler.is_some_and(|scheduler| scheduler.kind == SolverKind::Lcm);
+    if is_consistency_model { format!("{name}, latent consistency") } else { name.to_owned() }
+}

@@ -1,0 +1,165 @@
+//! A whole model: prompt and noise in, pictures out.
+//!
+//! Reference: `StableDiffusionPipeline` and `StableDiffusionXLPipeline` of diffusers 0.42.1.
+
+mod denoise;
+mod generator;
+mod info;
+mod options;
+mod prompt;
+
+use noisefind_core::media::Media;
+use noisefind_core::noise::NoiseShape;
+
+pub use denoise::Latents;
+pub use generator::DiffusionGenerator;
+pub use info::{ModelInfo, PartInfo};
+pub use options::{GenerationOptions, LoadOptions};
+pub use prompt::PreparedPrompt;
+
+use crate::clip::read_back;
+use crate::config::{ModelIndex, SchedulerConfig};
+use crate::device::Placement;
+use crate::error::{Error, Result};
+use crate::files::ModelFiles;
+use crate::unet::Unet;
+use crate::vae::Vae;
+use prompt::TextEncoders;
+
+/// A frozen text-to-image model.
+#[derive(Clone, Debug)]
+pub struct DiffusionModel {
+    files: ModelFiles,
+    index: ModelIndex,
+    text: TextEncoders,
+    unet: Unet,
+    vae: Vae,
+    placement: Placement,
+    vae_placement: Placement,
+}
+
+impl DiffusionModel {
+    /// Opens a diffusers folder.
+    ///
+    /// # Errors
+    /// Where a part is absent, damaged, not implemented, or does not fit the others; or the device is not available.
+    pub fn open(files: ModelFiles, options: &LoadOptions) -> Result<Self> {
+        let placement = Placement::open(options.device, options.dtype)?;
+        let index = ModelIndex::read(&files)?;
+        SchedulerConfig::read(&files, None).or_else(|error| match error {
+            // A solver that is not implemented can still be replaced by one that is.
+            Error::Config { key: "_class_name", .. } => {
+                SchedulerConfig::read(&files, Some(options::FALLBACK_SOLVER))
+            }
+            error => Err(error),
+        })?;
+        let text = TextEncoders::open(&files, &index, &placement)?;
+        let unet = Unet::open(&files, &placement)?;
+        let vae_placement = Vae::placement(&files, "vae", &placement)?;
+        let vae = Vae::open(&files, "vae", &vae_placement)?;
+        text.check_fits(&files, unet.config())?;
+        let (latents, channels) = (vae.config().latent_channels(), unet.config().in_channels);
+        if latents != channels {
+            return Err(Error::Config {
+                file: files.display("vae/config.json"),
+                key: "latent_channels",
+                found: latents.to_string(),
+                expected: format!("{channels}, the in_channels of unet/config.json"),
+            });
+        }
+        Ok(Self { files, index, text, unet, vae, placement, vae_placement })
+    }
+
+    /// The model's files.
+    pub fn files(&self) -> &ModelFiles {
+        &self.files
+    }
+
+    /// Where the model runs, and in which number format.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// Shape of the noise for a picture of the model's native size.
+    pub fn noise_shape(&self) -> NoiseShape {
+        let [height, width] = self.unet.config().sample_size;
+        NoiseShape::image(self.unet.config().in_channels, height, width)
+    }
+
+    /// Shape of the noise for the picture size that `options` ask for.
+    ///
+    /// # Errors
+    /// Where the size is no multiple of what the model can draw.
+    pub fn noise_shape_for(&self, options: &GenerationOptions) -> Result<NoiseShape> {
+        let native = self.noise_shape();
+        let pixels = self.vae.config().pixels_per_latent();
+        let multiple = pixels << self.unet.config().halvings();
+        let latent = |option, asked: Option<usize>, native: usize| match asked {
+            None => Ok(native),
+            Some(size) if size > 0 && size.is_multiple_of(multiple) => Ok(size / pixels),
+            Some(size) => Err(Error::Option {
+                option,
+                found: size.to_string(),
+                expected: format!("a multiple of {multiple} pixels"),
+            }),
+        };
+        Ok(NoiseShape {
+            height: latent("height", options.height, native.height)?,
+            width: latent("width", options.width, native.width)?,
+            ..native
+        })
+    }
+
+    /// The config of the sampler that `options` select.
+    ///
+    /// # Errors
+    /// Where the model's own is not implemented and none replaces it.
+    pub fn scheduler(&self, options: &GenerationOptions) -> Result<SchedulerConfig> {
+        SchedulerConfig::read(&self.files, options.scheduler)
+    }
+
+    /// Decodes final latents to pictures, `batch_size` at a time, in the same order.
+    ///
+    /// # Errors
+    /// Where shapes differ from the model's, or the device fails.
+    pub fn decode(&self, latents: &[Latents], batch_size: usize) -> Result<Vec<Media>> {
+        /// A batch of larger pictures needs more memory than the denoiser does.
+        const PIXELS_AT_ONCE: usize = 1 << 19;
+        let pixels_per_latent = self.vae.config().pixels_per_latent();
+        let mut pictures = Vec::with_capacity(latents.len());
+        let Some(first) = latents.first() else {
+            return Ok(pictures);
+        };
+        let shape = first.shape;
+        let expected = NoiseShape { channels: self.unet.config().in_channels, frames: None, ..shape };
+        if let Some(other) = latents.iter().find(|latents| latents.shape != expected) {
+            return Err(Error::Shape {
+                what: "latents",
+                expected: expected.dims(),
+                found: other.shape.dims(),
+            });
+        }
+        let pixels = shape.height * shape.width * pixels_per_latent * pixels_per_latent;
+        let at_once = batch_size.clamp(1, (PIXELS_AT_ONCE / pixels.max(1)).max(1));
+        for batch in latents.chunks(at_once) {
+            let values = denoise::channels_last(batch.iter().map(|latents| latents.values.as_slice()), shape);
+            let unscaled =
+                values.iter().enumerate().map(|(at, &value)| self.vae.unscale(value, at % shape.channels));
+            let dims = [batch.len(), shape.height, shape.width, shape.channels];
+            let images = self.vae.decode(self.vae_placement.tensor(unscaled.collect(), dims));
+            let [_, height, width, _] = images.dims();
+            let values = read_back(images, "pictures")?;
+            for picture in values.chunks_exact(3 * height * width) {
+                let planes = (0..3).flat_map(|channel| picture.iter().skip(channel).step_by(3));
+                let values = planes.map(|value| value / 2.0 + 0.5).collect();
+                let media = Media::new(1, height, width, values).ok_or_else(|| Error::Shape {
+                    what: "pictures",
+                    expected: vec![3, height, width],
+                    found: vec![picture.len()],
+                })?;
+                pictures.push(media);
+            }
+        }
+        Ok(pictures)
+    }
+}

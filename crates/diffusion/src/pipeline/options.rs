@@ -1,0 +1,75 @@
+//! What a user chooses: where a model runs, and how it draws.
+
+use crate::config::SolverKind;
+use crate::device::{DeviceChoice, DtypeChoice};
+use crate::error::{Error, Result};
+
+/// Stands in while a model is opened whose own solver is not implemented.
+pub(super) const FALLBACK_SOLVER: SolverKind = SolverKind::Ddim;
+
+/// Where a model runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The device.
+    pub device: DeviceChoice,
+    /// The number format of weights and activations.
+    pub dtype: DtypeChoice,
+}
+
+/// How a model draws; the defaults are those of diffusers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerationOptions {
+    /// Denoising steps.
+    pub num_inference_steps: usize,
+    /// How far the prompt is followed: `output = uncond + guidance_scale (cond - uncond)`; off at 1 and below.
+    pub guidance_scale: f32,
+    /// Share of fresh noise in DDIM's steps, 0 to 1.
+    pub eta: f32,
+    /// What the picture should not show; replaces the empty prompt in guidance.
+    pub negative_prompt: String,
+    /// The solver, where not the model's own.
+    pub scheduler: Option<SolverKind>,
+    /// Rows of the picture in pixels, where not native.
+    pub height: Option<usize>,
+    /// Columns of the picture in pixels, where not native.
+    pub width: Option<usize>,
+    /// Pictures computed together: changes memory and speed, and nothing else.
+    pub batch_size: usize,
+}
+
+impl Default for GenerationOptions {
+    fn default() -> Self {
+        Self {
+            num_inference_steps: 50,
+            guidance_scale: 7.5,
+            eta: 0.0,
+            negative_prompt: String::new(),
+            scheduler: None,
+            height: None,
+            width: None,
+            batch_size: 8,
+        }
+    }
+}
+
+impl GenerationOptions {
+    /// Checks the ranges that do not depend on the model.
+    ///
+    /// # Errors
+    /// The option that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let scale = self.guidance_scale;
+        if !(scale.is_finite() && scale >= 0.0) {
+            let expected = "a number from 0 on; 1 and below switch guidance off".into();
+            return Err(Error::Option { option: "guidance-scale", found: scale.to_string(), expected });
+        }
+        if self.batch_size == 0 {
+            return Err(Error::Option {
+                option: "batch-size",
+                found: "0".into(),
+                expected: "at least 1".into(),
+            });
+        }
+        Ok(())
+    }
+}
