@@ -48,7 +48,6 @@ def main():
     parser.add_argument("--samples", type=int, default=600_000, help="stop here if it comes before the minutes")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--decoder-only", action="store_true", help="keep the latents, improve the pictures")
     a = parser.parse_args()
     torch.manual_seed(1)
     dev = device()
