@@ -27,7 +27,7 @@ UNET = dict(
 )
 SCHEDULER = dict(
     num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-    set_alpha_to_one=False, steps_offset=0, prediction_type="v_prediction", timestep_spacing="trailing",
+    set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction", timestep_spacing="trailing",
 )
 
 

@@ -100,7 +100,7 @@ def main():
     print({k: v for k, v in results.items() if k != "prompts"}, flush=True)
     if a.only_readers:
         return
-    artist, scorer = Artist(steps=a.steps), Scorer()
+    artist, scorer = Artist(steps=a.steps, compiled=True), Scorer()
     chosen = prompts(a.per_group)
     # Prompt by prompt across the groups, so that a run that is stopped early has some of every group.
     for row in range(a.per_group):

@@ -35,6 +35,13 @@ def averaged_denoiser():
     return model.eval()
 
 
+def declare_float32(path):
+    """The files are fp16 to be small; transformers would otherwise compute in fp16 too, beside a UNet in f32."""
+    configuration = json.loads(path.read_text())
+    configuration["dtype"] = "float32"
+    path.write_text(json.dumps(configuration, indent=2) + "\n")
+
+
 def hashes():
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(MODEL)}" for p in sorted(MODEL.rglob("*.safetensors"))]
     (MODEL / "SHA256SUMS").write_text("\n".join(lines) + "\n")
@@ -50,6 +57,7 @@ def main():
     denoiser = averaged_denoiser().half()
     denoiser.unet.save_pretrained(MODEL / "unet")
     denoiser.text_encoder.save_pretrained(MODEL / "text_encoder")
+    declare_float32(MODEL / "text_encoder" / "config.json")
     DDIMScheduler(**diffusion.SCHEDULER).save_pretrained(MODEL / "scheduler")
     load_tokenizer()
     (MODEL / "model_index.json").write_text(json.dumps({

@@ -19,6 +19,9 @@ STAGES = [
     ("export", [], 0),
     ("evaluate", [], 0),
     ("sheets", [], 0),
+    ("reconstruct", [], 0),
+    ("golden", [], 0),
+    ("card", [], 0),
 ]
 
 

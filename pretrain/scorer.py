@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPModel
 
-from . import pictures, world
+from . import export as export_program, pictures, world
 from .common import MODEL, WORK, Average, Clock, Curve, device, save_atomically
 from .muon import Muon
 from .tokenizer import FOLDER as TOKENIZER, LENGTH, load as load_tokenizer
@@ -86,6 +86,7 @@ def export():
     model.load_state_dict(state["average"]["values"])
     FOLDER.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(FOLDER)
+    export_program.declare_float32(FOLDER / "config.json")
     for name in ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(TOKENIZER / name, FOLDER / name)
     (FOLDER / "preprocessor_config.json").write_text(json.dumps(dict(
