@@ -5,6 +5,7 @@ Results are written after every prompt, so that a run can be stopped and continu
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from transformers import CLIPModel
 from . import pictures, scorer as scorer_program, world
 from .common import HERE, MODEL, WORK
 from .draw import Artist, noises
-from .judge import Reader, scene_accuracy
+from .judge import Reader, holds, scene_accuracy
+from .specification import parse
 from .tokenizer import LENGTH, load as load_tokenizer
 
 EASY = ["natural object", "natural place", "two of a kind"]
@@ -90,7 +92,6 @@ def main():
     parser.add_argument("--out", default=str(WORK / "evaluation.json"))
     parser.add_argument("--only-readers", action="store_true", help="only the judge and the scorer on held-out scenes")
     a = parser.parse_args()
-    from pathlib import Path
     out = Path(a.out)
     results = json.loads(out.read_text()) if out.exists() else dict(prompts={})
     reader = Reader()
@@ -104,22 +105,25 @@ def main():
     chosen = prompts(a.per_group)
     # Prompt by prompt across the groups, so that a run that is stopped early has some of every group.
     for row in range(a.per_group):
-        for salt, group in enumerate(a.groups):
+        wanted = []
+        for group in a.groups:
             prompt = chosen[group][row]
             count = a.easy_samples if group in EASY else a.samples
-            key = f"{prompt} @ {a.guidance:g}"
-            if results["prompts"].get(key, {}).get("samples", 0) >= count:
-                continue
-            images = artist.draw([prompt] * count, noises(range(count), 17 + row), a.guidance)
-            verdicts = [reader.verdict(x, prompt) for x in images]
+            if results["prompts"].get(f"{prompt} @ {a.guidance:g}", {}).get("samples", 0) < count:
+                wanted.append((group, prompt, count))
+        if not wanted:
+            continue
+        drawn = artist.draw([p for _, p, n in wanted for _ in range(n)], torch.cat([noises(range(n), 17 + row) for _, _, n in wanted]), a.guidance)
+        for (group, prompt, count), images in zip(wanted, drawn.split([n for _, _, n in wanted])):
+            verdicts = [holds(found, parse(prompt, reader.grammar)) for found in reader.read(images)]
             scores = scorer.scores(images, prompt)
-            results["prompts"][key] = dict(
+            best = scores.topk(max(1, count // 8)).indices.tolist()
+            results["prompts"][f"{prompt} @ {a.guidance:g}"] = dict(
                 group=group, prompt=prompt, guidance=a.guidance, samples=count, success=float(np.mean([v["success"] for v in verdicts])),
                 parts={p: float(np.mean([v[p] for v in verdicts])) for p in ("nouns", "colors", "place", "relation")},
-                best_succeeds=bool(verdicts[int(scores.argmax())]["success"]),
-                top_eighth=float(np.mean([verdicts[i]["success"] for i in scores.topk(max(1, count // 8)).indices.tolist()])))
-            out.write_text(json.dumps(results, indent=1))
-            print(group, "|", prompt, "|", results["prompts"][key]["success"], results["prompts"][key]["best_succeeds"], flush=True)
+                best_succeeds=bool(verdicts[best[0]]["success"]), best_eighth=float(np.mean([verdicts[i]["success"] for i in best])))
+            print(group, "|", prompt, "|", results["prompts"][f"{prompt} @ {a.guidance:g}"]["success"], verdicts[best[0]]["success"], flush=True)
+        out.write_text(json.dumps(results, indent=1))
     summary = {}
     for group in a.groups:
         rows = [r for r in results["prompts"].values() if r["group"] == group and r["guidance"] == a.guidance]

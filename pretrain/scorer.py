@@ -73,6 +73,36 @@ def exchanged(asked, truth, rng, aspect=None):
     return made
 
 
+class Reader(torch.nn.Module):
+    """Heads that exist only in training: they ask every patch what stands there and the picture where it is.
+
+    Contrast alone takes long to find out what a picture holds; with these the features are there early, and contrast has only
+    to compose them.
+    """
+
+    def __init__(self, width):
+        super().__init__()
+        self.noun, self.color = torch.nn.Linear(width, len(world.NOUNS) + 1), torch.nn.Linear(width, len(world.COLORS))
+        self.place, self.count = torch.nn.Linear(width, len(world.PLACES)), torch.nn.Linear(width, 6)
+
+    def forward(self, patches, pooled):
+        return self.noun(patches), self.color(patches), self.place(pooled), self.count(pooled)
+
+
+def labels(truths):
+    """-> noun [n, 64] (the last class is nothing), colour [n, 64] (-1 where nothing stands), place [n], number of objects [n]"""
+    centres = np.arange(8) * 8 + 4
+    noun = np.full((len(truths), 8, 8), len(world.NOUNS))
+    color = np.full((len(truths), 8, 8), -1)
+    for i, t in enumerate(truths):
+        for o in t["objects"]:
+            reach = max(0.38 * o["size"], 5)
+            inside = (np.abs(centres - o["y"]) < reach)[:, None] & (np.abs(centres - o["x"]) < reach)[None]
+            noun[i][inside], color[i][inside] = world.NOUNS.index(o["noun"]), world.COLORS.index(o["color"])
+    place, count = [world.PLACES.index(t["place"]) for t in truths], [len(t["objects"]) for t in truths]
+    return torch.from_numpy(noun).flatten(1), torch.from_numpy(color).flatten(1), torch.tensor(place), torch.tensor(count)
+
+
 def captions_for(truths, rng):
     """-> true captions, then NEGATIVES false ones for each."""
     true = [world.caption(t["asked"], rng) for t in truths]
@@ -130,6 +160,8 @@ def main():
     source, rng = pictures.Source("scorer", 301, 1.0, run_seed), np.random.default_rng(run_seed)
     model = new_model().to(dev)
     average = Average(model, 0.997)
+    reader = Reader(192).to(dev)
+    reader_optimiser = torch.optim.Adam(reader.parameters(), a.lr)
     optimiser = Muon(model.named_parameters(), a.lr, adam_only=("embedding", "projection"))
     step, samples, before = 0, 0, 0.0
     if PATH.exists():
@@ -137,21 +169,25 @@ def main():
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
+        if "reader" in state:
+            reader.load_state_dict(state["reader"])
         step, samples, before = state["step"], state["samples"], state["seconds"]
     clock, curve = Clock(before, processor=True), Curve(WORK / "scorer.csv", ["seconds", "samples", "loss", "in_batch", "above_negatives"])
 
     def save():
-        save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(),
+        save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(), reader=reader.state_dict(),
                              step=step, samples=samples, seconds=clock.seconds()), PATH)
 
     @torch.compile
     def embed(x, tokens):
         with torch.autocast(dev.type, torch.bfloat16):
-            image = model.visual_projection(model.vision_model(x).pooler_output)
+            seen = model.vision_model(x)
+            image = model.visual_projection(seen.pooler_output)
+            read = reader(seen.last_hidden_state[:, 1:], seen.pooler_output)
             text = model.text_projection(model.text_model(tokens).pooler_output)
-        return F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
+        return F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1), read
 
-    saved, exported = time.time(), time.time()
+    saved = time.time()
     while True:
         progress = max(clock.seconds() / (60 * a.minutes), samples / a.samples)
         if progress >= 1:
@@ -161,17 +197,22 @@ def main():
         truths, x = source.batch(a.batch)
         true, false = captions_for(truths, rng)
         tokens = tokenizer(true + false, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")["input_ids"]
-        image, text = embed(x.to(dev), tokens.to(dev))
+        image, text, read = embed(x.to(dev), tokens.to(dev))
         scores = model.logit_scale.exp() * image @ text.T
         same = torch.tensor([[c == t for c in true + false] for t in true]) & ~torch.eye(len(true), len(true) * (1 + NEGATIVES), dtype=torch.bool)
         scores = scores.masked_fill(same.to(dev), -1e4)
         target = torch.arange(len(true), device=dev)
         own = torch.cat([scores.diagonal()[:, None], scores[:, len(true):].view(len(true), len(true), NEGATIVES)[target, target]], 1)
         loss = F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores[:, :len(true)].T, target) + F.cross_entropy(own, torch.zeros_like(target))
+        noun, color, place, count = (v.to(dev) for v in labels(truths))
+        loss = loss + F.cross_entropy(read[0].flatten(0, 1).float(), noun.flatten()) + F.cross_entropy(read[1].flatten(0, 1).float(), color.flatten(), ignore_index=-1)
+        loss = loss + 0.5 * F.cross_entropy(read[2].float(), place) + 0.5 * F.cross_entropy(read[3].float(), count)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+        reader_optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        reader_optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
         average.update(model)
