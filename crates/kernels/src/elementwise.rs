@@ -1,25 +1,77 @@
 //! Operations that only move or map elements.
 
+use std::marker::PhantomData;
+
 use rayon::prelude::*;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Map, maps, with_map};
 use crate::conv::ImageSize;
+use crate::dispatch::{Task, dispatch};
 use crate::element::Element;
 use crate::error::{Result, check_length, check_shape};
+use crate::isa::Isa;
+use crate::micro::{MicroKernel, Operand};
+use crate::vector::{Loop, Vector, Vectorised};
+
+/// Elements of a task.
+const TASK_ELEMENTS: usize = 16_384;
 
 /// `out = activation(x)`, element by element.
 ///
 /// # Errors
 /// Lengths that differ.
 pub fn activate<T: Element>(x: &[T], activation: Activation, out: &mut [T]) -> Result<()> {
+    activate_for(Isa::current(), x, activation, out)
+}
+
+/// Maps with an instruction set that this machine has.
+pub(crate) fn activate_for<T: Element>(
+    isa: Isa,
+    x: &[T],
+    activation: Activation,
+    out: &mut [T],
+) -> Result<()> {
     check_length("output", x.len(), out.len())?;
-    const CHUNK: usize = 4096;
-    x.par_chunks(CHUNK).zip(out.par_chunks_mut(CHUNK)).for_each(|(x, out)| {
-        for (x, out) in x.iter().zip(out) {
-            *out = T::narrow(activation.apply(x.widen()));
-        }
-    });
+    dispatch(isa, T::DTYPE, Activate { x, activation, out });
     Ok(())
+}
+
+struct Activate<'a, T> {
+    x: &'a [T],
+    activation: Activation,
+    out: &'a mut [T],
+}
+
+impl<T: Element, O: Operand> Task<O> for Activate<'_, T> {
+    type Output = ();
+
+    fn run<K: MicroKernel<Operand = O>>(self) {
+        self.x.par_chunks(TASK_ELEMENTS).zip(self.out.par_chunks_mut(TASK_ELEMENTS)).for_each(|(x, out)| {
+            let body = ActivateBlock::<K, T> { x, activation: self.activation, out, kernel: PhantomData };
+            // SAFETY: tasks run only with instruction sets that the processor has.
+            unsafe { K::vectorise(body) };
+        });
+    }
+}
+
+struct ActivateBlock<'a, K, T> {
+    x: &'a [T],
+    activation: Activation,
+    out: &'a mut [T],
+    kernel: PhantomData<K>,
+}
+
+impl<K: Vectorised, T: Element> Loop for ActivateBlock<'_, K, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        with_map!(self.activation, M => {
+            for (x, out) in self.x.chunks(K::Vector::LANES).zip(self.out.chunks_mut(K::Vector::LANES)) {
+                M::apply(K::Vector::load(x)).store(out);
+            }
+        });
+    }
 }
 
 /// Every pixel becomes two by two: `x` `[batch, height, width, channels]` to `out` `[batch, 2 height, 2 width, channels]`.

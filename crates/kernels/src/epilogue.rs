@@ -3,12 +3,12 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::activation::{Activation, Map, gelu_erf, maps};
+use crate::activation::{Activation, Map, maps, with_map};
 use crate::element::Element;
 use crate::error::{Result, check_length, check_shape};
 use crate::micro::MicroKernel;
 use crate::product::SharedOutput;
-use crate::vector::Loop;
+use crate::vector::{Loop, Vector};
 
 /// `out = activation(sum + bias + sample_bias + residual)`; the bias travels with the packed weights.
 #[derive(Clone, Copy, Debug)]
@@ -68,69 +68,63 @@ pub(crate) struct Finish<'a, K, T> {
     pub(crate) kernel: PhantomData<K>,
 }
 
-/// The widest micro-kernel.
-const MAX_WIDTH: usize = 32;
-
 impl<K: MicroKernel, T: Element> Loop for Finish<'_, K, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        // Each activation gets a loop of its own, because a choice inside the loop would keep it from becoming vector code.
-        match self.epilogue.activation {
-            Activation::None => self.all_rows(maps::None),
-            Activation::Silu => self.all_rows(maps::Silu),
-            Activation::QuickGelu => self.all_rows(maps::QuickGelu),
-            Activation::GeluErf => self.all_rows(maps::GeluErf),
-            Activation::Relu => self.all_rows(maps::Relu),
-        }
+        with_map!(self.epilogue.activation, M => self.all_rows::<M>());
     }
 }
 
 impl<K: MicroKernel, T: Element> Finish<'_, K, T> {
     #[inline(always)]
-    fn all_rows<M: Map>(&self, map: M) {
+    fn all_rows<M: Map>(&self) {
+        let lanes = K::Vector::LANES;
         let samples = self.epilogue.sample_bias.map_or(1, |bias| bias.len() / self.n);
         let rows_per_sample = (self.m / samples).max(1);
-        let width = if self.gated { K::WIDTH / 2 } else { K::WIDTH };
-        for (row, sums) in self.rows.clone().zip(self.sums.chunks_exact(K::WIDTH)) {
-            // A whole panel is the usual case; written apart, its loops have a fixed length.
-            if self.columns.len() == K::WIDTH {
-                self.row(row, row / rows_per_sample, sums, K::WIDTH, K::WIDTH, map);
+        let bias = [K::Vector::load(self.bias), K::Vector::load(&self.bias[lanes..])];
+        let (first, count) = (self.columns.start, self.columns.len());
+        for (row, sums) in self.rows.clone().zip(self.sums.chunks_exact(2 * lanes)) {
+            let values = [K::Vector::load(sums).add(bias[0]), K::Vector::load(&sums[lanes..]).add(bias[1])];
+            let start = row * self.n + first;
+            let sample_bias = self
+                .epilogue
+                .sample_bias
+                .map(|bias| &bias[row / rows_per_sample * self.n + first..][..count]);
+            let residual = self.epilogue.residual.map(|residual| &residual[start..start + count]);
+            // SAFETY: each element of the output belongs to one row and one panel, and so to one call of one task.
+            let out = unsafe { self.out.slice(start, count) };
+            if self.gated {
+                let product = values[0].mul(maps::GeluErf::apply(values[1]));
+                finish_vector::<M, _, _>(product, sample_bias, residual, out);
+            } else if count > lanes {
+                let (low, high) = out.split_at_mut(lanes);
+                finish_vector::<M, _, _>(values[0], sample_bias, residual, low);
+                let (sample_bias, residual) =
+                    (sample_bias.map(|bias| &bias[lanes..]), residual.map(|rest| &rest[lanes..]));
+                finish_vector::<M, _, _>(values[1], sample_bias, residual, high);
             } else {
-                self.row(row, row / rows_per_sample, sums, width, self.columns.len(), map);
+                finish_vector::<M, _, _>(values[0], sample_bias, residual, out);
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn row<M: Map>(&self, row: usize, sample: usize, sums: &[f32], width: usize, count: usize, map: M) {
-        let mut buffer = [0.0; MAX_WIDTH];
-        let values = &mut buffer[..count];
-        for (value, (sum, bias)) in values.iter_mut().zip(sums.iter().zip(self.bias)) {
-            *value = sum + bias;
-        }
-        if self.gated {
-            for (value, (sum, bias)) in values.iter_mut().zip(sums[width..].iter().zip(&self.bias[width..])) {
-                *value *= gelu_erf(sum + bias);
-            }
-        }
-        if let Some(bias) = self.epilogue.sample_bias {
-            for (value, bias) in values.iter_mut().zip(&bias[sample * self.n + self.columns.start..][..count])
-            {
-                *value += bias.widen();
-            }
-        }
-        let start = row * self.n + self.columns.start;
-        if let Some(residual) = self.epilogue.residual {
-            for (value, residual) in values.iter_mut().zip(&residual[start..start + count]) {
-                *value += residual.widen();
-            }
-        }
-        // SAFETY: each element of the output belongs to one row and one panel, and so to one call of one task.
-        let out = unsafe { self.out.slice(start, count) };
-        for (out, value) in out.iter_mut().zip(values) {
-            *out = T::narrow(map.apply(*value));
-        }
+/// The last steps for one vector; the slices hold at least as many elements as `out`.
+#[inline(always)]
+fn finish_vector<M: Map, V: Vector, T: Element>(
+    sums: V,
+    sample_bias: Option<&[T]>,
+    residual: Option<&[T]>,
+    out: &mut [T],
+) {
+    let mut values = sums;
+    if let Some(bias) = sample_bias {
+        values = values.add(V::load(bias));
     }
+    if let Some(residual) = residual {
+        values = values.add(V::load(residual));
+    }
+    M::apply(values).store(out);
 }

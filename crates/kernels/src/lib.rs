@@ -11,6 +11,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod dispatch;
 mod element;
 mod elementwise;
 mod epilogue;
@@ -19,6 +20,8 @@ mod isa;
 mod matrix;
 mod micro;
 mod norm;
+mod panel;
+mod peak;
 mod product;
 mod scratch;
 #[cfg(test)]
@@ -35,3 +38,4 @@ pub use error::{Error, Result};
 pub use isa::Isa;
 pub use matrix::{PackedMatrix, gemm};
 pub use norm::{GroupNormShape, group_norm, layer_norm};
+pub use peak::peak_flops;

@@ -1,10 +1,17 @@
 //! Group and layer normalisation with `f32` statistics.
 
+use std::marker::PhantomData;
+
 use rayon::prelude::*;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Map, maps, with_map};
+use crate::dispatch::{Task, dispatch};
 use crate::element::Element;
 use crate::error::{Result, check_length, check_shape};
+use crate::isa::Isa;
+use crate::micro::{MicroKernel, Operand};
+use crate::scratch::Scratch;
+use crate::vector::{Loop, Vector, Vectorised};
 
 /// Sizes of a group normalisation over `[batch, pixels, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +25,11 @@ pub struct GroupNormShape {
     /// Groups of neighbouring channels; divides `channels`.
     pub groups: usize,
 }
+
+/// Pixels that are summed in `f32`; sums of longer samples are continued in `f64`.
+const BLOCK_PIXELS: usize = 1024;
+/// Rows of a layer normalisation in one task.
+const TASK_ROWS: usize = 32;
 
 /// `out = activation((x - mean) / sqrt(variance + epsilon) * gamma + beta)` with mean and variance over the pixels and
 /// channels of a group; `x` and `out` are `[batch, pixels, channels]`, `gamma` and `beta` `[channels]`.
@@ -33,6 +45,19 @@ pub fn group_norm<T: Element>(
     activation: Activation,
     out: &mut [T],
 ) -> Result<()> {
+    group_norm_for(Isa::current(), x, shape, epsilon, [gamma, beta], activation, out)
+}
+
+/// Normalises with an instruction set that this machine has.
+pub(crate) fn group_norm_for<T: Element>(
+    isa: Isa,
+    x: &[T],
+    shape: GroupNormShape,
+    epsilon: f32,
+    [gamma, beta]: [&[f32]; 2],
+    activation: Activation,
+    out: &mut [T],
+) -> Result<()> {
     let GroupNormShape { batch, pixels, channels, groups } = shape;
     let divides = groups > 0 && channels > 0 && channels.is_multiple_of(groups);
     check_shape("groups", "a divisor of the channels", groups, divides)?;
@@ -40,25 +65,176 @@ pub fn group_norm<T: Element>(
     check_length("output", x.len(), out.len())?;
     check_length("gamma", channels, gamma.len())?;
     check_length("beta", channels, beta.len())?;
-    let width = channels / groups;
-    let sample = (pixels * channels).max(1);
-    x.par_chunks(sample).zip(out.par_chunks_mut(sample)).for_each(|(x, out)| {
-        for group in 0..groups {
-            let first = group * width;
-            let values = || x.chunks_exact(channels).flat_map(|row| &row[first..first + width]);
-            let count = (pixels * width) as f64;
-            let mean = values().map(|x| f64::from(x.widen())).sum::<f64>() / count;
-            let variance = values().map(|x| (f64::from(x.widen()) - mean).powi(2)).sum::<f64>() / count;
-            let scale = 1.0 / (variance as f32 + epsilon).sqrt();
-            for (x, out) in x.chunks_exact(channels).zip(out.chunks_exact_mut(channels)) {
-                for channel in first..first + width {
-                    let normal = (x[channel].widen() - mean as f32) * scale;
-                    out[channel] = T::narrow(activation.apply(normal * gamma[channel] + beta[channel]));
-                }
+    if !x.is_empty() {
+        dispatch(isa, T::DTYPE, GroupNorm { x, shape, epsilon, gamma, beta, activation, out });
+    }
+    Ok(())
+}
+
+struct GroupNorm<'a, T> {
+    x: &'a [T],
+    shape: GroupNormShape,
+    epsilon: f32,
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    activation: Activation,
+    out: &'a mut [T],
+}
+
+impl<T: Element, O: Operand> Task<O> for GroupNorm<'_, T> {
+    type Output = ();
+
+    fn run<K: MicroKernel<Operand = O>>(self) {
+        let GroupNormShape { pixels, channels, .. } = self.shape;
+        let sample = pixels * channels;
+        let block = pixels.min(BLOCK_PIXELS) * channels;
+        let Self { x, out, .. } = self;
+        x.par_chunks(sample).zip(out.par_chunks_mut(sample)).for_each(|(x, out)| {
+            let mut moments = Scratch::<f32>::take(sample.div_ceil(block) * 2 * channels);
+            moments.par_chunks_mut(2 * channels).zip(x.par_chunks(block)).for_each(|(moments, block)| {
+                let body = Moments::<K, T> { x: block, pivots: &x[..channels], moments, kernel: PhantomData };
+                // SAFETY: tasks run only with instruction sets that the processor has.
+                unsafe { K::vectorise(body) };
+            });
+            let mut factors = Scratch::<f32>::take(2 * channels);
+            fold_moments(&x[..channels], &moments, self.shape, &mut factors);
+            let (scale, shift) = factors.split_at_mut(channels);
+            for (channel, (scale, shift)) in scale.iter_mut().zip(&mut *shift).enumerate() {
+                let (mean, variance) = (*scale, *shift);
+                *scale = self.gamma[channel] / (variance + self.epsilon).sqrt();
+                *shift = self.beta[channel] - mean * *scale;
+            }
+            let (scale, shift, activation) = (&*scale, &*shift, self.activation);
+            out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
+                let body = Scale::<K, T> { x, scale, shift, activation, out, kernel: PhantomData };
+                // SAFETY: tasks run only with instruction sets that the processor has.
+                unsafe { K::vectorise(body) };
+            });
+        });
+    }
+}
+
+/// Sums of `x - pivot` and of its square over the pixels of a block, for each channel. The pivot, a pixel of the same sample,
+/// keeps the squares small where the mean is far from 0.
+struct Moments<'a, K, T> {
+    /// `[pixels, channels]`
+    x: &'a [T],
+    /// `[channels]`
+    pivots: &'a [T],
+    /// `[2, channels]`
+    moments: &'a mut [f32],
+    kernel: PhantomData<K>,
+}
+
+impl<K: Vectorised, T: Element> Loop for Moments<'_, K, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let channels = self.pivots.len();
+        let (sums, squares) = self.moments.split_at_mut(channels);
+        // Four vectors at a time hide the latency of the additions and use whole cache lines of bf16.
+        let lanes = K::Vector::LANES;
+        let mut first = 0;
+        while first < channels {
+            if first + 4 * lanes <= channels {
+                columns::<K::Vector, T, 4>(self.x, self.pivots, first, sums, squares);
+                first += 4 * lanes;
+            } else {
+                columns::<K::Vector, T, 1>(self.x, self.pivots, first, sums, squares);
+                first += lanes;
             }
         }
-    });
-    Ok(())
+    }
+}
+
+/// The sums for `N` vectors of channels.
+#[inline(always)]
+fn columns<V: Vector, T: Element, const N: usize>(
+    x: &[T],
+    pivots: &[T],
+    first: usize,
+    sums: &mut [f32],
+    squares: &mut [f32],
+) {
+    let channels = pivots.len();
+    let end = channels.min(first + N * V::LANES);
+    let mut pivot = [V::splat(0.0); N];
+    for (part, pivot) in pivot.iter_mut().enumerate() {
+        *pivot = V::load(&pivots[first + part * V::LANES..end]);
+    }
+    let (mut sum, mut square) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+    for pixel in x.chunks_exact(channels) {
+        let pixel = &pixel[first..end];
+        for part in 0..N {
+            let difference = V::load(&pixel[part * V::LANES..]).sub(pivot[part]);
+            sum[part] = sum[part].add(difference);
+            square[part] = difference.mul_add(difference, square[part]);
+        }
+    }
+    for part in 0..N {
+        sum[part].store(&mut sums[first + part * V::LANES..end]);
+        square[part].store(&mut squares[first + part * V::LANES..end]);
+    }
+}
+
+/// From the moments of all blocks `[blocks, 2, channels]` to the group's mean and variance of each channel `[2, channels]`.
+fn fold_moments<T: Element>(pivots: &[T], moments: &[f32], shape: GroupNormShape, statistics: &mut [f32]) {
+    let GroupNormShape { pixels, channels, groups, .. } = shape;
+    let width = channels / groups;
+    let pixels = pixels as f64;
+    let (means, variances) = statistics.split_at_mut(channels);
+    let total = |at: usize| moments.chunks_exact(2 * channels).map(|block| f64::from(block[at])).sum::<f64>();
+    for group in 0..groups {
+        let range = group * width..(group + 1) * width;
+        // Of each channel: mean, and sum of squared distances from it.
+        let channel = |at: usize| {
+            let (sum, square) = (total(at), total(channels + at));
+            (f64::from(pivots[at].widen()) + sum / pixels, square - sum * sum / pixels)
+        };
+        let mean = range.clone().map(|at| channel(at).0).sum::<f64>() / width as f64;
+        let squares = range.clone().map(|at| {
+            let (channel_mean, square) = channel(at);
+            square + pixels * (channel_mean - mean).powi(2)
+        });
+        let variance = squares.sum::<f64>() / (pixels * width as f64);
+        means[range.clone()].fill(mean as f32);
+        variances[range].fill(variance.max(0.0) as f32);
+    }
+}
+
+/// `out = activation(x * scale + shift)`, scale and shift for each channel.
+struct Scale<'a, K, T> {
+    x: &'a [T],
+    scale: &'a [f32],
+    shift: &'a [f32],
+    activation: Activation,
+    out: &'a mut [T],
+    kernel: PhantomData<K>,
+}
+
+impl<K: Vectorised, T: Element> Loop for Scale<'_, K, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        with_map!(self.activation, M => self.pixels::<M>());
+    }
+}
+
+impl<K: Vectorised, T: Element> Scale<'_, K, T> {
+    #[inline(always)]
+    fn pixels<M: Map>(self) {
+        let channels = self.scale.len();
+        for (x, out) in self.x.chunks_exact(channels).zip(self.out.chunks_exact_mut(channels)) {
+            let factors = self.scale.chunks(K::Vector::LANES).zip(self.shift.chunks(K::Vector::LANES));
+            let vectors = x.chunks(K::Vector::LANES).zip(out.chunks_mut(K::Vector::LANES));
+            for ((x, out), (scale, shift)) in vectors.zip(factors) {
+                let normal = K::Vector::load(x).mul_add(K::Vector::load(scale), K::Vector::load(shift));
+                M::apply(normal).store(out);
+            }
+        }
+    }
 }
 
 /// `out = (x - mean) / sqrt(variance + epsilon) * gamma + beta` over the last axis; `x` and `out` are `[rows, channels]`.
@@ -72,18 +248,87 @@ pub fn layer_norm<T: Element>(
     beta: &[f32],
     out: &mut [T],
 ) -> Result<()> {
+    layer_norm_for(Isa::current(), x, epsilon, gamma, beta, out)
+}
+
+/// Normalises with an instruction set that this machine has.
+pub(crate) fn layer_norm_for<T: Element>(
+    isa: Isa,
+    x: &[T],
+    epsilon: f32,
+    gamma: &[f32],
+    beta: &[f32],
+    out: &mut [T],
+) -> Result<()> {
     let channels = gamma.len();
     check_shape("channels", "at least 1", channels, channels > 0)?;
     check_shape("input length", "a multiple of the channels", x.len(), x.len().is_multiple_of(channels))?;
     check_length("beta", channels, beta.len())?;
     check_length("output", x.len(), out.len())?;
-    x.par_chunks(channels).zip(out.par_chunks_mut(channels)).for_each(|(x, out)| {
-        let mean = x.iter().map(|x| x.widen()).sum::<f32>() / channels as f32;
-        let variance = x.iter().map(|x| (x.widen() - mean).powi(2)).sum::<f32>() / channels as f32;
-        let scale = 1.0 / (variance + epsilon).sqrt();
-        for (channel, (x, out)) in x.iter().zip(out).enumerate() {
-            *out = T::narrow((x.widen() - mean) * scale * gamma[channel] + beta[channel]);
-        }
-    });
+    dispatch(isa, T::DTYPE, LayerNorm { x, epsilon, gamma, beta, out });
     Ok(())
+}
+
+struct LayerNorm<'a, T> {
+    x: &'a [T],
+    epsilon: f32,
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    out: &'a mut [T],
+}
+
+impl<T: Element, O: Operand> Task<O> for LayerNorm<'_, T> {
+    type Output = ();
+
+    fn run<K: MicroKernel<Operand = O>>(self) {
+        let block = TASK_ROWS * self.gamma.len();
+        let Self { epsilon, gamma, beta, .. } = self;
+        self.x.par_chunks(block).zip(self.out.par_chunks_mut(block)).for_each(|(x, out)| {
+            // SAFETY: tasks run only with instruction sets that the processor has.
+            unsafe { K::vectorise(NormRows::<K, T> { x, epsilon, gamma, beta, out, kernel: PhantomData }) };
+        });
+    }
+}
+
+struct NormRows<'a, K, T> {
+    x: &'a [T],
+    epsilon: f32,
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    out: &'a mut [T],
+    kernel: PhantomData<K>,
+}
+
+impl<K: Vectorised, T: Element> Loop for NormRows<'_, K, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (channels, lanes) = (self.gamma.len(), K::Vector::LANES);
+        let count = channels as f32;
+        for (x, out) in self.x.chunks_exact(channels).zip(self.out.chunks_exact_mut(channels)) {
+            let mut sum = K::Vector::splat(0.0);
+            for x in x.chunks(lanes) {
+                sum = sum.add(K::Vector::load(x));
+            }
+            let mean = K::Vector::splat(sum.sum() / count);
+            // Whole vectors first: the empty lanes of a shorter one would count as numbers far from the mean.
+            let whole = x.chunks_exact(lanes);
+            let rest = whole.remainder();
+            let mut square = K::Vector::splat(0.0);
+            for x in whole {
+                let difference = K::Vector::load(x).sub(mean);
+                square = difference.mul_add(difference, square);
+            }
+            let mean_value = sum.sum() / count;
+            let rest = rest.iter().map(|x| (x.widen() - mean_value).powi(2)).sum::<f32>();
+            let variance = (square.sum() + rest) / count;
+            let scale = K::Vector::splat(1.0 / (variance + self.epsilon).sqrt());
+            let factors = self.gamma.chunks(lanes).zip(self.beta.chunks(lanes));
+            for ((x, out), (gamma, beta)) in x.chunks(lanes).zip(out.chunks_mut(lanes)).zip(factors) {
+                let normal = K::Vector::load(x).sub(mean).mul(scale);
+                normal.mul_add(K::Vector::load(gamma), K::Vector::load(beta)).store(out);
+            }
+        }
+    }
 }

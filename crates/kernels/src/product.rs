@@ -11,11 +11,10 @@ use rayon::prelude::*;
 
 use crate::element::Element;
 use crate::epilogue::{Epilogue, Finish};
-use crate::micro::{Block, LoadAs, MicroKernel, Operand};
+use crate::micro::{LoadAs, MicroKernel, Operand, Rows, multiply};
+use crate::panel::pack_columns;
 use crate::scratch::{AlignedBox, Scratch};
 
-/// Most inner elements that are multiplied in one go: two panels and two groups of rows then fit the caches.
-const MAX_DEPTH_BLOCK: usize = 1024;
 /// Most rows of a task.
 const MAX_TASK_ROWS: usize = 256;
 
@@ -41,19 +40,21 @@ impl<K: MicroKernel> Panels<K> {
         let depth = k.next_multiple_of(K::DEPTH_ALIGN);
         let mut packed = AlignedBox::zeros(panels * depth * K::WIDTH);
         let mut padded_bias = AlignedBox::zeros(panels * K::WIDTH);
-        for panel in 0..panels {
-            let to = &mut packed[panel * depth * K::WIDTH..(panel + 1) * depth * K::WIDTH];
-            for lane in 0..K::WIDTH {
+        let mut rows = vec![K::Operand::default(); K::WIDTH * depth];
+        for (panel, to) in packed.chunks_exact_mut(depth * K::WIDTH).enumerate() {
+            rows.fill(K::Operand::default());
+            for (lane, to) in rows.chunks_exact_mut(depth).enumerate() {
                 let column = panel * per_panel + lane % per_panel;
                 if column >= n {
                     continue;
                 }
                 let row = if lane < per_panel { column } else { n + column };
-                for (at, &weight) in weights[row * k..(row + 1) * k].iter().enumerate() {
-                    to[K::panel_offset(at, lane)] = K::Operand::from_weight(weight);
+                for (to, &weight) in to.iter_mut().zip(&weights[row * k..(row + 1) * k]) {
+                    *to = K::Operand::narrow(weight);
                 }
                 padded_bias[panel * K::WIDTH + lane] = bias.map_or(0.0, |bias| bias[row]);
             }
+            pack_columns::<K>(&rows, depth, to);
         }
         Self { weights: packed, bias: padded_bias, n, k, gated, kernel: PhantomData }
     }
@@ -72,7 +73,7 @@ impl<K: MicroKernel> Panels<K> {
 
     /// Inner elements of one block; all blocks but the last have this size.
     fn depth_block(&self) -> usize {
-        let blocks = self.depth().div_ceil(MAX_DEPTH_BLOCK);
+        let blocks = self.depth().div_ceil(K::MAX_DEPTH);
         self.depth().div_ceil(blocks).next_multiple_of(K::DEPTH_ALIGN)
     }
 }
@@ -185,7 +186,8 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
         let mut staged =
             Scratch::<K::Operand>::take(if in_memory.is_some() { 0 } else { padded_rows * depth_block });
         let tile = K::ROWS * K::WIDTH;
-        let mut sums = Scratch::<f32>::take(if blocks > 1 { groups * panels.len() * tile } else { tile });
+        let mut sums = Scratch::<f32>::take(if blocks > 1 { groups * panels.len() * tile } else { 2 * tile });
+        let mut pending = None;
         for block in 0..blocks {
             let depths = block * depth_block..depth.min((block + 1) * depth_block);
             let (a, stride) = match in_memory {
@@ -201,28 +203,20 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
                 for group in 0..groups {
                     let first = group * group_rows;
                     let count = group_rows.min(rows.len() - first);
-                    let at = if blocks > 1 { (panel - panels.start) * groups + group } else { 0 };
-                    let sums = &mut sums[at * tile..(at + 1) * tile];
-                    let last_row = first + count.next_multiple_of(K::ROW_ALIGN) - 1;
-                    assert!(last_row * stride + depths.len() <= a.len(), "a kernel's own sizes do not agree");
-                    let call = Block {
-                        a: a[first * stride..].as_ptr(),
-                        a_stride: stride,
-                        rows: count,
-                        b: b.as_ptr(),
-                        depth: depths.len(),
-                        sums: sums.as_mut_ptr(),
-                        accumulate: block > 0,
-                    };
-                    // SAFETY: panels of this type exist only where its instruction set does; the asserted line and the
-                    // slices above give `call` its extents; this task began with `K::begin`.
-                    unsafe { K::multiply(call) };
+                    let call_index = (panel - panels.start) * groups + group;
+                    let at = if blocks > 1 { call_index } else { call_index % 2 };
+                    let tile_sums = &mut sums[at * tile..(at + 1) * tile];
+                    let a_rows = Rows { first: &a[first * stride..], stride, count };
+                    multiply::<K>(a_rows, b, depths.len(), tile_sums, block > 0);
+                    // The epilogue runs one call late, so that the processor need not wait for the last sums of this call.
                     if block + 1 == blocks {
-                        self.finish(sums, rows.start + first, count, panel);
+                        let finished = pending.replace((at, rows.start + first, count, panel));
+                        self.finish(&sums, finished);
                     }
                 }
             }
         }
+        self.finish(&sums, pending);
     }
 
     /// The rows as operands, if they can be read in place up to row `end`.
@@ -239,11 +233,13 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
         self.rows.copy(rows, depths.start..depths.end.min(self.panels.k), to, stride);
     }
 
-    fn finish(&self, sums: &[f32], first_row: usize, rows: usize, panel: usize) {
+    /// Takes one tile of sums, given as (index, first row, rows, panel), to memory.
+    fn finish(&self, sums: &[f32], tile: Option<(usize, usize, usize, usize)>) {
+        let Some((at, first_row, rows, panel)) = tile else { return };
         let per_panel = self.panels.columns_per_panel();
         let first_column = panel * per_panel;
         let finish = Finish::<K, T> {
-            sums,
+            sums: &sums[at * K::ROWS * K::WIDTH..],
             bias: &self.panels.bias[panel * K::WIDTH..(panel + 1) * K::WIDTH],
             gated: self.panels.gated,
             rows: first_row..first_row + rows,

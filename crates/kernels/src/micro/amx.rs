@@ -8,12 +8,12 @@ use std::arch::asm;
 use half::bf16;
 
 use super::{Block, MicroKernel};
-use crate::vector::vectorised;
+use crate::vector::{NativeRounding, Vector512, vectorised};
 
 /// AMX-BF16, with AVX-512-BF16 for everything else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Amx;
-vectorised!(Amx, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma");
+vectorised!(Amx, Vector512<NativeRounding>, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma");
 
 /// Rows of a tile, and `f32` columns of a tile of sums.
 const TILE: usize = 16;
@@ -41,15 +41,15 @@ static CONFIG: TileConfig = TileConfig {
 impl MicroKernel for Amx {
     type Operand = bf16;
     const ROWS: usize = 2 * TILE;
-    const WIDTH: usize = 2 * TILE;
+    const GROUP: usize = 2;
+    const RUN: usize = TILE;
     const DEPTH_ALIGN: usize = 32;
+    const MAX_DEPTH: usize = 320;
     const ROW_ALIGN: usize = TILE;
 
     /// Each 32-deep block is two tiles, one for each half of the columns, of 16 rows of 16 pairs.
     fn panel_offset(depth: usize, column: usize) -> usize {
-        let (block, depth) = (depth / 32, depth % 32);
-        let (tile, column) = (column / TILE, column % TILE);
-        ((block * 2 + tile) * TILE + depth / 2) * 32 + column * 2 + depth % 2
+        (depth / 32 * 2 + column / TILE) * TILE * 32 + depth % 32 / 2 * 32
     }
 
     fn begin() {
@@ -161,4 +161,30 @@ unsafe fn one_tile(block: Block<bf16>) {
 /// How often the loop runs; the sign bit says that the sums go on from earlier ones.
 fn steps(block: &Block<bf16>) -> u32 {
     (block.depth / 32) as u32 | u32::from(block.accumulate) << 31
+}
+
+/// Multiplies tiles that are never loaded, for some milliseconds; gives the number of operations.
+pub(crate) fn busy_loop() -> f64 {
+    const STEPS: u64 = 100_000;
+    Amx::begin();
+    // SAFETY: only reached where tiles are permitted; touches tile registers alone.
+    unsafe {
+        asm!(
+            "tilezero tmm4",
+            "tilezero tmm5",
+            "tilezero tmm6",
+            "tilezero tmm7",
+            "2:",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "dec {steps}",
+            "jnz 2b",
+            steps = inout(reg) STEPS => _,
+            options(nostack, nomem),
+        );
+    }
+    Amx::end();
+    STEPS as f64 * (4 * 2 * TILE * TILE * 32) as f64
 }

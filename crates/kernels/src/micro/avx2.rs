@@ -3,23 +3,21 @@
 use std::arch::x86_64::*;
 
 use super::{Block, MicroKernel};
-use crate::vector::vectorised;
+use crate::vector::{Array, vectorised};
 
 /// AVX2 with FMA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2Fma;
-vectorised!(Avx2Fma, "avx2,fma");
+vectorised!(Avx2Fma, Array<8>, "avx2,fma");
 
 impl MicroKernel for Avx2Fma {
     type Operand = f32;
     const ROWS: usize = 6;
-    const WIDTH: usize = 16;
+    const GROUP: usize = 1;
+    const RUN: usize = 16;
     const DEPTH_ALIGN: usize = 1;
+    const MAX_DEPTH: usize = 512;
     const ROW_ALIGN: usize = 1;
-
-    fn panel_offset(depth: usize, column: usize) -> usize {
-        depth * Self::WIDTH + column
-    }
 
     unsafe fn multiply(block: Block<f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
@@ -68,4 +66,23 @@ unsafe fn rows<const R: usize>(block: Block<f32>) {
             _mm256_storeu_ps(block.sums.add(row * 16 + 8), sums[1]);
         }
     }
+}
+
+/// Multiplies registers that are never loaded, for some milliseconds; gives the number of operations.
+///
+/// # Safety
+/// The processor has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn busy_loop() -> f64 {
+    const STEPS: usize = 1_000_000;
+    const SUMS: usize = 12;
+    let factor = std::hint::black_box(_mm256_set1_ps(0.5));
+    let mut sums = [_mm256_setzero_ps(); SUMS];
+    for _ in 0..STEPS {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    std::hint::black_box(sums);
+    (STEPS * SUMS * 2 * 8) as f64
 }

@@ -8,17 +8,17 @@ use std::arch::x86_64::*;
 use half::bf16;
 
 use super::{Block, MicroKernel};
-use crate::vector::vectorised;
+use crate::vector::{BitwiseRounding, NativeRounding, Vector512, vectorised};
 
 /// AVX-512 with F, BW, DQ and VL.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
-vectorised!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+vectorised!(Avx512, Vector512<BitwiseRounding>, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
 /// AVX-512 with BF16.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512Bf16;
-vectorised!(Avx512Bf16, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma");
+vectorised!(Avx512Bf16, Vector512<NativeRounding>, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma");
 
 /// Calls `$function::<rows>`, which keeps all sums in registers.
 macro_rules! with_rows {
@@ -45,13 +45,11 @@ macro_rules! with_rows {
 impl MicroKernel for Avx512 {
     type Operand = f32;
     const ROWS: usize = 14;
-    const WIDTH: usize = 32;
+    const GROUP: usize = 1;
+    const RUN: usize = 32;
     const DEPTH_ALIGN: usize = 1;
+    const MAX_DEPTH: usize = 384;
     const ROW_ALIGN: usize = 1;
-
-    fn panel_offset(depth: usize, column: usize) -> usize {
-        depth * Self::WIDTH + column
-    }
 
     unsafe fn multiply(block: Block<f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
@@ -62,13 +60,11 @@ impl MicroKernel for Avx512 {
 impl MicroKernel for Avx512Bf16 {
     type Operand = bf16;
     const ROWS: usize = 14;
-    const WIDTH: usize = 32;
+    const GROUP: usize = 2;
+    const RUN: usize = 32;
     const DEPTH_ALIGN: usize = 2;
+    const MAX_DEPTH: usize = 384;
     const ROW_ALIGN: usize = 1;
-
-    fn panel_offset(depth: usize, column: usize) -> usize {
-        (depth / 2 * Self::WIDTH + column) * 2 + depth % 2
-    }
 
     unsafe fn multiply(block: Block<bf16>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
@@ -165,4 +161,43 @@ unsafe fn store_sums<const R: usize>(block: &Block<impl Sized>, sums: &[[__m512;
             _mm512_storeu_ps(block.sums.add(row * 32 + 16), sums[1]);
         }
     }
+}
+
+/// Steps of a busy loop, which take some milliseconds.
+const BUSY_STEPS: usize = 1_000_000;
+/// Sums of a busy loop: enough to hide the latency of one multiplication.
+const BUSY_SUMS: usize = 16;
+
+/// Multiplies `f32` registers that are never loaded; gives the number of operations.
+///
+/// # Safety
+/// The processor has AVX-512F.
+#[target_feature(enable = "avx512f,fma")]
+pub(crate) unsafe fn busy_loop() -> f64 {
+    let factor = std::hint::black_box(_mm512_set1_ps(0.5));
+    let mut sums = [_mm512_setzero_ps(); BUSY_SUMS];
+    for _ in 0..BUSY_STEPS {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    std::hint::black_box(sums);
+    (BUSY_STEPS * BUSY_SUMS * 2 * 16) as f64
+}
+
+/// The same with pairs of `bf16`.
+///
+/// # Safety
+/// The processor has AVX-512-BF16.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(crate) unsafe fn busy_pair_loop() -> f64 {
+    let factor = as_bf16(std::hint::black_box(_mm512_setzero_si512()));
+    let mut sums = [_mm512_setzero_ps(); BUSY_SUMS];
+    for _ in 0..BUSY_STEPS {
+        for sum in &mut sums {
+            *sum = _mm512_dpbf16_ps(*sum, factor, factor);
+        }
+    }
+    std::hint::black_box(sums);
+    (BUSY_STEPS * BUSY_SUMS * 4 * 16) as f64
 }

@@ -13,26 +13,14 @@ pub(crate) mod portable;
 use half::bf16;
 
 use crate::element::Element;
-use crate::scratch::Plain;
-use crate::vector::Vectorised;
+use crate::vector::{Vector, Vectorised};
 
 /// A number as a multiplier takes it, made from an activation or a weight.
-pub trait Operand: Plain + Default + std::fmt::Debug + Send + Sync {
-    /// Rounds a weight.
-    fn from_weight(weight: f32) -> Self;
-}
+pub trait Operand: Element + std::fmt::Debug {}
 
-impl Operand for f32 {
-    fn from_weight(weight: f32) -> Self {
-        weight
-    }
-}
+impl Operand for f32 {}
 
-impl Operand for bf16 {
-    fn from_weight(weight: f32) -> Self {
-        Self::narrow(weight)
-    }
-}
+impl Operand for bf16 {}
 
 /// A storage type that can be multiplied as `O`.
 pub trait LoadAs<O>: Copy {
@@ -97,22 +85,30 @@ pub(crate) struct Block<O> {
 
 /// The innermost loop for one instruction set and operand type.
 ///
-/// A panel holds `WIDTH` columns; inside it, `DEPTH_ALIGN`-blocks follow each other, and [`MicroKernel::panel_offset`]
-/// says where an element lies.
+/// A panel holds `WIDTH` columns. `GROUP` numbers of a column that follow each other lie side by side, and so do `RUN` columns;
+/// [`MicroKernel::panel_offset`] says where a run begins.
 pub(crate) trait MicroKernel: Vectorised {
     /// What is multiplied; sums are `f32`.
     type Operand: Operand;
     /// Most rows of one call.
     const ROWS: usize;
-    /// Columns of one call.
-    const WIDTH: usize;
-    /// Divides the length of every sum; shorter ones are padded with zeros.
+    /// Columns of one call: two vectors of `f32`.
+    const WIDTH: usize = 2 * Self::Vector::LANES;
+    /// Numbers of a column that are multiplied by one instruction in one lane.
+    const GROUP: usize;
+    /// Columns that lie side by side.
+    const RUN: usize;
+    /// Divides the length of every sum; shorter ones are padded with zeros. A multiple of `GROUP`.
     const DEPTH_ALIGN: usize;
+    /// Most inner elements of one call: a panel then stays in the first-level cache while the rows pass by.
+    const MAX_DEPTH: usize;
     /// Rows are read and sums written in groups of this many.
     const ROW_ALIGN: usize;
 
-    /// Where the weight of (`depth`, `column`) lies in its panel.
-    fn panel_offset(depth: usize, column: usize) -> usize;
+    /// Where the weight of (`depth`, `column`) lies in its panel, for multiples of `GROUP` and `RUN`.
+    fn panel_offset(depth: usize, column: usize) -> usize {
+        depth * Self::WIDTH + column * Self::GROUP
+    }
 
     /// Prepares this thread for [`MicroKernel::multiply`].
     fn begin() {}
@@ -126,4 +122,47 @@ pub(crate) trait MicroKernel: Vectorised {
     /// The processor has the instruction set, this thread called [`MicroKernel::begin`], and the pointers of `block` are
     /// valid for the extents that its fields state.
     unsafe fn multiply(block: Block<Self::Operand>);
+}
+
+/// Rows of the left operand.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a, O> {
+    /// Starts with the first row, and reaches to the end of the last one that [`MicroKernel::ROW_ALIGN`] makes readable.
+    pub(crate) first: &'a [O],
+    /// Elements from one row to the next.
+    pub(crate) stride: usize,
+    /// How many rows.
+    pub(crate) count: usize,
+}
+
+/// `sums[count, WIDTH] (+)= rows[count, depth] * panel[depth, WIDTH]` on a thread that called `K::begin`.
+#[inline]
+pub(crate) fn multiply<K: MicroKernel>(
+    rows: Rows<'_, K::Operand>,
+    panel: &[K::Operand],
+    depth: usize,
+    sums: &mut [f32],
+    accumulate: bool,
+) {
+    let last_row = rows.count.next_multiple_of(K::ROW_ALIGN) - 1;
+    let fits = rows.count > 0
+        && rows.count <= K::ROWS
+        && depth > 0
+        && depth.is_multiple_of(K::DEPTH_ALIGN)
+        && last_row * rows.stride + depth <= rows.first.len()
+        && depth * K::WIDTH <= panel.len()
+        && (last_row + 1) * K::WIDTH <= sums.len();
+    assert!(fits, "a kernel's own sizes do not agree");
+    let block = Block {
+        a: rows.first.as_ptr(),
+        a_stride: rows.stride,
+        rows: rows.count,
+        b: panel.as_ptr(),
+        depth,
+        sums: sums.as_mut_ptr(),
+        accumulate,
+    };
+    // SAFETY: a micro-kernel is reached only through `dispatch` or packed weights, both made for an instruction set that the
+    // processor has; the assertion gives the pointers their extents.
+    unsafe { K::multiply(block) };
 }

@@ -3,23 +3,21 @@
 use std::arch::aarch64::*;
 
 use super::{Block, MicroKernel};
-use crate::vector::vectorised;
+use crate::vector::{Array, vectorised};
 
 /// NEON, which every 64-bit Arm processor has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Neon;
-vectorised!(Neon, "neon");
+vectorised!(Neon, Array<8>, "neon");
 
 impl MicroKernel for Neon {
     type Operand = f32;
     const ROWS: usize = 6;
-    const WIDTH: usize = 16;
+    const GROUP: usize = 1;
+    const RUN: usize = 16;
     const DEPTH_ALIGN: usize = 1;
+    const MAX_DEPTH: usize = 512;
     const ROW_ALIGN: usize = 1;
-
-    fn panel_offset(depth: usize, column: usize) -> usize {
-        depth * Self::WIDTH + column
-    }
 
     unsafe fn multiply(block: Block<f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.

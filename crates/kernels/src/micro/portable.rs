@@ -1,13 +1,15 @@
 //! Plain loops of fixed length that compilers turn into whatever vectors the target has.
 
 use super::{Block, MicroKernel};
-use crate::vector::{Loop, Vectorised};
+use crate::vector::{Array, Loop, Vectorised};
 
 /// Any processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
 impl Vectorised for Portable {
+    type Vector = Array<4>;
+
     unsafe fn vectorise<L: Loop>(body: L) -> L::Output {
         body.run()
     }
@@ -16,13 +18,11 @@ impl Vectorised for Portable {
 impl MicroKernel for Portable {
     type Operand = f32;
     const ROWS: usize = 4;
-    const WIDTH: usize = 8;
+    const GROUP: usize = 1;
+    const RUN: usize = 8;
     const DEPTH_ALIGN: usize = 1;
+    const MAX_DEPTH: usize = 1024;
     const ROW_ALIGN: usize = 1;
-
-    fn panel_offset(depth: usize, column: usize) -> usize {
-        depth * Self::WIDTH + column
-    }
 
     unsafe fn multiply(block: Block<f32>) {
         // SAFETY: the caller vouches for the extents of `block`, which has `rows` rows.
@@ -40,7 +40,7 @@ impl MicroKernel for Portable {
 /// # Safety
 /// As [`MicroKernel::multiply`], with `R` rows.
 unsafe fn rows<const R: usize>(block: Block<f32>) {
-    const WIDTH: usize = Portable::WIDTH;
+    const WIDTH: usize = <Portable as MicroKernel>::WIDTH;
     // SAFETY: `sums` is `[R, WIDTH]`, dense and writable, and nothing else refers to it during the call.
     let out = unsafe { std::slice::from_raw_parts_mut(block.sums.cast::<[f32; WIDTH]>(), R) };
     let mut sums = [[0.0; WIDTH]; R];

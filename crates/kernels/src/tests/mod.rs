@@ -1,8 +1,10 @@
 //! Every operation under every instruction set of this machine, against plain `f64` loops, at odd sizes and between
 //! poisoned borders.
 
+mod attention;
 mod conv;
 mod matrix;
+mod norm;
 
 use half::bf16;
 

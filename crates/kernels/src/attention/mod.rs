@@ -1,10 +1,17 @@
 //! Scaled dot-product attention, `softmax(scale * q k^T) v`, without the matrix of weights in memory.
 
+mod head;
+
 use rayon::prelude::*;
 
-use crate::activation::exp;
+use crate::dispatch::{Task, dispatch};
 use crate::element::Element;
-use crate::error::{Result, check_shape};
+use crate::error::{Result, check_length, check_shape};
+use crate::isa::Isa;
+use crate::micro::{LoadAs, MicroKernel, Operand};
+use crate::product::SharedOutput;
+
+use head::{Head, PackedHead};
 
 /// Rows of queries, keys or values inside a larger matrix, so that a fused projection needs no copies.
 ///
@@ -49,48 +56,54 @@ pub fn attention<T: Element>(
     shape: &AttentionShape<'_>,
     out: &mut [T],
 ) -> Result<()> {
-    shape.check(&q, &k, &v, out.len())?;
-    let width = shape.heads * shape.head_dim;
-    out.par_chunks_mut(shape.head_dim).enumerate().for_each(|(at, out)| {
-        let (head, row) = (at % shape.heads, at / shape.heads);
-        let (sample, query) = (row / shape.queries, row % shape.queries);
-        let visible = shape.visible_keys(sample, query);
-        let start = row * q.row_stride + head * shape.head_dim;
-        let q_row = &q.data[start..start + shape.head_dim];
-        let mut maximum = f32::NEG_INFINITY;
-        let mut total = 0.0;
-        let mut sums = vec![0.0; shape.head_dim];
-        for key in 0..visible {
-            let at = sample * shape.keys + key;
-            let k_row = &k.data[at * k.row_stride + head * shape.head_dim..][..shape.head_dim];
-            let v_row = &v.data[at * v.row_stride + head * shape.head_dim..][..shape.head_dim];
-            let score =
-                shape.scale * q_row.iter().zip(k_row).map(|(q, k)| q.widen() * k.widen()).sum::<f32>();
-            let raised = score.max(maximum);
-            let (old, new) = (exp(maximum - raised), exp(score - raised));
-            maximum = raised;
-            total = total * old + new;
-            for (sum, v) in sums.iter_mut().zip(v_row) {
-                *sum = *sum * old + new * v.widen();
-            }
-        }
-        for (out, sum) in out.iter_mut().zip(&sums) {
-            *out = T::narrow(if visible == 0 { 0.0 } else { sum / total });
-        }
-    });
-    debug_assert_eq!(out.len(), shape.batch * shape.queries * width);
+    attention_for(Isa::current(), [q, k, v], shape, out)
+}
+
+/// Attends with an instruction set that this machine has.
+pub(crate) fn attention_for<T: Element>(
+    isa: Isa,
+    operands: [HeadRows<'_, T>; 3],
+    shape: &AttentionShape<'_>,
+    out: &mut [T],
+) -> Result<()> {
+    shape.check(&operands, out.len())?;
+    dispatch(isa, T::DTYPE, AllHeads { operands, shape, out: SharedOutput::new(out) });
     Ok(())
 }
 
+struct AllHeads<'a, T> {
+    operands: [HeadRows<'a, T>; 3],
+    shape: &'a AttentionShape<'a>,
+    out: SharedOutput<T>,
+}
+
+impl<T: Element + LoadAs<O>, O: Operand> Task<O> for AllHeads<'_, T> {
+    type Output = ();
+
+    fn run<K: MicroKernel<Operand = O>>(self) {
+        let shape = self.shape;
+        (0..shape.batch * shape.heads).into_par_iter().for_each(|at| {
+            let (sample, head) = (at / shape.heads, at % shape.heads);
+            let packed = PackedHead::<K>::pack(&self.operands, shape, sample, head);
+            let head = Head::<K, T> {
+                packed: packed.view(),
+                q: &self.operands[0],
+                shape,
+                sample,
+                head,
+                out: &self.out,
+            };
+            (0..shape.queries.div_ceil(K::ROWS)).into_par_iter().for_each(|block| {
+                K::begin();
+                head.attend(block * K::ROWS..shape.queries.min((block + 1) * K::ROWS));
+                K::end();
+            });
+        });
+    }
+}
+
 impl AttentionShape<'_> {
-    fn check<T>(
-        &self,
-        q: &HeadRows<'_, T>,
-        k: &HeadRows<'_, T>,
-        v: &HeadRows<'_, T>,
-        out: usize,
-    ) -> Result<()> {
-        use crate::error::check_length;
+    fn check<T>(&self, [q, k, v]: &[HeadRows<'_, T>; 3], out: usize) -> Result<()> {
         check_shape("heads", "at least 1", self.heads, self.heads > 0)?;
         check_shape("head channels", "at least 1", self.head_dim, self.head_dim > 0)?;
         let width = self.heads * self.head_dim;
@@ -114,7 +127,7 @@ impl AttentionShape<'_> {
     }
 
     /// How many keys a query sees, counted from the first.
-    fn visible_keys(&self, sample: usize, query: usize) -> usize {
+    pub(crate) fn visible_keys(&self, sample: usize, query: usize) -> usize {
         let length = self.key_lengths.map_or(self.keys, |lengths| lengths[sample].min(self.keys));
         if self.causal { length.min(query + 1) } else { length }
     }
