@@ -83,9 +83,11 @@ impl Tokenizer {
         };
         let encoding = self.inner.encode(prompt, false).map_err(failed)?;
         let room = self.max_length - 2;
-        let (kept, lost) = encoding.get_ids().split_at(encoding.get_ids().len().min(room));
-        let truncated =
-            if lost.is_empty() { String::new() } else { self.inner.decode(lost, true).map_err(failed)? };
+        let kept = &encoding.get_ids()[..encoding.len().min(room)];
+        let truncated = match encoding.get_offsets().get(room) {
+            Some(&(start, _)) => prompt.get(start..).unwrap_or(prompt).trim().to_owned(),
+            None => String::new(),
+        };
         let mut ids = Vec::with_capacity(self.max_length);
         ids.push(self.begin);
         ids.extend(kept);

@@ -18,7 +18,14 @@ pub struct Conv2d {
 #[derive(Clone, Debug)]
 enum Body {
     Packed(PackedConv, Dtype),
-    Portable { weight: Tensor<4>, bias: Option<Tensor<1>> },
+    Portable(Box<Portable>),
+}
+
+/// The convolution as Burn takes it.
+#[derive(Clone, Debug)]
+struct Portable {
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
 }
 
 /// The window of a convolution and what it does to the picture's size.
@@ -85,10 +92,11 @@ impl Conv2d {
         {
             return Self { body: Body::Packed(packed, dtype), geometry };
         }
+        // A weight that is absent makes a layer without numbers; the loading ends with an error that names it.
         let output = if weight.is_empty() { 0 } else { output };
         let weight = placement.tensor(weight, [output, input, rows, columns]);
-        let bias = bias.map(|bias| placement.tensor(bias, [output]));
-        Self { body: Body::Portable { weight, bias }, geometry }
+        let bias = bias.filter(|_| output > 0).map(|bias| placement.tensor(bias, [output]));
+        Self { body: Body::Portable(Box::new(Portable { weight, bias })), geometry }
     }
 
     /// `[batch, height, width, input]` to `[batch, height', width', output]`.
@@ -110,7 +118,7 @@ impl Conv2d {
             Body::Packed(packed, dtype) => {
                 self.forward_packed(packed, *dtype, x, sample_bias, residual, activation)
             }
-            Body::Portable { weight, bias } => {
+            Body::Portable(portable) => {
                 let mut x = x.permute([0, 3, 1, 2]);
                 if self.geometry.resample == Resample::NearestDouble {
                     let [_, _, height, width] = x.dims();
@@ -120,7 +128,8 @@ impl Conv2d {
                 }
                 let stride = [self.geometry.stride; 2];
                 let options = BurnConvOptions::new(stride, [self.geometry.padding[0]; 2], [1, 1], 1);
-                let mut y = module::conv2d(x, weight.clone(), bias.clone(), options).permute([0, 2, 3, 1]);
+                let mut y = module::conv2d(x, portable.weight.clone(), portable.bias.clone(), options)
+                    .permute([0, 2, 3, 1]);
                 if let Some(sample_bias) = sample_bias {
                     let [groups, channels] = sample_bias.dims();
                     let [batch, height, width, _] = y.dims();

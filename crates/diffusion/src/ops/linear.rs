@@ -17,11 +17,20 @@ pub struct Linear {
 #[derive(Clone, Debug)]
 enum Body {
     Packed(PackedMatrix),
-    /// `weight` is `[input, output]`.
-    Portable {
-        weight: Tensor<2>,
-        bias: Option<Tensor<1>>,
-    },
+    Portable(Box<Portable>),
+}
+
+/// The layer as Burn takes it; `weight` is `[input, output]`.
+#[derive(Clone, Debug)]
+struct Portable {
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+}
+
+impl Portable {
+    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        module::linear(x, self.weight.clone(), self.bias.clone())
+    }
 }
 
 /// Whether a layer adds a learnt vector.
@@ -85,10 +94,12 @@ impl Linear {
         {
             return Self { body: Body::Packed(packed) };
         }
+        // A weight that is absent makes a layer without numbers; the loading ends with an error that names it.
         let rows = if weight.is_empty() { 0 } else { output };
+        let bias = bias.filter(|_| rows > 0);
         let weight = placement.tensor(weight.to_vec(), [rows, input]).transpose();
         let bias = bias.map(|bias| placement.tensor(bias.to_vec(), [bias.len()]));
-        Self { body: Body::Portable { weight, bias } }
+        Self { body: Body::Portable(Box::new(Portable { weight, bias })) }
     }
 
     /// `[.., input]` to `[.., output]`.
@@ -105,8 +116,8 @@ impl Linear {
     ) -> Tensor<D> {
         match &self.body {
             Body::Packed(packed) => forward_packed(packed, x, residual, activation),
-            Body::Portable { weight, bias } => {
-                let y = module::linear(x, weight.clone(), bias.clone());
+            Body::Portable(portable) => {
+                let y = portable.forward(x);
                 activate(if let Some(residual) = residual { y + residual } else { y }, activation)
             }
         }
@@ -137,8 +148,8 @@ impl Geglu {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match &self.body {
             Body::Packed(packed) => forward_packed(packed, x, None, Activation::None),
-            Body::Portable { weight, bias } => {
-                let mut halves = module::linear(x, weight.clone(), bias.clone()).chunk(2, 2).into_iter();
+            Body::Portable(portable) => {
+                let mut halves = portable.forward(x).chunk(2, 2).into_iter();
                 match (halves.next(), halves.next()) {
                     (Some(values), Some(gates)) => values * activate(gates, Activation::GeluErf),
                     _ => unreachable!("chunk(2) of an even axis gives two halves"),

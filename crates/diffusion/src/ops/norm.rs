@@ -11,8 +11,13 @@ use crate::weights::Scope;
 /// The learnt scale and shift of a normalisation.
 #[derive(Clone, Debug)]
 enum Affine {
-    Packed { gamma: Vec<f32>, beta: Vec<f32>, dtype: Dtype },
-    Portable { gamma: Tensor<1>, beta: Tensor<1> },
+    Packed {
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+        dtype: Dtype,
+    },
+    /// Scale and shift as f32 tensors.
+    Portable(Box<[Tensor<1>; 2]>),
 }
 
 impl Affine {
@@ -22,7 +27,7 @@ impl Affine {
         let placement = scope.placement();
         match placement.kernel_dtype() {
             Some(dtype) => Self::Packed { gamma, beta, dtype },
-            None => Self::Portable { gamma: f32_vector(gamma, placement), beta: f32_vector(beta, placement) },
+            None => Self::Portable(Box::new([gamma, beta].map(|values| f32_vector(values, placement)))),
         }
     }
 }
@@ -62,7 +67,8 @@ impl GroupNorm {
                     host::tensor(out, [batch, height, width, channels])
                 })
             }
-            Affine::Portable { gamma, beta } => {
+            Affine::Portable(affine) => {
+                let [gamma, beta] = &**affine;
                 let dtype = x.dtype();
                 let x = x.cast(DType::F32).reshape([batch, pixels, groups, channels / groups]);
                 let mean = x.clone().mean_dim(3).mean_dim(1);
@@ -102,7 +108,8 @@ impl LayerNorm {
                     host::tensor(out, shape)
                 })
             }
-            Affine::Portable { gamma, beta } => {
+            Affine::Portable(affine) => {
+                let [gamma, beta] = &**affine;
                 let dtype = x.dtype();
                 let x = x.cast(DType::F32);
                 module::layer_norm(x, gamma.clone(), Some(beta.clone()), f64::from(self.epsilon)).cast(dtype)

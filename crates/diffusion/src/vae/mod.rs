@@ -22,8 +22,8 @@ pub struct Vae {
 
 #[derive(Clone, Debug)]
 enum Decoder {
-    Kl(KlDecoder),
-    Tiny(TinyDecoder),
+    Kl(Box<KlDecoder>),
+    Tiny(Box<TinyDecoder>),
 }
 
 impl Vae {
@@ -37,9 +37,9 @@ impl Vae {
         let decoder = match &config {
             VaeConfig::Kl(config) => {
                 weights.rename(kl::current_name);
-                Decoder::Kl(KlDecoder::load(&weights.root(), config))
+                Decoder::Kl(Box::new(KlDecoder::load(&weights.root(), config)))
             }
-            VaeConfig::Tiny(config) => Decoder::Tiny(TinyDecoder::load(&weights.root(), config)),
+            VaeConfig::Tiny(config) => Decoder::Tiny(Box::new(TinyDecoder::load(&weights.root(), config))),
         };
         weights.finish(&["encoder.", "quant_conv."])?;
         Ok(Self { config, decoder })

@@ -1,0 +1,66 @@
+//! The model that ships with the program against diffusers, from the same noises.
+
+mod common;
+
+use common::{Golden, assert_close, golden_folder};
+use noisefind_diffusion::{
+    DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles, ModelInfo,
+};
+
+fn files() -> ModelFiles {
+    ModelFiles::directory(golden_folder().join("../../models/emoji-64"))
+        .expect("the default model is in the repository")
+}
+
+fn options(metadata: &std::collections::HashMap<String, String>) -> GenerationOptions {
+    GenerationOptions {
+        num_inference_steps: metadata["num_inference_steps"].parse().expect("a number"),
+        guidance_scale: metadata["guidance_scale"].parse().expect("a number"),
+        ..GenerationOptions::default()
+    }
+}
+
+#[test]
+fn the_golden_numbers_belong_to_this_model() {
+    let info = ModelInfo::read(&files()).expect("it has an index");
+    assert_eq!(info.problems, Vec::<String>::new());
+    let unet = info.parts.iter().find(|part| part.name == "unet").expect("it has a denoiser");
+    assert_eq!(
+        unet.sha256[0].1,
+        Golden::metadata("emoji-64")["unet_sha256"],
+        "the model has changed: run `python golden/diffusion/default_model.py`"
+    );
+}
+
+#[test]
+fn latents_and_pictures_agree() {
+    let golden = Golden::read("emoji-64");
+    let metadata = Golden::metadata("emoji-64");
+    let model = DiffusionModel::open(files(), &LoadOptions::default()).expect("it opens");
+    let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
+    let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
+    assert_close("latents", &found, golden.values("latents"), 1e-3);
+    let pictures = model.decode(&latents, 2).expect("it decodes");
+    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.values().to_vec()).collect();
+    let expected = golden.values("pictures");
+    let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
+    assert!(near as f64 >= 0.999 * expected.len() as f64, "{near} of {} pixels", expected.len());
+}
+
+/// Half-precision storage moves pictures by less than a viewer would see: at least 30 dB on average.
+#[test]
+fn bf16_pictures_stay_near() {
+    let golden = Golden::read("emoji-64");
+    let metadata = Golden::metadata("emoji-64");
+    let load = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::Bf16 };
+    let model = DiffusionModel::open(files(), &load).expect("it opens");
+    let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
+    let pictures = model.decode(&latents, 2).expect("it decodes");
+    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.values().to_vec()).collect();
+    let expected = golden.values("pictures");
+    let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let decibels = -10.0 * (error / expected.len() as f64).log10();
+    assert!(decibels >= 30.0, "{decibels} dB");
+}

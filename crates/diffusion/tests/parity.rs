@@ -1,0 +1,136 @@
+//! Each module and each whole pipeline against diffusers and transformers on tiny random models.
+//!
+//! Tolerances: 1e-4 for one call of a module, 1e-3 for latents after ten steps, one step of 255 for pixels.
+
+mod common;
+
+use burn::tensor::Tensor;
+use common::{Golden, assert_close, placements, tensor, tiny, values};
+use noisefind_diffusion::clip::{ClipModel, ClipTextModel};
+use noisefind_diffusion::text::Tokenizer;
+use noisefind_diffusion::unet::{AddedConditioning, Unet};
+use noisefind_diffusion::vae::Vae;
+use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, Placement};
+
+const PROMPT: &str = "a green dog";
+const FAMILIES: [&str; 4] = ["sd1", "sd2", "sdxl", "lcm"];
+
+#[test]
+fn prompts_become_the_same_tokens() {
+    for name in FAMILIES {
+        let golden = Golden::read(name);
+        let tokenizer = Tokenizer::open(&tiny(name), "tokenizer", 12, 524).expect("the tokenizer opens");
+        assert_eq!(vec![tokenizer.encode(PROMPT).expect("it encodes").ids], golden.ids("ids"), "{name}");
+    }
+    let second = Tokenizer::open(&tiny("sdxl"), "tokenizer_2", 12, 524).expect("the tokenizer opens");
+    assert_eq!(vec![second.encode(PROMPT).expect("it encodes").ids], Golden::read("sdxl").ids("ids_2"));
+}
+
+#[test]
+fn text_encoders_agree() {
+    for (how, placement) in placements() {
+        for name in FAMILIES {
+            let golden = Golden::read(name);
+            let what = |field: &str| format!("{name}, {how}, {field}");
+            let encoder = ClipTextModel::open(&tiny(name), "text_encoder", &placement).expect("it opens");
+            let output = encoder.forward(&golden.ids("ids"));
+            for (field, states) in [
+                ("text_hidden", output.last_hidden_state.clone()),
+                ("text_penultimate", output.penultimate_hidden_state.clone()),
+            ] {
+                assert_close(&what(field), &values(states), golden.values(field), 1e-4);
+            }
+            if name != "sdxl" {
+                assert_close(&what("pooled"), &values(output.pooled), golden.values("pooled"), 1e-4);
+                continue;
+            }
+            let second = ClipTextModel::open(&tiny(name), "text_encoder_2", &placement).expect("it opens");
+            let output = second.forward(&golden.ids("ids_2"));
+            let embeds = output.text_embeds.expect("it projects");
+            assert_close(&what("text_embeds"), &values(embeds), golden.values("text_embeds"), 1e-4);
+            let states = values(output.penultimate_hidden_state);
+            assert_close(&what("penultimate 2"), &states, golden.values("text_penultimate_2"), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn denoisers_agree() {
+    for (how, placement) in placements() {
+        for name in FAMILIES {
+            let golden = Golden::read(name);
+            let unet = Unet::open(&tiny(name), &placement).expect("it opens");
+            let text = text_tensor(&golden, &placement);
+            let added = (name == "sdxl").then(|| AddedConditioning {
+                text_embeds: tensor(&placement, golden.values("unet_pooled").to_vec(), [2, 20]),
+                time_ids: [16.0, 24.0, 1.0, 2.0, 8.0, 32.0],
+            });
+            let guidance = (name == "lcm").then_some(5.0);
+            let steps = unet.embed_times(&[621.0], added.as_ref(), guidance);
+            let (input, shape) = golden.channels_last("unet_input");
+            let output = unet.forward(tensor(&placement, input, shape), &steps[0], &unet.embed_text(&text));
+            let (expected, _) = golden.channels_last("unet_output");
+            assert_close(&format!("{name}, {how}"), &values(output), &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn decoders_agree() {
+    for (how, placement) in placements() {
+        for name in FAMILIES {
+            let golden = Golden::read(name);
+            let vae = Vae::open(&tiny(name), "vae", &placement).expect("it opens");
+            let (input, shape) = golden.channels_last("vae_input");
+            let output = vae.decode(tensor(&placement, input, shape));
+            let (expected, _) = golden.channels_last("vae_output");
+            assert_close(&format!("{name}, {how}"), &values(output), &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn pipelines_agree() {
+    for name in FAMILIES {
+        let golden = Golden::read(name);
+        let model = DiffusionModel::open(tiny(name), &LoadOptions::default()).expect("it opens");
+        let options = GenerationOptions {
+            num_inference_steps: if name == "lcm" { 1 } else { 10 },
+            guidance_scale: 5.0,
+            negative_prompt: if name == "sd2" { "the moon".into() } else { String::new() },
+            ..GenerationOptions::default()
+        };
+        let prompt = model.prepare(PROMPT, &options).expect("the options are in range");
+        assert!(prompt.truncated().is_empty());
+        let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
+        let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
+        assert_close(name, &found, golden.values("latents"), 1e-3);
+        let pictures = model.decode(&latents, 8).expect("it decodes");
+        let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.values().to_vec()).collect();
+        let expected = golden.values("pictures");
+        assert_eq!(found.len(), expected.len());
+        let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
+        assert!(near as f64 >= 0.999 * expected.len() as f64, "{name}: {near} of {} pixels", expected.len());
+    }
+}
+
+#[test]
+fn clip_towers_agree() {
+    let golden = Golden::read("clip");
+    for (how, placement) in placements() {
+        let clip = ClipModel::open(&tiny("clip"), "", &placement).expect("it opens");
+        let (pixels, _) = golden.channels_last("pixels");
+        let features = clip.image_features(pixels, 2).expect("the sizes agree").concat();
+        assert_close(&format!("picture, {how}"), &features, golden.values("image_features"), 1e-4);
+        let features = clip.text_features(&golden.ids("ids")).expect("the sizes agree").concat();
+        assert_close(&format!("text, {how}"), &features, golden.values("text_features"), 1e-4);
+        assert!((clip.temperature().ln() - golden.values("logit_scale")[0]).abs() < 1e-6);
+        let error = clip.image_features(vec![0.0; 7], 2).expect_err("the sizes differ");
+        assert_eq!(error.to_string(), "pixels has shape [7], expected [2, 20, 20, 3]");
+    }
+}
+
+fn text_tensor(golden: &Golden, placement: &Placement) -> Tensor<3> {
+    let [batch, tokens, width] = golden.shape("unet_text")[..] else { panic!("the text has three axes") };
+    tensor(placement, golden.values("unet_text").to_vec(), [batch, tokens, width])
+}
