@@ -119,7 +119,8 @@ fn logistic<V: Vector>(x: V) -> V {
 #[inline(always)]
 fn erf<V: Vector>(x: V) -> V {
     const TERMS: [f32; 5] = [1.061_405_4, -1.453_152_1, 1.421_413_8, -0.284_496_74, 0.254_829_6];
-    let magnitude = x.abs();
+    // Beyond 4 it is 1 to all digits; the exponential of a larger number would have slow, subnormal products.
+    let magnitude = x.abs().min(V::splat(4.0));
     let t = magnitude.mul_add(V::splat(0.327_591_1), V::splat(1.0)).reciprocal();
     let mut sum = V::splat(TERMS[0]);
     for term in &TERMS[1..] {

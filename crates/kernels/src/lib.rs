@@ -17,6 +17,7 @@ mod elementwise;
 mod epilogue;
 mod error;
 mod isa;
+mod left;
 mod matrix;
 mod micro;
 mod norm;

@@ -6,6 +6,7 @@ use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result, check_length, check_shape};
 use crate::isa::Isa;
+use crate::left::{DenseRows, RowSource};
 use crate::micro::{LoadAs, MicroKernel, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::micro::{
@@ -13,7 +14,8 @@ use crate::micro::{
     avx2::Avx2Fma,
     avx512::{Avx512, Avx512Bf16},
 };
-use crate::product::{DenseRows, Panels, Product, RowSource, SharedOutput};
+use crate::panel::Panels;
+use crate::product::{Product, SharedOutput};
 
 /// The weights of a linear layer in the order in which the kernels read them, and its bias.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The loops around the micro-kernels: packing of weights, staging of rows, split into tasks, and the epilogue.
+//! The loops around the micro-kernels: staging of rows, split into tasks, and the epilogue.
 //!
 //! The loop order is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of
 //! rows stays in the second-level cache, panels of weights pass through the first. A sum is always taken in the same order
@@ -11,106 +11,13 @@ use rayon::prelude::*;
 
 use crate::element::Element;
 use crate::epilogue::{Epilogue, Finish};
-use crate::micro::{LoadAs, MicroKernel, Operand, Rows, multiply};
-use crate::panel::pack_columns;
-use crate::scratch::{AlignedBox, Scratch};
+use crate::left::{DepthBlock, Layout, RowSource, Windows};
+use crate::micro::{LoadAs, MicroKernel, Rows, multiply};
+use crate::panel::Panels;
+use crate::scratch::Scratch;
 
-/// Most rows of a task.
+/// Most rows of a task whose rows are staged.
 const MAX_TASK_ROWS: usize = 256;
-
-/// Weights in the order of one micro-kernel, and the bias, both padded to whole panels with zeros.
-#[derive(Clone, Debug)]
-pub(crate) struct Panels<K: MicroKernel> {
-    weights: AlignedBox<K::Operand>,
-    bias: AlignedBox<f32>,
-    /// Columns of the output.
-    n: usize,
-    /// Length of the sums.
-    k: usize,
-    /// Whether the first half of every panel holds values and the second half their gates (GEGLU).
-    gated: bool,
-    kernel: PhantomData<K>,
-}
-
-impl<K: MicroKernel> Panels<K> {
-    /// Packs `weights` `[n, k]`, or `[2 n, k]` where `gated`, and `bias` of as many rows.
-    pub(crate) fn pack(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize, gated: bool) -> Self {
-        let per_panel = if gated { K::WIDTH / 2 } else { K::WIDTH };
-        let panels = n.div_ceil(per_panel);
-        let depth = k.next_multiple_of(K::DEPTH_ALIGN);
-        let mut packed = AlignedBox::zeros(panels * depth * K::WIDTH);
-        let mut padded_bias = AlignedBox::zeros(panels * K::WIDTH);
-        let mut rows = vec![K::Operand::default(); K::WIDTH * depth];
-        for (panel, to) in packed.chunks_exact_mut(depth * K::WIDTH).enumerate() {
-            rows.fill(K::Operand::default());
-            for (lane, to) in rows.chunks_exact_mut(depth).enumerate() {
-                let column = panel * per_panel + lane % per_panel;
-                if column >= n {
-                    continue;
-                }
-                let row = if lane < per_panel { column } else { n + column };
-                for (to, &weight) in to.iter_mut().zip(&weights[row * k..(row + 1) * k]) {
-                    *to = K::Operand::narrow(weight);
-                }
-                padded_bias[panel * K::WIDTH + lane] = bias.map_or(0.0, |bias| bias[row]);
-            }
-            pack_columns::<K>(&rows, depth, to);
-        }
-        Self { weights: packed, bias: padded_bias, n, k, gated, kernel: PhantomData }
-    }
-
-    fn columns_per_panel(&self) -> usize {
-        if self.gated { K::WIDTH / 2 } else { K::WIDTH }
-    }
-
-    fn count(&self) -> usize {
-        self.n.div_ceil(self.columns_per_panel())
-    }
-
-    fn depth(&self) -> usize {
-        self.k.next_multiple_of(K::DEPTH_ALIGN)
-    }
-
-    /// Inner elements of one block; all blocks but the last have this size.
-    fn depth_block(&self) -> usize {
-        let blocks = self.depth().div_ceil(K::MAX_DEPTH);
-        self.depth().div_ceil(blocks).next_multiple_of(K::DEPTH_ALIGN)
-    }
-}
-
-/// The left operand: `m` rows of `k` numbers each, which need not exist in memory as such.
-pub(crate) trait RowSource<T>: Sync {
-    /// Writes elements `depths` of each of `rows` as rows of `stride` operands. `to` is zero where nothing is written.
-    fn copy<O: Operand>(&self, rows: Range<usize>, depths: Range<usize>, to: &mut [O], stride: usize)
-    where
-        T: LoadAs<O>;
-
-    /// The rows themselves and their stride, where they lie in memory.
-    fn in_memory(&self) -> Option<(&[T], usize)>;
-}
-
-/// A dense matrix `[m, k]`.
-pub(crate) struct DenseRows<'a, T> {
-    pub(crate) x: &'a [T],
-    pub(crate) k: usize,
-}
-
-impl<T: Element> RowSource<T> for DenseRows<'_, T> {
-    fn copy<O: Operand>(&self, rows: Range<usize>, depths: Range<usize>, to: &mut [O], stride: usize)
-    where
-        T: LoadAs<O>,
-    {
-        for (row, to) in rows.zip(to.chunks_exact_mut(stride)) {
-            for (from, to) in self.x[row * self.k..][depths.clone()].iter().zip(to) {
-                *to = from.load();
-            }
-        }
-    }
-
-    fn in_memory(&self) -> Option<(&[T], usize)> {
-        Some((self.x, self.k))
-    }
-}
 
 /// An output that several tasks write, each its own elements.
 pub(crate) struct SharedOutput<T> {
@@ -118,7 +25,7 @@ pub(crate) struct SharedOutput<T> {
     length: usize,
 }
 
-// SAFETY: the pointer is only used through `row`, whose callers keep to disjoint elements.
+// SAFETY: the pointer is only used through `slice`, whose callers keep to disjoint elements.
 unsafe impl<T: Send> Sync for SharedOutput<T> {}
 
 impl<T> SharedOutput<T> {
@@ -148,69 +55,104 @@ pub(crate) struct Product<'a, K: MicroKernel, T, R> {
     pub(crate) out: SharedOutput<T>,
 }
 
+/// Where a finished tile of sums belongs.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// Place among the sums of the task.
+    at: usize,
+    first_row: usize,
+    rows: usize,
+    panel: usize,
+}
+
 impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'_, K, T, R> {
     /// Computes all of it on the current rayon pool.
     pub(crate) fn run(&self) {
-        let threads = rayon::current_num_threads();
-        let mut task_rows = MAX_TASK_ROWS;
-        while task_rows > 64 && threads > 1 && self.m.div_ceil(task_rows) < 4 * threads {
-            task_rows /= 2;
-        }
-        let row_tasks = self.m.div_ceil(task_rows);
-        let panels = self.panels.count();
-        let column_tasks = if threads == 1 || row_tasks >= 2 * threads {
-            1
-        } else {
-            panels.min((4 * threads).div_ceil(row_tasks.max(1)))
+        let windows = self.rows.windows::<K>();
+        let blocks = match &windows {
+            Some(windows) => windows.depth_blocks(K::MAX_DEPTH),
+            None => DepthBlock::even(self.panels.depth(), K::MAX_DEPTH, K::DEPTH_ALIGN),
         };
-        (0..row_tasks * column_tasks).into_par_iter().with_max_len(1).for_each(|task| {
+        let threads = rayon::current_num_threads();
+        let row_tasks = match &windows {
+            Some(windows) => windows.tasks(self.m),
+            None => even_tasks(self.m, threads),
+        };
+        let panels = self.panels.count();
+        let enough = threads == 1 || row_tasks.len() >= 2 * threads;
+        let column_tasks =
+            if enough { 1 } else { panels.min((4 * threads).div_ceil(row_tasks.len().max(1))) };
+        (0..row_tasks.len() * column_tasks).into_par_iter().with_max_len(1).for_each(|task| {
             let (row_task, column_task) = (task / column_tasks, task % column_tasks);
-            let rows = row_task * task_rows..self.m.min((row_task + 1) * task_rows);
             let panels = panels * column_task / column_tasks..panels * (column_task + 1) / column_tasks;
             K::begin();
-            self.task(rows, panels);
+            self.task(row_tasks[row_task].clone(), panels, &blocks, windows.as_ref());
             K::end();
         });
     }
 
     /// Computes `rows` by `panels` of the output.
-    fn task(&self, rows: Range<usize>, panels: Range<usize>) {
-        let depth = self.panels.depth();
-        let depth_block = self.panels.depth_block();
-        let blocks = depth.div_ceil(depth_block);
-        let groups = rows.len().div_ceil(K::ROWS);
-        let group_rows = rows.len().div_ceil(groups).next_multiple_of(K::ROW_ALIGN);
-        let groups = rows.len().div_ceil(group_rows);
-        let padded_rows = rows.len().next_multiple_of(K::ROW_ALIGN);
-        let in_memory = self.operands_in_memory(rows.start + padded_rows);
-        let mut staged =
-            Scratch::<K::Operand>::take(if in_memory.is_some() { 0 } else { padded_rows * depth_block });
+    fn task(
+        &self,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        blocks: &[DepthBlock],
+        windows: Option<&Windows>,
+    ) {
+        let in_memory = self.operands_in_memory(rows.start + rows.len().next_multiple_of(K::ROW_ALIGN));
+        let longest = blocks.iter().map(|block| block.depths.len()).max().unwrap_or(0);
+        let staged_length = match (windows, in_memory) {
+            (Some(windows), _) => windows.staged_length(rows.len()),
+            (None, Some(_)) => 0,
+            (None, None) => rows.len().next_multiple_of(K::ROW_ALIGN) * longest,
+        };
+        let mut staged = Scratch::<K::Operand>::take(staged_length);
+        if let Some(windows) = windows {
+            self.rows.stage_windows(windows, rows.clone(), &mut staged);
+        }
+        let unit = windows.map_or(rows.len(), |windows| windows.layout.unit_rows.min(rows.len()));
+        let groups = groups_of_unit::<K>(unit);
+        let units = rows.len() / unit;
+        let tiles = units * groups.len();
         let tile = K::ROWS * K::WIDTH;
-        let mut sums = Scratch::<f32>::take(if blocks > 1 { groups * panels.len() * tile } else { 2 * tile });
+        let mut sums = Scratch::<f32>::take(tile * if blocks.len() > 1 { tiles * panels.len() } else { 2 });
         let mut pending = None;
-        for block in 0..blocks {
-            let depths = block * depth_block..depth.min((block + 1) * depth_block);
-            let (a, stride) = match in_memory {
-                Some((x, stride)) => (&x[rows.start * stride + depths.start..], stride),
-                None => {
-                    self.stage(rows.clone(), depths.clone(), &mut staged);
-                    (&staged[..], depths.len())
+        for (number, block) in blocks.iter().enumerate() {
+            let (a, layout) = match (windows, in_memory) {
+                (Some(windows), _) => (&staged[..], windows.layout),
+                (None, Some((x, stride))) => {
+                    (&x[rows.start * stride + block.depths.start..], Layout::dense(stride))
+                }
+                (None, None) => {
+                    self.stage(rows.clone(), block.depths.clone(), &mut staged);
+                    (&staged[..], Layout::dense(block.depths.len()))
                 }
             };
             for panel in panels.clone() {
-                let b = &self.panels.weights[(panel * depth + depths.start) * K::WIDTH..]
-                    [..depths.len() * K::WIDTH];
-                for group in 0..groups {
-                    let first = group * group_rows;
-                    let count = group_rows.min(rows.len() - first);
-                    let call_index = (panel - panels.start) * groups + group;
-                    let at = if blocks > 1 { call_index } else { call_index % 2 };
-                    let tile_sums = &mut sums[at * tile..(at + 1) * tile];
-                    let a_rows = Rows { first: &a[first * stride..], stride, count };
-                    multiply::<K>(a_rows, b, depths.len(), tile_sums, block > 0);
+                let b = self.panels.weights(panel, &block.depths);
+                for (index, (unit, group)) in
+                    (0..units).flat_map(|unit| groups.iter().map(move |g| (unit, g))).enumerate()
+                {
+                    let call = (panel - panels.start) * tiles + index;
+                    let at = if blocks.len() > 1 { call } else { call % 2 };
+                    let start = layout.place(unit, group.start);
+                    let second = if group.len() > K::ROW_ALIGN {
+                        layout.place(unit, group.start + K::ROW_ALIGN)
+                    } else {
+                        start
+                    };
+                    let left = Rows {
+                        first: &a[start..],
+                        stride: layout.stride,
+                        count: group.len(),
+                        second: second - start,
+                        offsets: &block.offsets,
+                    };
+                    multiply::<K>(left, b, block.run, &mut sums[at * tile..(at + 1) * tile], number > 0);
                     // The epilogue runs one call late, so that the processor need not wait for the last sums of this call.
-                    if block + 1 == blocks {
-                        let finished = pending.replace((at, rows.start + first, count, panel));
+                    if number + 1 == blocks.len() {
+                        let first_row = rows.start + unit * layout.unit_rows.min(rows.len()) + group.start;
+                        let finished = pending.replace(Tile { at, first_row, rows: group.len(), panel });
                         self.finish(&sums, finished);
                     }
                 }
@@ -233,9 +175,9 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
         self.rows.copy(rows, depths.start..depths.end.min(self.panels.k), to, stride);
     }
 
-    /// Takes one tile of sums, given as (index, first row, rows, panel), to memory.
-    fn finish(&self, sums: &[f32], tile: Option<(usize, usize, usize, usize)>) {
-        let Some((at, first_row, rows, panel)) = tile else { return };
+    /// Takes one tile of sums to memory.
+    fn finish(&self, sums: &[f32], tile: Option<Tile>) {
+        let Some(Tile { at, first_row, rows, panel }) = tile else { return };
         let per_panel = self.panels.columns_per_panel();
         let first_column = panel * per_panel;
         let finish = Finish::<K, T> {
@@ -253,4 +195,20 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
         // SAFETY: panels of this type exist only where its instruction set does.
         unsafe { K::vectorise(finish) };
     }
+}
+
+/// Splits `m` rows so that every thread gets some.
+fn even_tasks(m: usize, threads: usize) -> Vec<Range<usize>> {
+    let mut rows = MAX_TASK_ROWS;
+    while rows > 64 && threads > 1 && m.div_ceil(rows) < 4 * threads {
+        rows /= 2;
+    }
+    (0..m).step_by(rows).map(|start| start..m.min(start + rows)).collect()
+}
+
+/// Splits the rows of a unit into groups of one call each, as equal as the micro-kernel allows.
+fn groups_of_unit<K: MicroKernel>(rows: usize) -> Vec<Range<usize>> {
+    let count = rows.div_ceil(K::ROWS);
+    let size = rows.div_ceil(count).next_multiple_of(K::ROW_ALIGN);
+    (0..rows).step_by(size).map(|start| start..rows.min(start + size)).collect()
 }

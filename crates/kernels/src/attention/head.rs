@@ -145,7 +145,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Head<'_, K, T> {
             let keys = KEY_BLOCK.min(visible - start);
             for (panel, scores) in scores.chunks_exact_mut(tile).enumerate().take(keys.div_ceil(K::WIDTH)) {
                 let b = &self.packed.keys[(start + panel * K::WIDTH) * depth..];
-                multiply::<K>(Rows { first: &q_rows, stride: depth, count: rows }, b, depth, scores, false);
+                multiply::<K>(Rows::dense::<K>(&q_rows, depth, rows), b, depth, scores, false);
             }
             let softmax = Softmax::<K> {
                 scores: &mut scores,
@@ -163,13 +163,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Head<'_, K, T> {
             let depth = keys.next_multiple_of(K::DEPTH_ALIGN);
             for (panel, sums) in sums.chunks_exact_mut(tile).enumerate() {
                 let b = &self.packed.values[(panel * value_depth + start) * K::WIDTH..];
-                multiply::<K>(
-                    Rows { first: &weights, stride: KEY_BLOCK, count: rows },
-                    b,
-                    depth,
-                    sums,
-                    start > 0,
-                );
+                multiply::<K>(Rows::dense::<K>(&weights, KEY_BLOCK, rows), b, depth, sums, start > 0);
             }
         }
         // SAFETY: as above.

@@ -63,58 +63,70 @@ impl MicroKernel for Amx {
         unsafe { asm!("tilerelease", options(nostack, nomem)) }
     }
 
-    unsafe fn multiply(block: Block<bf16>) {
-        // SAFETY: the caller vouches for `rows`, rounded up to whole tiles, readable rows of `depth` numbers, for a panel of
-        // `depth` by 32 weights, for as many writable rows of 32 sums, and for the configured tiles; depth is a positive
-        // multiple of 32, so that each loop runs at least once.
+    unsafe fn multiply(block: Block<'_, bf16>) {
+        // SAFETY: the caller vouches for `rows`, rounded up to whole tiles, readable rows of all runs, for a panel of 32 weights
+        // for each of their elements, for as many writable rows of 32 sums, and for the configured tiles; there is at least one
+        // run, and its length is a positive multiple of 32, so that each loop runs at least once.
         unsafe { if block.rows > TILE { two_tiles(block) } else { one_tile(block) } }
     }
 }
 
 /// # Safety
 /// As [`MicroKernel::multiply`], with 32 rows.
-unsafe fn two_tiles(block: Block<bf16>) {
+unsafe fn two_tiles(block: Block<'_, bf16>) {
     // SAFETY: the caller vouches for all extents; the tiles are changed by this file alone.
     unsafe {
+        if block.accumulate {
+            asm!(
+                "tileloadd tmm0, [{sums} + {row}*2]",
+                "tileloadd tmm1, [{sums} + {row}*2 + 64]",
+                "tileloadd tmm2, [{sums} + {row}*2 + 2048]",
+                "tileloadd tmm3, [{sums} + {row}*2 + 2112]",
+                sums = in(reg) block.sums,
+                row = in(reg) ROW_BYTES,
+                options(nostack, readonly),
+            );
+        } else {
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+        }
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            "test {steps:e}, {steps:e}",
-            "jns 3f",
-            "and {steps:e}, 0x7fffffff",
-            "tileloadd tmm0, [{sums} + {sum_stride}]",
-            "tileloadd tmm1, [{sums} + {sum_stride} + 64]",
-            "tileloadd tmm2, [{sums} + {sum_stride} + 2048]",
-            "tileloadd tmm3, [{sums} + {sum_stride} + 2112]",
             "3:",
+            "mov {a}, [{offset}]",
+            "lea {a}, [{upper} + {a}*2]",
+            "mov {step:e}, {steps:e}",
             "2:",
-            "tileloadd tmm4, [{upper} + {a_stride}]",
-            "tileloadd tmm6, [{b} + {b_stride}]",
+            "tileloadd tmm4, [{a} + {a_stride}]",
+            "tileloadd tmm6, [{b} + {row}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{b} + {b_stride} + 1024]",
+            "tileloadd tmm7, [{b} + {row} + 1024]",
             "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{lower} + {a_stride}]",
+            "add {a}, {second}",
+            "tileloadd tmm5, [{a} + {a_stride}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {upper}, 64",
-            "add {lower}, 64",
+            "sub {a}, {second}",
+            "add {a}, 64",
             "add {b}, 2048",
-            "dec {steps:e}",
+            "dec {step:e}",
             "jnz 2b",
-            "tilestored [{sums} + {sum_stride}], tmm0",
-            "tilestored [{sums} + {sum_stride} + 64], tmm1",
-            "tilestored [{sums} + {sum_stride} + 2048], tmm2",
-            "tilestored [{sums} + {sum_stride} + 2112], tmm3",
-            upper = inout(reg) block.a => _,
-            lower = inout(reg) block.a.add(TILE * block.a_stride) => _,
+            "add {offset}, 8",
+            "dec {runs}",
+            "jnz 3b",
+            "tilestored [{sums} + {row}*2], tmm0",
+            "tilestored [{sums} + {row}*2 + 64], tmm1",
+            "tilestored [{sums} + {row}*2 + 2048], tmm2",
+            "tilestored [{sums} + {row}*2 + 2112], tmm3",
+            upper = in(reg) block.a,
+            second = in(reg) block.second * size_of::<bf16>(),
+            a = out(reg) _,
             a_stride = in(reg) block.a_stride * size_of::<bf16>(),
+            offset = inout(reg) block.offsets.as_ptr() => _,
+            runs = inout(reg) block.offsets.len() => _,
+            steps = in(reg) block.run / 32,
+            step = out(reg) _,
             b = inout(reg) block.b => _,
-            b_stride = in(reg) ROW_BYTES,
-            steps = inout(reg) steps(&block) => _,
+            row = in(reg) ROW_BYTES,
             sums = in(reg) block.sums,
-            sum_stride = in(reg) 2 * ROW_BYTES,
             options(nostack),
         );
     }
@@ -122,45 +134,53 @@ unsafe fn two_tiles(block: Block<bf16>) {
 
 /// # Safety
 /// As [`MicroKernel::multiply`], with 16 rows.
-unsafe fn one_tile(block: Block<bf16>) {
+unsafe fn one_tile(block: Block<'_, bf16>) {
     // SAFETY: as in `two_tiles`.
     unsafe {
+        if block.accumulate {
+            asm!(
+                "tileloadd tmm0, [{sums} + {row}*2]",
+                "tileloadd tmm1, [{sums} + {row}*2 + 64]",
+                sums = in(reg) block.sums,
+                row = in(reg) ROW_BYTES,
+                options(nostack, readonly),
+            );
+        } else {
+            asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
+        }
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "test {steps:e}, {steps:e}",
-            "jns 3f",
-            "and {steps:e}, 0x7fffffff",
-            "tileloadd tmm0, [{sums} + {sum_stride}]",
-            "tileloadd tmm1, [{sums} + {sum_stride} + 64]",
             "3:",
+            "mov {a}, [{offset}]",
+            "lea {a}, [{upper} + {a}*2]",
+            "mov {step:e}, {steps:e}",
             "2:",
             "tileloadd tmm4, [{a} + {a_stride}]",
-            "tileloadd tmm6, [{b} + {b_stride}]",
+            "tileloadd tmm6, [{b} + {row}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{b} + {b_stride} + 1024]",
+            "tileloadd tmm7, [{b} + {row} + 1024]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "add {a}, 64",
             "add {b}, 2048",
-            "dec {steps:e}",
+            "dec {step:e}",
             "jnz 2b",
-            "tilestored [{sums} + {sum_stride}], tmm0",
-            "tilestored [{sums} + {sum_stride} + 64], tmm1",
-            a = inout(reg) block.a => _,
+            "add {offset}, 8",
+            "dec {runs}",
+            "jnz 3b",
+            "tilestored [{sums} + {row}*2], tmm0",
+            "tilestored [{sums} + {row}*2 + 64], tmm1",
+            upper = in(reg) block.a,
+            a = out(reg) _,
             a_stride = in(reg) block.a_stride * size_of::<bf16>(),
+            offset = inout(reg) block.offsets.as_ptr() => _,
+            runs = inout(reg) block.offsets.len() => _,
+            steps = in(reg) block.run / 32,
+            step = out(reg) _,
             b = inout(reg) block.b => _,
-            b_stride = in(reg) ROW_BYTES,
-            steps = inout(reg) steps(&block) => _,
+            row = in(reg) ROW_BYTES,
             sums = in(reg) block.sums,
-            sum_stride = in(reg) 2 * ROW_BYTES,
             options(nostack),
         );
     }
-}
-
-/// How often the loop runs; the sign bit says that the sums go on from earlier ones.
-fn steps(block: &Block<bf16>) -> u32 {
-    (block.depth / 32) as u32 | u32::from(block.accumulate) << 31
 }
 
 /// Multiplies tiles that are never loaded, for some milliseconds; gives the number of operations.

@@ -19,7 +19,7 @@ impl MicroKernel for Avx2Fma {
     const MAX_DEPTH: usize = 512;
     const ROW_ALIGN: usize = 1;
 
-    unsafe fn multiply(block: Block<f32>) {
+    unsafe fn multiply(block: Block<'_, f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
         unsafe {
             match block.rows {
@@ -37,9 +37,9 @@ impl MicroKernel for Avx2Fma {
 /// # Safety
 /// As [`MicroKernel::multiply`] with `R` rows.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn rows<const R: usize>(block: Block<f32>) {
-    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: `depth` rows of 16 weights,
-    // `R` rows of `depth` numbers, and `R` rows of 16 sums.
+unsafe fn rows<const R: usize>(block: Block<'_, f32>) {
+    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: 16 weights for each
+    // element of all runs, `R` rows of these runs, and `R` rows of 16 sums.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 2]; R];
         if block.accumulate {
@@ -51,15 +51,18 @@ unsafe fn rows<const R: usize>(block: Block<f32>) {
             }
         }
         let mut b = block.b;
-        for depth in 0..block.depth {
-            let low = _mm256_loadu_ps(b);
-            let high = _mm256_loadu_ps(b.add(8));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = _mm256_broadcast_ss(&*block.a.add(row * block.a_stride + depth));
-                sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
-                sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+        for offset in block.offsets {
+            let a = block.a.add(*offset);
+            for depth in 0..block.run {
+                let low = _mm256_loadu_ps(b);
+                let high = _mm256_loadu_ps(b.add(8));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = _mm256_broadcast_ss(&*a.add(row * block.a_stride + depth));
+                    sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
+                    sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+                }
+                b = b.add(16);
             }
-            b = b.add(16);
         }
         for (row, sums) in sums.iter().enumerate() {
             _mm256_storeu_ps(block.sums.add(row * 16), sums[0]);

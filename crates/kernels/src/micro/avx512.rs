@@ -51,7 +51,7 @@ impl MicroKernel for Avx512 {
     const MAX_DEPTH: usize = 384;
     const ROW_ALIGN: usize = 1;
 
-    unsafe fn multiply(block: Block<f32>) {
+    unsafe fn multiply(block: Block<'_, f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
         unsafe { with_rows!(single, block) }
     }
@@ -66,7 +66,7 @@ impl MicroKernel for Avx512Bf16 {
     const MAX_DEPTH: usize = 384;
     const ROW_ALIGN: usize = 1;
 
-    unsafe fn multiply(block: Block<bf16>) {
+    unsafe fn multiply(block: Block<'_, bf16>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
         unsafe { with_rows!(pairs, block) }
     }
@@ -75,25 +75,24 @@ impl MicroKernel for Avx512Bf16 {
 /// # Safety
 /// As [`MicroKernel::multiply`] with `R` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-unsafe fn single<const R: usize>(block: Block<f32>) {
-    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: `depth` rows of 32 weights,
-    // `R` rows of `depth` numbers, and `R` rows of 32 sums.
+unsafe fn single<const R: usize>(block: Block<'_, f32>) {
+    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: 32 weights for each
+    // element of all runs, `R` rows of these runs, and `R` rows of 32 sums.
     unsafe {
         let mut sums = load_sums::<R>(&block);
-        let mut rows = [block.a; R];
-        for (row, pointer) in rows.iter_mut().enumerate() {
-            *pointer = block.a.add(row * block.a_stride);
-        }
         let mut b = block.b;
-        for depth in 0..block.depth {
-            let low = _mm512_loadu_ps(b);
-            let high = _mm512_loadu_ps(b.add(16));
-            for row in 0..R {
-                let a = _mm512_set1_ps(*rows[row].add(depth));
-                sums[row][0] = _mm512_fmadd_ps(a, low, sums[row][0]);
-                sums[row][1] = _mm512_fmadd_ps(a, high, sums[row][1]);
+        for offset in block.offsets {
+            let rows: [_; R] = std::array::from_fn(|row| block.a.add(offset + row * block.a_stride));
+            for depth in 0..block.run {
+                let low = _mm512_loadu_ps(b);
+                let high = _mm512_loadu_ps(b.add(16));
+                for row in 0..R {
+                    let a = _mm512_set1_ps(*rows[row].add(depth));
+                    sums[row][0] = _mm512_fmadd_ps(a, low, sums[row][0]);
+                    sums[row][1] = _mm512_fmadd_ps(a, high, sums[row][1]);
+                }
+                b = b.add(32);
             }
-            b = b.add(32);
         }
         store_sums(&block, &sums);
     }
@@ -102,25 +101,25 @@ unsafe fn single<const R: usize>(block: Block<f32>) {
 /// # Safety
 /// As [`MicroKernel::multiply`] with `R` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
-unsafe fn pairs<const R: usize>(block: Block<bf16>) {
+unsafe fn pairs<const R: usize>(block: Block<'_, bf16>) {
     // SAFETY: as in `single`, with pairs of 16-bit numbers in the place of `f32`; a pair of a row is read as one 32-bit
     // number without alignment.
     unsafe {
         let mut sums = load_sums::<R>(&block);
-        let mut rows = [block.a; R];
-        for (row, pointer) in rows.iter_mut().enumerate() {
-            *pointer = block.a.add(row * block.a_stride);
-        }
         let mut b = block.b;
-        for pair in 0..block.depth / 2 {
-            let low = as_bf16(_mm512_loadu_si512(b.cast()));
-            let high = as_bf16(_mm512_loadu_si512(b.add(32).cast()));
-            for row in 0..R {
-                let a = as_bf16(_mm512_set1_epi32(rows[row].add(2 * pair).cast::<i32>().read_unaligned()));
-                sums[row][0] = _mm512_dpbf16_ps(sums[row][0], a, low);
-                sums[row][1] = _mm512_dpbf16_ps(sums[row][1], a, high);
+        for offset in block.offsets {
+            let rows: [_; R] = std::array::from_fn(|row| block.a.add(offset + row * block.a_stride));
+            for pair in 0..block.run / 2 {
+                let low = as_bf16(_mm512_loadu_si512(b.cast()));
+                let high = as_bf16(_mm512_loadu_si512(b.add(32).cast()));
+                for row in 0..R {
+                    let a =
+                        as_bf16(_mm512_set1_epi32(rows[row].add(2 * pair).cast::<i32>().read_unaligned()));
+                    sums[row][0] = _mm512_dpbf16_ps(sums[row][0], a, low);
+                    sums[row][1] = _mm512_dpbf16_ps(sums[row][1], a, high);
+                }
+                b = b.add(64);
             }
-            b = b.add(64);
         }
         store_sums(&block, &sums);
     }
@@ -136,7 +135,7 @@ fn as_bf16(bits: __m512i) -> __m512bh {
 /// `block.sums` is readable for `R` rows of 32 numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load_sums<const R: usize>(block: &Block<impl Sized>) -> [[__m512; 2]; R] {
+unsafe fn load_sums<const R: usize>(block: &Block<'_, impl Sized>) -> [[__m512; 2]; R] {
     let mut sums = [[_mm512_setzero_ps(); 2]; R];
     if block.accumulate {
         for (row, sums) in sums.iter_mut().enumerate() {
@@ -153,7 +152,7 @@ unsafe fn load_sums<const R: usize>(block: &Block<impl Sized>) -> [[__m512; 2]; 
 /// `block.sums` is writable for `R` rows of 32 numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn store_sums<const R: usize>(block: &Block<impl Sized>, sums: &[[__m512; 2]; R]) {
+unsafe fn store_sums<const R: usize>(block: &Block<'_, impl Sized>, sums: &[[__m512; 2]; R]) {
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller vouches for `R` rows.
         unsafe {

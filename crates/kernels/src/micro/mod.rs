@@ -64,19 +64,24 @@ impl LoadAs<bf16> for f32 {
     }
 }
 
-/// One call of a micro-kernel: `sums[rows, WIDTH] (+)= a[rows, depth] * b[depth, WIDTH]`.
+/// One call of a micro-kernel: `sums[rows, WIDTH] (+)= a[rows, depth] * b[depth, WIDTH]`, where a row of `a` is made of
+/// `offsets.len()` runs of `run` operands.
 #[derive(Clone, Copy)]
-pub(crate) struct Block<O> {
-    /// First element of the first row.
+pub(crate) struct Block<'a, O> {
+    /// Place of the first row; its runs begin at `offsets` from here.
     pub(crate) a: *const O,
-    /// Elements from one row of `a` to the next.
+    /// Elements from one row of `a` to the next, among the first `ROW_ALIGN` rows and among the rest.
     pub(crate) a_stride: usize,
+    /// Elements from the first row to row `ROW_ALIGN`.
+    pub(crate) second: usize,
     /// Rows, `1..=ROWS`; `a` is readable up to the next multiple of [`MicroKernel::ROW_ALIGN`].
     pub(crate) rows: usize,
-    /// A packed panel, `depth * WIDTH` elements.
+    /// Where the runs begin, the same for all rows; not empty.
+    pub(crate) offsets: &'a [usize],
+    /// Length of a run, a positive multiple of [`MicroKernel::DEPTH_ALIGN`].
+    pub(crate) run: usize,
+    /// A packed panel, `offsets.len() * run * WIDTH` elements.
     pub(crate) b: *const O,
-    /// Length of the sums, a multiple of [`MicroKernel::DEPTH_ALIGN`].
-    pub(crate) depth: usize,
     /// `[rows, WIDTH]`, dense, writable up to the next multiple of [`MicroKernel::ROW_ALIGN`].
     pub(crate) sums: *mut f32,
     /// Whether `sums` holds earlier terms that these are added to.
@@ -124,15 +129,22 @@ pub(crate) trait MicroKernel: Vectorised {
     unsafe fn multiply(block: Block<Self::Operand>);
 }
 
-/// Rows of the left operand.
+/// Rows of the left operand; the fields are those of [`Block`].
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a, O> {
     /// Starts with the first row, and reaches to the end of the last one that [`MicroKernel::ROW_ALIGN`] makes readable.
     pub(crate) first: &'a [O],
-    /// Elements from one row to the next.
     pub(crate) stride: usize,
-    /// How many rows.
+    pub(crate) second: usize,
     pub(crate) count: usize,
+    pub(crate) offsets: &'a [usize],
+}
+
+impl<'a, O> Rows<'a, O> {
+    /// Rows of one run each at a fixed distance.
+    pub(crate) fn dense<K: MicroKernel>(first: &'a [O], stride: usize, count: usize) -> Self {
+        Self { first, stride, second: K::ROW_ALIGN * stride, count, offsets: &[0] }
+    }
 }
 
 /// `sums[count, WIDTH] (+)= rows[count, depth] * panel[depth, WIDTH]` on a thread that called `K::begin`.
@@ -140,25 +152,32 @@ pub(crate) struct Rows<'a, O> {
 pub(crate) fn multiply<K: MicroKernel>(
     rows: Rows<'_, K::Operand>,
     panel: &[K::Operand],
-    depth: usize,
+    run: usize,
     sums: &mut [f32],
     accumulate: bool,
 ) {
-    let last_row = rows.count.next_multiple_of(K::ROW_ALIGN) - 1;
-    let fits = rows.count > 0
-        && rows.count <= K::ROWS
-        && depth > 0
-        && depth.is_multiple_of(K::DEPTH_ALIGN)
-        && last_row * rows.stride + depth <= rows.first.len()
-        && depth * K::WIDTH <= panel.len()
-        && (last_row + 1) * K::WIDTH <= sums.len();
+    let readable = rows.count.next_multiple_of(K::ROW_ALIGN);
+    let last_row = match K::ROW_ALIGN {
+        1 => (readable - 1) * rows.stride,
+        align if readable > align => (align - 1) * rows.stride + rows.second,
+        align => (align - 1) * rows.stride,
+    };
+    let last_run = rows.offsets.iter().copied().max();
+    let fits = (1..=K::ROWS).contains(&rows.count)
+        && run > 0
+        && run.is_multiple_of(K::DEPTH_ALIGN)
+        && last_run.is_some_and(|last_run| last_row + last_run + run <= rows.first.len())
+        && rows.offsets.len() * run * K::WIDTH <= panel.len()
+        && readable * K::WIDTH <= sums.len();
     assert!(fits, "a kernel's own sizes do not agree");
     let block = Block {
         a: rows.first.as_ptr(),
         a_stride: rows.stride,
+        second: rows.second,
         rows: rows.count,
+        offsets: rows.offsets,
+        run,
         b: panel.as_ptr(),
-        depth,
         sums: sums.as_mut_ptr(),
         accumulate,
     };

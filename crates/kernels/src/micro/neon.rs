@@ -19,7 +19,7 @@ impl MicroKernel for Neon {
     const MAX_DEPTH: usize = 512;
     const ROW_ALIGN: usize = 1;
 
-    unsafe fn multiply(block: Block<f32>) {
+    unsafe fn multiply(block: Block<'_, f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
         unsafe {
             match block.rows {
@@ -37,9 +37,9 @@ impl MicroKernel for Neon {
 /// # Safety
 /// As [`MicroKernel::multiply`] with `R` rows.
 #[target_feature(enable = "neon")]
-unsafe fn rows<const R: usize>(block: Block<f32>) {
-    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: `depth` rows of 16 weights,
-    // `R` rows of `depth` numbers, and `R` rows of 16 sums.
+unsafe fn rows<const R: usize>(block: Block<'_, f32>) {
+    // SAFETY: the loads and stores stay inside the extents that the caller vouches for: 16 weights for each
+    // element of all runs, `R` rows of these runs, and `R` rows of 16 sums.
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 4]; R];
         if block.accumulate {
@@ -50,15 +50,18 @@ unsafe fn rows<const R: usize>(block: Block<f32>) {
             }
         }
         let mut b = block.b;
-        for depth in 0..block.depth {
-            let weights = [vld1q_f32(b), vld1q_f32(b.add(4)), vld1q_f32(b.add(8)), vld1q_f32(b.add(12))];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = *block.a.add(row * block.a_stride + depth);
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = vfmaq_n_f32(*sum, weight, a);
+        for offset in block.offsets {
+            let a = block.a.add(*offset);
+            for depth in 0..block.run {
+                let weights = [vld1q_f32(b), vld1q_f32(b.add(4)), vld1q_f32(b.add(8)), vld1q_f32(b.add(12))];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = *a.add(row * block.a_stride + depth);
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum = vfmaq_n_f32(*sum, weight, a);
+                    }
                 }
+                b = b.add(16);
             }
-            b = b.add(16);
         }
         for (row, sums) in sums.iter().enumerate() {
             for (part, sum) in sums.iter().enumerate() {

@@ -24,7 +24,7 @@ impl MicroKernel for Portable {
     const MAX_DEPTH: usize = 1024;
     const ROW_ALIGN: usize = 1;
 
-    unsafe fn multiply(block: Block<f32>) {
+    unsafe fn multiply(block: Block<'_, f32>) {
         // SAFETY: the caller vouches for the extents of `block`, which has `rows` rows.
         unsafe {
             match block.rows {
@@ -39,7 +39,7 @@ impl MicroKernel for Portable {
 
 /// # Safety
 /// As [`MicroKernel::multiply`], with `R` rows.
-unsafe fn rows<const R: usize>(block: Block<f32>) {
+unsafe fn rows<const R: usize>(block: Block<'_, f32>) {
     const WIDTH: usize = <Portable as MicroKernel>::WIDTH;
     // SAFETY: `sums` is `[R, WIDTH]`, dense and writable, and nothing else refers to it during the call.
     let out = unsafe { std::slice::from_raw_parts_mut(block.sums.cast::<[f32; WIDTH]>(), R) };
@@ -47,14 +47,17 @@ unsafe fn rows<const R: usize>(block: Block<f32>) {
     if block.accumulate {
         sums.copy_from_slice(out);
     }
-    // SAFETY: a panel has `depth` rows of `WIDTH` elements.
-    let panel = unsafe { std::slice::from_raw_parts(block.b.cast::<[f32; WIDTH]>(), block.depth) };
-    for (depth, weights) in panel.iter().enumerate() {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: row < rows and depth < depth of the block.
-            let a = unsafe { *block.a.add(row * block.a_stride + depth) };
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum += a * weight;
+    let depth = block.offsets.len() * block.run;
+    // SAFETY: a panel has `WIDTH` elements for each element of all runs.
+    let panel = unsafe { std::slice::from_raw_parts(block.b.cast::<[f32; WIDTH]>(), depth) };
+    for (offset, panel) in block.offsets.iter().zip(panel.chunks_exact(block.run)) {
+        for (depth, weights) in panel.iter().enumerate() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: row < rows and depth < run of the block.
+                let a = unsafe { *block.a.add(offset + row * block.a_stride + depth) };
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum += a * weight;
+                }
             }
         }
     }

@@ -91,6 +91,19 @@ fn long_sums() {
     check_everywhere(ConvGeometry::square(131, 24, 3, 1, 1), &[[1, 3, 5]]);
 }
 
+/// Pictures that are split into several tasks, and more channels than one block of a sum.
+#[test]
+fn large_pictures() {
+    check_everywhere(ConvGeometry::square(32, 5, 3, 1, 1), &[[1, 45, 16], [2, 35, 17]]);
+    check_everywhere(ConvGeometry::square(352, 5, 3, 1, 1), &[[2, 8, 8]]);
+    let doubled = ConvGeometry {
+        in_channels: [32, 64],
+        resample: Resample::NearestDouble,
+        ..ConvGeometry::square(1, 5, 3, 1, 1)
+    };
+    check_everywhere(doubled, &[[1, 20, 16], [1, 9, 31]]);
+}
+
 #[test]
 fn steps_of_two() {
     for (inputs, outputs) in [(3, 4), (24, 33), (64, 64)] {

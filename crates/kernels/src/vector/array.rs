@@ -93,6 +93,11 @@ impl<const L: usize> Vector for Array<L> {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
     fn abs(self) -> Self {
         self.map(f32::abs)
     }

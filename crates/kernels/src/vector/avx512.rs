@@ -157,6 +157,12 @@ impl<R: Rounding> Vector for Vector512<R> {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self::new(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
     fn abs(self) -> Self {
         // SAFETY: as above.
         Self::new(unsafe { _mm512_abs_ps(self.0) })

@@ -57,6 +57,8 @@ pub(crate) trait Vector: Copy + 'static {
     fn reciprocal(self) -> Self;
     /// The larger one; either where one is NaN.
     fn max(self, other: Self) -> Self;
+    /// The smaller one; either where one is NaN.
+    fn min(self, other: Self) -> Self;
     /// Clears the sign.
     fn abs(self) -> Self;
     /// Takes the sign of another.

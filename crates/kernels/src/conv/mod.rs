@@ -1,14 +1,14 @@
 //! Two-dimensional convolution over pictures `[batch, height, width, channels]` as an implicit matrix product.
 
-use std::ops::Range;
+mod image;
 
 use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::error::{Result, check_length, check_shape};
 use crate::isa::Isa;
 use crate::matrix::{Gating, PackedMatrix, multiply};
-use crate::micro::{LoadAs, Operand};
-use crate::product::RowSource;
+
+use image::ImageRows;
 
 /// What happens to the picture before the convolution sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,60 +171,4 @@ pub fn conv2d<T: Element>(
     check_length("output", output.pixels() * geometry.out_channels, out.len())?;
     let source = ImageRows { inputs: [x, second.unwrap_or(&[])], geometry, size, output };
     multiply(&source, output.pixels(), &weights.matrix, epilogue, out)
-}
-
-/// The pixels under the window of each output pixel, window position by window position, as rows of a matrix.
-struct ImageRows<'a, T> {
-    inputs: [&'a [T]; 2],
-    geometry: &'a ConvGeometry,
-    size: ImageSize,
-    output: ImageSize,
-}
-
-impl<T: Element> RowSource<T> for ImageRows<'_, T> {
-    fn copy<O: Operand>(&self, rows: Range<usize>, depths: Range<usize>, to: &mut [O], stride: usize)
-    where
-        T: LoadAs<O>,
-    {
-        let [c0, c1] = self.geometry.in_channels;
-        let channels = c0 + c1;
-        let [before, _] = self.geometry.padding;
-        let factor = self.geometry.factor();
-        let columns = self.geometry.kernel[1];
-        let inside = |window: usize, size: usize| {
-            let at = window.checked_sub(before)? / factor;
-            (at < size).then_some(at)
-        };
-        for (row, to) in rows.zip(to.chunks_exact_mut(stride)) {
-            let (line, x) = (row / self.output.width, row % self.output.width * self.geometry.stride);
-            let (sample, y) = (line / self.output.height, line % self.output.height * self.geometry.stride);
-            for tap in depths.start / channels..depths.end.div_ceil(channels) {
-                let Some(y) = inside(y + tap / columns, self.size.height) else { continue };
-                let Some(x) = inside(x + tap % columns, self.size.width) else { continue };
-                let pixel = (sample * self.size.height + y) * self.size.width + x;
-                for (input, channels, first) in [(0, c0, tap * channels), (1, c1, tap * channels + c0)] {
-                    // The part of this pixel's numbers that lies inside `depths`.
-                    let start = first.max(depths.start);
-                    let end = (first + channels).min(depths.end);
-                    if start < end {
-                        let from = &self.inputs[input][pixel * channels + start - first..][..end - start];
-                        for (to, from) in to[start - depths.start..].iter_mut().zip(from) {
-                            *to = from.load();
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn in_memory(&self) -> Option<(&[T], usize)> {
-        // A window of one pixel without gaps or padding sees the picture as it lies in memory.
-        let geometry = self.geometry;
-        let plain = geometry.kernel == [1, 1]
-            && geometry.stride == 1
-            && geometry.padding == [0, 0]
-            && geometry.resample == Resample::None
-            && geometry.in_channels[1] == 0;
-        plain.then_some((self.inputs[0], geometry.in_channels[0]))
-    }
 }

@@ -1,0 +1,176 @@
+//! The left operand of a product: rows in memory, rows that are gathered block by block, or windows over padded pictures.
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::micro::{LoadAs, MicroKernel, Operand};
+
+/// `m` rows of `k` numbers each, which need not exist in memory as such.
+pub(crate) trait RowSource<T>: Sync {
+    /// Writes elements `depths` of each of `rows` as rows of `stride` operands. `to` is zero where nothing is written.
+    fn copy<O: Operand>(&self, rows: Range<usize>, depths: Range<usize>, to: &mut [O], stride: usize)
+    where
+        T: LoadAs<O>;
+
+    /// The rows themselves and their stride, where they lie in memory.
+    fn in_memory(&self) -> Option<(&[T], usize)>;
+
+    /// How the rows can be read as windows over a copy, where that is cheaper than to gather them.
+    fn windows<K: MicroKernel>(&self) -> Option<Windows>;
+
+    /// Writes the copy that `windows` describes for `rows`, all of `to`.
+    fn stage_windows<O: Operand>(&self, windows: &Windows, rows: Range<usize>, to: &mut [O])
+    where
+        T: LoadAs<O>;
+}
+
+/// A dense matrix `[m, k]`.
+pub(crate) struct DenseRows<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) k: usize,
+}
+
+impl<T: Element> RowSource<T> for DenseRows<'_, T> {
+    fn copy<O: Operand>(&self, rows: Range<usize>, depths: Range<usize>, to: &mut [O], stride: usize)
+    where
+        T: LoadAs<O>,
+    {
+        for (row, to) in rows.zip(to.chunks_exact_mut(stride)) {
+            for (from, to) in self.x[row * self.k..][depths.clone()].iter().zip(to) {
+                *to = from.load();
+            }
+        }
+    }
+
+    fn in_memory(&self) -> Option<(&[T], usize)> {
+        Some((self.x, self.k))
+    }
+
+    fn windows<K: MicroKernel>(&self) -> Option<Windows> {
+        None
+    }
+
+    fn stage_windows<O: Operand>(&self, _windows: &Windows, _rows: Range<usize>, _to: &mut [O])
+    where
+        T: LoadAs<O>,
+    {
+    }
+}
+
+/// Where rows begin: `unit * unit_pitch + line * line_pitch + rest * stride`, with `row = line * line_rows + rest`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// Elements from a row to the next one in its line.
+    pub(crate) stride: usize,
+    /// Rows of a line.
+    pub(crate) line_rows: usize,
+    /// Elements from a line to the next.
+    pub(crate) line_pitch: usize,
+    /// Rows of a unit (a picture, or all rows); a group of rows never crosses its end.
+    pub(crate) unit_rows: usize,
+    /// Elements from a unit to the next.
+    pub(crate) unit_pitch: usize,
+}
+
+impl Layout {
+    /// One unit of rows at a fixed distance.
+    pub(crate) fn dense(stride: usize) -> Self {
+        Self { stride, line_rows: usize::MAX, line_pitch: 0, unit_rows: usize::MAX, unit_pitch: 0 }
+    }
+
+    /// Where a row of a unit begins.
+    pub(crate) fn place(&self, unit: usize, row: usize) -> usize {
+        unit * self.unit_pitch + row / self.line_rows * self.line_pitch + row % self.line_rows * self.stride
+    }
+}
+
+/// A part of the sums that is computed in one go: `offsets.len()` runs of `run` elements from each row's place.
+#[derive(Clone, Debug)]
+pub(crate) struct DepthBlock {
+    /// Which elements of the sums.
+    pub(crate) depths: Range<usize>,
+    /// From a row's place to each run.
+    pub(crate) offsets: Vec<usize>,
+    /// Length of a run.
+    pub(crate) run: usize,
+}
+
+impl DepthBlock {
+    /// Parts of one run each, at most `longest`, as equal as `align` allows.
+    pub(crate) fn even(depth: usize, longest: usize, align: usize) -> Vec<Self> {
+        let size = depth.div_ceil(depth.div_ceil(longest)).next_multiple_of(align);
+        let part = |start: usize| start..depth.min(start + size);
+        (0..depth)
+            .step_by(size)
+            .map(|start| Self { depths: part(start), offsets: vec![0], run: part(start).len() })
+            .collect()
+    }
+}
+
+/// Rows that are windows over a padded copy of pictures: a window position is a shift that is the same for all rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Windows {
+    /// Where the first element of each window lies.
+    pub(crate) layout: Layout,
+    /// Rows of a task: several units, or a part of one.
+    pub(crate) task_rows: usize,
+    /// Rows of a whole picture.
+    pub(crate) picture_rows: usize,
+    /// Copies of a unit that follow each other, one for each column of the window, or one for all.
+    pub(crate) copies: usize,
+    /// Elements of all copies of a unit, without those that are read, but not used, behind its end.
+    pub(crate) unit_length: usize,
+    /// From a row's place to each window position.
+    pub(crate) offsets: Vec<usize>,
+    /// Elements of a window position: the channels.
+    pub(crate) run: usize,
+    /// Elements behind the last unit that a group of rows may read.
+    pub(crate) overhang: usize,
+}
+
+impl Windows {
+    /// The rows of each task.
+    pub(crate) fn tasks(&self, m: usize) -> Vec<Range<usize>> {
+        if self.task_rows >= self.picture_rows {
+            return (0..m)
+                .step_by(self.task_rows)
+                .map(|start| start..m.min(start + self.task_rows))
+                .collect();
+        }
+        let pictures = (0..m).step_by(self.picture_rows);
+        let parts = |first: usize| {
+            let starts = (first..first + self.picture_rows).step_by(self.task_rows);
+            starts.map(move |start| start..(first + self.picture_rows).min(start + self.task_rows))
+        };
+        pictures.flat_map(parts).collect()
+    }
+
+    /// Elements of the copy for a task of so many rows.
+    pub(crate) fn staged_length(&self, rows: usize) -> usize {
+        let units = rows.div_ceil(self.layout.unit_rows);
+        (units - 1) * self.layout.unit_pitch + self.unit_length + self.overhang
+    }
+
+    /// Several whole window positions at a time, or parts of one.
+    pub(crate) fn depth_blocks(&self, longest: usize) -> Vec<DepthBlock> {
+        let run = self.run;
+        if run > longest {
+            let parts = |(position, &offset): (usize, &usize)| {
+                let parts = DepthBlock::even(run, longest, 32).into_iter();
+                parts.map(move |part| DepthBlock {
+                    depths: position * run + part.depths.start..position * run + part.depths.end,
+                    offsets: vec![offset + part.depths.start],
+                    run: part.run,
+                })
+            };
+            return self.offsets.iter().enumerate().flat_map(parts).collect();
+        }
+        let count = self.offsets.len();
+        let per_block = count.div_ceil(count.div_ceil(longest / run));
+        let block = |(number, offsets): (usize, &[usize])| {
+            let start = number * per_block * run;
+            DepthBlock { depths: start..start + offsets.len() * run, offsets: offsets.to_vec(), run }
+        };
+        self.offsets.chunks(per_block).enumerate().map(block).collect()
+    }
+}
