@@ -40,15 +40,13 @@ pub enum Error {
         /// The file.
         file: String,
     },
-    /// Only pickled weights are there.
-    #[error(
-        "{file} is a pickle, which is not read; convert it once with `safetensors.torch.save_file(torch.load(\"{file}\"), \"{replacement}\")`"
-    )]
-    Pickle {
-        /// The file found.
+    /// The file is not what `torch.save` writes, or says more than tensors.
+    #[error("{file} is not a usable PyTorch file: {reason}")]
+    TorchFile {
+        /// The file.
         file: String,
-        /// The name that a converted file should get.
-        replacement: String,
+        /// Why, and the way out.
+        reason: String,
     },
     /// The bytes are not those of a safetensors file.
     #[error("{file} is not a safetensors file: {reason}")]

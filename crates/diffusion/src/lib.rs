@@ -13,6 +13,7 @@ pub mod ops;
 pub mod pipeline;
 pub mod scheduler;
 pub mod text;
+mod torch_file;
 pub mod unet;
 pub mod vae;
 pub mod weights;

@@ -1,6 +1,7 @@
 //! The weights of one part of a model: found under any of their published names, checked, converted on the way in.
 //!
-//! Format: <https://huggingface.co/docs/safetensors>, eight bytes of header length, a JSON header, raw tensors.
+//! Format: <https://huggingface.co/docs/safetensors>, eight bytes of header length, a JSON header, raw tensors; or what
+//! `torch.save` writes, see [`crate::torch_file`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,10 @@ use sha2::{Digest, Sha256};
 use crate::device::Placement;
 use crate::error::{Error, Result, WeightMismatch};
 use crate::files::{ModelFiles, OpenFile};
+use crate::torch_file::{self, TorchTensor};
+
+/// How the names of safetensors files end; every other file is taken for PyTorch's own format.
+const SAFETENSORS: &str = ".safetensors";
 
 /// The tensors of one part (`unet`, `vae`, ...), read one at a time so that memory never holds the part twice.
 ///
@@ -40,13 +45,25 @@ struct Stored {
 }
 
 impl Weights {
-    /// Opens the weights `<folder>/<stem>.safetensors`, its `.fp16.` variant or its shards; `folder` is empty for
-    /// weights at the top of the model.
+    /// Opens the weights `<folder>/<stem>.safetensors`, its `.fp16.` variant or its shards, or else the same of
+    /// PyTorch's own format; `folder` is empty for weights at the top of the model.
     ///
     /// # Errors
     /// Where none of the names is there, or a file is damaged.
     pub fn open(model: &ModelFiles, folder: &str, stem: &str, placement: &Placement) -> Result<Self> {
         let part = if folder.is_empty() { model.name().to_owned() } else { model.display(folder) };
+        Self::of_files(model, part, &weight_files(model, folder, stem)?, placement)
+    }
+
+    /// Opens one file of weights by its path inside the model.
+    ///
+    /// # Errors
+    /// Where the file is absent or damaged.
+    pub fn open_file(model: &ModelFiles, path: &str, placement: &Placement) -> Result<Self> {
+        Self::of_files(model, model.display(path), &[path.to_owned()], placement)
+    }
+
+    fn of_files(model: &ModelFiles, part: String, paths: &[String], placement: &Placement) -> Result<Self> {
         let mut weights = Self {
             part,
             files: Vec::new(),
@@ -56,8 +73,13 @@ impl Weights {
             failure: RefCell::default(),
             placement: placement.clone(),
         };
-        for path in weight_files(model, folder, stem)? {
-            weights.add_file(model.open(&path)?)?;
+        for path in paths {
+            let file = model.open(path)?;
+            if path.ends_with(SAFETENSORS) {
+                weights.add_file(file)?
+            } else {
+                weights.add_torch_file(file)?
+            };
         }
         Ok(weights)
     }
@@ -142,6 +164,16 @@ impl Weights {
                 shape: info.shape.clone(),
             };
             self.tensors.insert(name, stored);
+        }
+        self.files.push(RefCell::new(file));
+        Ok(())
+    }
+
+    fn add_torch_file(&mut self, mut file: OpenFile) -> Result<()> {
+        let at = self.files.len();
+        for tensor in torch_file::tensors(&mut file)? {
+            let TorchTensor { name, start, length, dtype, shape } = tensor;
+            self.tensors.insert(name, Stored { file: at, start, length, dtype, shape });
         }
         self.files.push(RefCell::new(file));
         Ok(())
@@ -271,38 +303,42 @@ struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files that hold a part's weights: plain name first, then the half-precision variant, then shards.
+/// The files that hold a part's weights: the plain name first, then the half-precision variant, then shards; each in
+/// safetensors first, then in PyTorch's own format.
 fn weight_files(model: &ModelFiles, folder: &str, stem: &str) -> Result<Vec<String>> {
     let inside = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    let single = [format!("{stem}.safetensors"), format!("{stem}.fp16.safetensors")];
-    if let Some(name) = single.iter().find(|name| model.contains(&inside(name))) {
-        return Ok(vec![inside(name)]);
-    }
-    let indices = [
-        format!("{stem}.safetensors.index.json"),
-        format!("{stem}.safetensors.index.fp16.json"),
-        format!("{stem}.fp16.safetensors.index.json"),
-        format!("{stem}.safetensors.fp16.index.json"),
-    ];
-    if let Some(name) = indices.iter().find(|name| model.contains(&inside(name))) {
-        let index: ShardIndex = model.read_json(&inside(name))?;
-        let shards: BTreeSet<String> = index.weight_map.into_values().collect();
-        if let Some(outside) =
-            shards.iter().find(|shard| shard.contains(['/', '\\']) || shard.starts_with(".."))
-        {
-            return Err(Error::NotSafetensors {
-                file: model.display(&inside(name)),
-                reason: format!("expected file names beside it, found {outside}"),
-            });
+    // transformers calls its safetensors `model` and its PyTorch files `pytorch_model`.
+    let torch_stem = if stem == "model" { "pytorch_model" } else { stem };
+    for (stem, extension) in [(stem, "safetensors"), (torch_stem, "bin")] {
+        let single = [format!("{stem}.{extension}"), format!("{stem}.fp16.{extension}")];
+        if let Some(name) = single.iter().find(|name| model.contains(&inside(name))) {
+            return Ok(vec![inside(name)]);
         }
-        return Ok(shards.iter().map(|shard| inside(shard)).collect());
+        let indices = [
+            format!("{stem}.{extension}.index.json"),
+            format!("{stem}.{extension}.index.fp16.json"),
+            format!("{stem}.fp16.{extension}.index.json"),
+            format!("{stem}.{extension}.fp16.index.json"),
+        ];
+        if let Some(name) = indices.iter().find(|name| model.contains(&inside(name))) {
+            return Ok(shards(model, &inside(name))?.iter().map(|shard| inside(shard)).collect());
+        }
     }
-    let pickles = [format!("{stem}.bin"), format!("{stem}.fp16.bin"), "pytorch_model.bin".to_owned()];
-    if let Some(name) = pickles.iter().find(|name| model.contains(&inside(name))) {
-        return Err(Error::Pickle {
-            file: model.display(&inside(name)),
-            replacement: model.display(&inside(&single[0])),
-        });
+    Err(Error::MissingFile {
+        model: model.name().to_owned(),
+        expected: inside(&format!("{stem}.safetensors")),
+    })
+}
+
+/// The files that an index names, which must lie beside it.
+fn shards(model: &ModelFiles, index: &str) -> Result<BTreeSet<String>> {
+    let table: ShardIndex = model.read_json(index)?;
+    let shards: BTreeSet<String> = table.weight_map.into_values().collect();
+    match shards.iter().find(|shard| shard.contains(['/', '\\']) || shard.starts_with("..")) {
+        None => Ok(shards),
+        Some(outside) => Err(Error::NotSafetensors {
+            file: model.display(index),
+            reason: format!("expected file names beside it, found {outside}"),
+        }),
     }
-    Err(Error::MissingFile { model: model.name().to_owned(), expected: inside(&single[0]) })
 }

@@ -154,9 +154,9 @@ fn damaged_folders_are_named() {
             &[UNET, "is a git-lfs pointer", "git lfs pull"],
         ),
         (
-            "a pickle",
+            "another format under the name of a PyTorch file",
             |f| fs::rename(f.join(UNET), f.join("unet/diffusion_pytorch_model.bin")).expect("it exists"),
-            &["unet/diffusion_pytorch_model.bin is a pickle", "safetensors.torch.save_file"],
+            &["unet/diffusion_pytorch_model.bin is not a usable PyTorch file", "it is no zip archive"],
         ),
         (
             "a tokenizer of another vocabulary",

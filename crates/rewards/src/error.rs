@@ -63,6 +63,52 @@ pub enum Error {
         /// The last lines of its standard error, ready to be appended.
         stderr: String,
     },
+    /// A model's files could not be opened, or the model failed.
+    #[error(transparent)]
+    Model(#[from] noisefind_diffusion::Error),
+    /// A config value lies outside of what is possible or implemented.
+    #[error("{file}: {key} is {found}, expected {expected}")]
+    Config {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// What would have been accepted.
+        expected: &'static str,
+    },
+    /// The grammar of a judge contradicts itself.
+    #[error("{file} is not a usable grammar: {reason}")]
+    Grammar {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A picture does not come out of the preprocessing in the size of the model.
+    #[error("preprocessing made a picture of {width} x {height} pixels, but the model takes {side} x {side}")]
+    PictureSize {
+        /// Columns found.
+        width: usize,
+        /// Rows found.
+        height: usize,
+        /// Columns and rows expected.
+        side: usize,
+    },
+    /// A variant of the CLIP score that does not exist.
+    #[error("clip-score variant is {0}, expected cosine, cosine-100, hessel or logit")]
+    ClipVariant(String),
+    /// A picture that the JPEG format cannot hold.
+    #[error(
+        "a picture of {width} x {height} pixels cannot be a JPEG file, whose sides have at most 65535 pixels"
+    )]
+    JpegSide {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
     /// A reward that does not vary on the base pictures.
     #[error(
         "reward `{scorer}` cannot be standardised: it gave {given} rewards for {pictures} base pictures, all \

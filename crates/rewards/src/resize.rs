@@ -74,13 +74,13 @@ fn sinc(x: f64) -> f64 {
 }
 
 /// What one output pixel is made of: input pixels from `start` on, each with its weight; the sum is 1.
-pub(crate) struct Taps {
-    pub(crate) start: usize,
-    pub(crate) weights: Vec<f64>,
+struct Taps {
+    start: usize,
+    weights: Vec<f64>,
 }
 
 /// The taps of every output pixel along one axis of `input` pixels resized to `output` pixels.
-pub(crate) fn taps(filter: Filter, input: usize, output: usize) -> Vec<Taps> {
+fn taps(filter: Filter, input: usize, output: usize) -> Vec<Taps> {
     let scale = input as f64 / output as f64;
     let stretch = scale.max(1.0);
     let reach = filter.half_width() * stretch;
@@ -151,6 +151,31 @@ pub fn resize(picture: &RgbPicture, width: usize, height: usize, filter: Filter)
         bytes = shortened;
     }
     RgbPicture { width, height, bytes }
+}
+
+/// Resizes one plane of numbers, columns first, with the same kernels but without rounding, as `torchvision` resizes
+/// tensors with `antialias=True`; sizes are (columns, rows), each at least 1.
+pub fn resize_plane(plane: &[f32], from: (usize, usize), to: (usize, usize), filter: Filter) -> Vec<f32> {
+    let weighted = |values: &mut dyn Iterator<Item = f32>, weights: &[f64]| -> f32 {
+        values.zip(weights).map(|(value, weight)| f64::from(value) * weight).sum::<f64>() as f32
+    };
+    let columns = taps(filter, from.0, to.0);
+    let narrowed: Vec<f32> = plane
+        .chunks_exact(from.0)
+        .flat_map(|row| {
+            columns.iter().map(|taps| weighted(&mut row[taps.start..].iter().copied(), &taps.weights))
+        })
+        .collect();
+    taps(filter, from.1, to.1)
+        .iter()
+        .flat_map(|taps| {
+            let narrowed = &narrowed;
+            (0..to.0).map(move |column| {
+                let mut values = narrowed[taps.start * to.0 + column..].iter().step_by(to.0).copied();
+                weighted(&mut values, &taps.weights)
+            })
+        })
+        .collect()
 }
 
 /// The size whose shorter side is `side`, with the longer side cut to whole pixels as `transformers` and

@@ -187,7 +187,7 @@ fn extend(joined: &mut Option<Vec<f32>>, more: Option<Vec<f32>>) {
 
 impl Placement {
     /// Uploads numbers in memory order.
-    pub(crate) fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    pub fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype))
     }
 }

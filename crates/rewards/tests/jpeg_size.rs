@@ -1,0 +1,43 @@
+//! JPEG sizes are those of Pillow, made by `golden/rewards/jpeg.py`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use noisefind_core::media::Media;
+use noisefind_core::ports::{Reward, Scorer};
+use noisefind_rewards::JpegSize;
+use noisefind_rewards::jpeg_bytes;
+use noisefind_rewards::resize::RgbPicture;
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards")
+}
+
+#[test]
+fn sizes_are_within_half_a_percent_of_pillow() {
+    let sizes: BTreeMap<String, usize> =
+        serde_json::from_str(&std::fs::read_to_string(golden().join("jpeg.json")).unwrap()).unwrap();
+    assert_eq!(sizes.len(), 5);
+    for (path, expected) in sizes {
+        let picture = image::open(golden().join(&path)).unwrap().to_rgb8();
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let found = jpeg_bytes(&RgbPicture::new(width, height, picture.into_raw()).unwrap()).unwrap();
+        let error = (found as f64 - expected as f64).abs() / expected as f64;
+        assert!(error < 0.005, "{path}: {found} bytes instead of {expected}");
+    }
+}
+
+#[test]
+fn noise_is_large_and_a_flat_picture_is_small() {
+    let noise =
+        (0..3 * 64 * 64).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as f32 / 255.0).collect();
+    let media =
+        [Media::new(1, 64, 64, noise).unwrap(), Media::new(1, 64, 64, vec![0.5; 3 * 64 * 64]).unwrap()];
+    let given = |mut scorer: JpegSize| -> Vec<f64> {
+        scorer.score("", &media).unwrap().iter().filter_map(Reward::given).collect()
+    };
+    let sizes = given(JpegSize::Incompressible);
+    assert!(sizes[0] > 4.0 && sizes[1] < 1.5, "{sizes:?}");
+    let negative: Vec<f64> = sizes.iter().map(|size| -size).collect();
+    assert_eq!(given(JpegSize::Compressible), negative);
+}

@@ -1,0 +1,115 @@
+//! The judge reads pictures and prompts as its reference does; golden results by `python -m pretrain.golden`.
+
+use std::path::PathBuf;
+
+use noisefind_core::media::Media;
+use noisefind_core::ports::{Reward, Scorer};
+use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_rewards::judge::{Relation, SceneJudge};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn placement() -> Placement {
+    Placement::open(DeviceChoice::Cpu, DtypeChoice::F32).expect("a CPU")
+}
+
+fn golden(name: &str) -> Vec<Value> {
+    let path = root().join("pretrain/golden-judge").join(name);
+    let text = std::fs::read_to_string(&path).expect("the golden results are there");
+    serde_json::from_str(&text).expect("a list of golden results")
+}
+
+fn open(placement: &Placement) -> SceneJudge {
+    let files = ModelFiles::directory(root().join("models/emoji-64")).expect("the default model is there");
+    SceneJudge::open(&files, "judge", placement).expect("its judge opens")
+}
+
+fn picture(name: &str) -> Media {
+    let path = root().join("pretrain/golden-judge").join(name);
+    let picture = image::open(path).expect("the golden picture is there").to_rgb8();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let bytes = picture.into_raw();
+    let planes = (0..3).flat_map(|color| bytes.iter().skip(color).step_by(3));
+    Media::new(1, height, width, planes.map(|&byte| f32::from(byte) / 255.0).collect()).expect("its pixels")
+}
+
+#[test]
+fn prompts_are_read_as_by_the_reference() {
+    let judge = open(&placement());
+    for golden in golden("prompts.json") {
+        let prompt = golden["prompt"].as_str().unwrap();
+        let found = judge.grammar().parse(prompt);
+        let nouns: Vec<Value> = found
+            .nouns
+            .iter()
+            .map(|asked| {
+                serde_json::json!({"noun": asked.noun, "count": asked.count, "color": asked.color, "size": asked.size})
+            })
+            .collect();
+        assert_eq!(Value::Array(nouns), golden["nouns"], "{prompt}");
+        assert_eq!(found.place.as_deref(), golden["place"].as_str(), "{prompt}");
+        let relation = found.relation.map(|relation| match relation {
+            Relation::Left => "left",
+            Relation::Right => "right",
+            Relation::Above => "above",
+            Relation::Below => "below",
+        });
+        assert_eq!(relation, golden["relation"].as_str(), "{prompt}");
+    }
+}
+
+#[test]
+fn pictures_are_read_and_judged_as_by_the_reference() {
+    for placement in [placement(), placement().portable()] {
+        let judge = open(&placement);
+        let golden = golden("pictures.json");
+        let media: Vec<Media> =
+            golden.iter().map(|golden| picture(golden["picture"].as_str().unwrap())).collect();
+        for (scene, golden) in judge.read(&media).unwrap().iter().zip(&golden) {
+            let name = &golden["picture"];
+            assert_eq!(scene.place, golden["read"]["place"], "{name}");
+            let expected = golden["read"]["objects"].as_array().unwrap();
+            assert_eq!(scene.objects.len(), expected.len(), "{name}: {scene}");
+            for (object, expected) in scene.objects.iter().zip(expected) {
+                assert_eq!(
+                    (object.noun.as_str(), object.color.as_str()),
+                    (expected["noun"].as_str().unwrap(), expected["color"].as_str().unwrap()),
+                    "{name}"
+                );
+                assert_eq!(
+                    (f64::from(object.x), f64::from(object.y)),
+                    (expected["x"].as_f64().unwrap(), expected["y"].as_f64().unwrap())
+                );
+                assert!(
+                    (f64::from(object.score) - expected["score"].as_f64().unwrap()).abs() < 1e-4,
+                    "{name}"
+                );
+            }
+            for (prompt, verdict) in [("prompt", "verdict"), ("false_prompt", "false_verdict")] {
+                let specification = judge.specification(golden[prompt].as_str().unwrap()).unwrap();
+                let found = judge.verdict(scene, &specification);
+                let expected = &golden[verdict];
+                assert_eq!(found.nouns, expected["nouns"], "{name}");
+                assert_eq!(found.colors, expected["colors"], "{name}");
+                assert_eq!(found.place, expected["place"], "{name}");
+                assert_eq!(found.relation, expected["relation"], "{name}");
+                assert_eq!(found.holds(), expected["success"], "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_judge_is_a_scorer_of_ones_and_zeros_that_knows_its_limits() {
+    let mut judge = open(&placement());
+    let media = [picture("picture-0.png"), picture("picture-1.png")];
+    let rewards = judge.score("a dog and a cat", &media).unwrap();
+    assert!(rewards.iter().all(|reward| [Some(0.0), Some(1.0)].contains(&reward.given())));
+    for (prompt, reason) in [("a dog with a sombrero", "sombrero"), ("on the grass", "no object")] {
+        let rewards = judge.score(prompt, &media).unwrap();
+        assert!(matches!(&rewards[1], Reward::Missing(why) if why.contains(reason)), "{rewards:?}");
+    }
+}
