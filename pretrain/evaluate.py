@@ -1,6 +1,6 @@
 """Measures success rates by category with the judge, best-of-N with the scorer, and the accuracy of both on held-out scenes.
 
-Results are written after every prompt, so that a run can be stopped and continued.
+Pictures and results are kept after every row of prompts, so that a run can be stopped and continued.
 """
 
 import argparse
@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--groups", nargs="*", default=EASY + HARD + UNSEEN)
     parser.add_argument("--out", default=str(WORK / "evaluation.json"))
+    parser.add_argument("--no-drawing", action="store_true", help="judge and score again what was drawn before")
     parser.add_argument("--only-readers", action="store_true", help="only the judge and the scorer on held-out scenes")
     a = parser.parse_args()
     out = Path(a.out)
@@ -101,19 +102,22 @@ def main():
     print({k: v for k, v in results.items() if k != "prompts"}, flush=True)
     if a.only_readers:
         return
-    artist, scorer = Artist(steps=a.steps, compiled=True), Scorer()
+    artist, scorer = None if a.no_drawing else Artist(steps=a.steps, compiled=True), Scorer()
+    pictures_folder = out.with_suffix(".pictures")
+    pictures_folder.mkdir(exist_ok=True)
     chosen = prompts(a.per_group)
     # Prompt by prompt across the groups, so that a run that is stopped early has some of every group.
     for row in range(a.per_group):
-        wanted = []
-        for group in a.groups:
-            prompt = chosen[group][row]
-            count = a.easy_samples if group in EASY else a.samples
-            if results["prompts"].get(f"{prompt} @ {a.guidance:g}", {}).get("samples", 0) < count:
-                wanted.append((group, prompt, count))
-        if not wanted:
+        wanted = [(g, chosen[g][row], a.easy_samples if g in EASY else a.samples) for g in a.groups]
+        # Pictures are kept: the judge and the scorer may be trained on, and then only they have to look again.
+        kept = pictures_folder / f"{a.guidance:g}-row-{row}-{'-'.join(str(n) for _, _, n in wanted)}.npy"
+        if kept.exists():
+            drawn = torch.from_numpy(np.load(kept)).float() / 255
+        elif a.no_drawing:
             continue
-        drawn = artist.draw([p for _, p, n in wanted for _ in range(n)], torch.cat([noises(range(n), 17 + row) for _, _, n in wanted]), a.guidance)
+        else:
+            drawn = artist.draw([p for _, p, n in wanted for _ in range(n)], torch.cat([noises(range(n), 17 + row) for _, _, n in wanted]), a.guidance)
+            np.save(kept, (drawn * 255).round().byte().numpy())
         for (group, prompt, count), images in zip(wanted, drawn.split([n for _, _, n in wanted])):
             verdicts = [holds(found, parse(prompt, reader.grammar)) for found in reader.read(images)]
             scores = scorer.scores(images, prompt)
