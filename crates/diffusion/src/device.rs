@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, Device};
+use noisefind_kernels::Isa;
 
 use crate::error::{Error, Result};
 
@@ -121,7 +122,7 @@ impl FromStr for DeviceChoice {
 /// The number format of weights and activations; sums and statistics are f32 in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DtypeChoice {
-    /// The fastest format that keeps the pictures: see [`DtypeChoice::resolve`].
+    /// bf16 where the device computes in it faster than in f32, else f32.
     #[default]
     Auto,
     /// 32-bit floats.
@@ -136,6 +137,7 @@ impl DtypeChoice {
     /// The format that a model on `device` runs in.
     pub fn resolve(self, device: &Device) -> DType {
         match self {
+            Self::Auto if is_cpu(device) && Isa::current().has_bf16() => DType::BF16,
             Self::Auto if is_cpu(device) => DType::F32,
             Self::Auto => {
                 if device.supports_dtype(DType::BF16) {

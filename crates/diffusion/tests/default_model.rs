@@ -36,7 +36,7 @@ fn the_golden_numbers_belong_to_this_model() {
 fn latents_and_pictures_agree() {
     let golden = Golden::read("emoji-64");
     let metadata = Golden::metadata("emoji-64");
-    let model = DiffusionModel::open(files(), &LoadOptions::default()).expect("it opens");
+    let model = DiffusionModel::open(files(), &common::F32).expect("it opens");
     let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
     let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
     let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();

@@ -10,7 +10,7 @@ use noisefind_diffusion::clip::{ClipModel, ClipTextModel};
 use noisefind_diffusion::text::Tokenizer;
 use noisefind_diffusion::unet::{AddedConditioning, Unet};
 use noisefind_diffusion::vae::Vae;
-use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, Placement};
+use noisefind_diffusion::{DiffusionModel, GenerationOptions, Placement};
 
 const PROMPT: &str = "a green dog";
 const FAMILIES: [&str; 4] = ["sd1", "sd2", "sdxl", "lcm"];
@@ -93,7 +93,7 @@ fn decoders_agree() {
 fn pipelines_agree() {
     for name in FAMILIES {
         let golden = Golden::read(name);
-        let model = DiffusionModel::open(tiny(name), &LoadOptions::default()).expect("it opens");
+        let model = DiffusionModel::open(tiny(name), &common::F32).expect("it opens");
         let options = GenerationOptions {
             num_inference_steps: if name == "lcm" { 1 } else { 10 },
             guidance_scale: 5.0,

@@ -8,7 +8,7 @@ use crate::config::ClipConfig;
 use crate::device::Placement;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
-use crate::ops::Linear;
+use crate::ops::{Linear, release_buffers};
 use crate::weights::Weights;
 
 /// Both towers.
@@ -89,6 +89,7 @@ impl ClipModel {
 
 fn rows(features: Tensor<2>) -> Result<Vec<Vec<f32>>> {
     let [_, width] = features.dims();
+    release_buffers();
     Ok(read_back(features, "features")?.chunks(width.max(1)).map(<[f32]>::to_vec).collect())
 }
 

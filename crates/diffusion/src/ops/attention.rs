@@ -6,6 +6,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Tensor, module};
 use noisefind_kernels::{AttentionShape, HeadRows};
 
+use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
 use crate::device::Placement;
 
@@ -31,7 +32,7 @@ pub fn attention_fused(qkv: Tensor<3>, options: Attention, placement: &Placement
     let qkv = Host::new(qkv);
     let shape = kernel_shape(batch, length, length, channels, options);
     with_storage!(dtype, T => {
-        let mut out = vec![T::default(); batch * length * channels];
+        let mut out = buffers::take::<T>(batch * length * channels);
         let data = qkv.slice::<T>();
         let rows = |part: usize| HeadRows { data: &data[part * channels..], row_stride: triple };
         agreed(noisefind_kernels::attention(rows(0), rows(1), rows(2), &shape, &mut out));
@@ -56,7 +57,7 @@ pub fn attention(q: Tensor<3>, kv: Tensor<3>, options: Attention, placement: &Pl
     let (q, kv) = (Host::new(q), Host::new(kv));
     let shape = kernel_shape(groups, queries, keys, channels, options);
     with_storage!(dtype, T => {
-        let mut out = vec![T::default(); batch * length * channels];
+        let mut out = buffers::take::<T>(batch * length * channels);
         let q = HeadRows { data: q.slice::<T>(), row_stride: channels };
         let kv = kv.slice::<T>();
         let [k, v] = [0, channels].map(|start| HeadRows { data: &kv[start..], row_stride: double });

@@ -4,6 +4,7 @@ use burn::tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, Interpo
 use burn::tensor::{Tensor, module};
 use noisefind_kernels::{ConvGeometry, Dtype, Epilogue, ImageSize, PackedConv, Resample, conv2d};
 
+use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
 use super::{Activation, activate};
 use crate::weights::Scope;
@@ -159,7 +160,7 @@ impl Conv2d {
         let channels = self.geometry.out_channels;
         let (x, sample_bias, residual) = (Host::new(x), sample_bias.map(Host::new), residual.map(Host::new));
         with_storage!(dtype, T => {
-            let mut out = vec![T::default(); output.pixels() * channels];
+            let mut out = buffers::take::<T>(output.pixels() * channels);
             let epilogue = Epilogue {
                 sample_bias: sample_bias.as_ref().map(|bias| bias.slice::<T>()),
                 residual: residual.as_ref().map(|residual| residual.slice::<T>()),

@@ -5,11 +5,13 @@ use burn::tensor::{DType, Device, Element as BurnElement, Tensor, TensorData};
 use half::bf16;
 use noisefind_kernels as kernels;
 
+use super::buffers::{self, Shelved};
+
 /// Burn's CPU tensor: shared storage with a shape.
 type HostTensor = burn::backend::tensor::FloatTensor<Flex>;
 
 /// A type that both the kernels and Burn's CPU tensors store.
-pub(crate) trait Storage: kernels::Element + BurnElement {
+pub(crate) trait Storage: kernels::Element + BurnElement + Shelved {
     /// The numbers of a contiguous tensor.
     fn slice(tensor: &HostTensor) -> Option<&[Self]>;
 }
@@ -41,6 +43,25 @@ impl Host {
     /// The numbers in memory order.
     pub(crate) fn slice<T: Storage>(&self) -> &[T] {
         T::slice(&self.0).expect("every activation of a model is stored in the model's dtype")
+    }
+}
+
+impl Drop for Host {
+    /// Keeps the memory of an activation that nobody else holds.
+    fn drop(&mut self) {
+        let elements = self.0.layout().num_elements();
+        let is_whole = self.0.is_contiguous() && self.0.bytes().len() == elements * self.0.dtype().size();
+        if !(self.0.is_unique() && is_whole) {
+            return;
+        }
+        let empty = HostTensor::zeros([0].into(), self.0.dtype());
+        let data = std::mem::replace(&mut self.0, empty).into_data();
+        match data.dtype() {
+            DType::F32 => data.try_into_vec().map(buffers::give::<f32>),
+            _ => data.try_into_vec().map(buffers::give::<bf16>),
+        }
+        // Memory that Burn allocated in another way is simply freed.
+        .unwrap_or_default();
     }
 }
 

@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, TensorData, module};
 use noisefind_kernels::{Epilogue, PackedMatrix, gemm};
 
+use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
 use super::{Activation, activate};
 use crate::device::Placement;
@@ -169,7 +170,7 @@ fn forward_packed<const D: usize>(
     shape[D - 1] = packed.n();
     let (x, residual) = (Host::new(x), residual.map(Host::new));
     with_storage!(packed.dtype(), T => {
-        let mut out = vec![T::default(); shape.iter().product()];
+        let mut out = buffers::take::<T>(shape.iter().product());
         let residual = residual.as_ref().map(|residual| residual.slice::<T>());
         let epilogue = Epilogue { residual, activation, ..Epilogue::default() };
         agreed(gemm(x.slice::<T>(), packed, &epilogue, &mut out));

@@ -6,6 +6,7 @@
 //! weights are packed once at load.
 
 mod attention;
+mod buffers;
 mod conv;
 mod host;
 mod linear;
@@ -20,6 +21,7 @@ pub use noisefind_kernels::Activation;
 pub use norm::{GroupNorm, LayerNorm};
 
 use crate::device::Placement;
+pub(crate) use buffers::release as release_buffers;
 use host::{Host, agreed, kernel_dtype, with_storage};
 
 /// Joins two pictures channel by channel: `[b, h, w, c]` and `[b, h, w, d]` to `[b, h, w, c + d]`.
@@ -31,7 +33,7 @@ pub fn concat_channels(a: Tensor<4>, b: Tensor<4>, placement: &Placement) -> Ten
     let more = b.dims()[3];
     let (a, b) = (Host::new(a), Host::new(b));
     with_storage!(dtype, T => {
-        let mut out = vec![T::default(); batch * height * width * (channels + more)];
+        let mut out = buffers::take::<T>(batch * height * width * (channels + more));
         agreed(noisefind_kernels::concat_channels(a.slice::<T>(), channels, b.slice::<T>(), more, &mut out));
         host::tensor(out, [batch, height, width, channels + more])
     })

@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Tensor, module};
 use noisefind_kernels::{Dtype, GroupNormShape, group_norm, layer_norm};
 
+use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
 use super::{Activation, activate};
 use crate::device::Placement;
@@ -62,7 +63,7 @@ impl GroupNorm {
                 let x = Host::new(x);
                 let shape = GroupNormShape { batch, pixels, channels, groups };
                 with_storage!(*dtype, T => {
-                    let mut out = vec![T::default(); batch * pixels * channels];
+                    let mut out = buffers::take::<T>(batch * pixels * channels);
                     agreed(group_norm(x.slice::<T>(), shape, self.epsilon, gamma, beta, activation, &mut out));
                     host::tensor(out, [batch, height, width, channels])
                 })
@@ -103,7 +104,7 @@ impl LayerNorm {
                 let shape = x.dims();
                 let x = Host::new(x);
                 with_storage!(*dtype, T => {
-                    let mut out = vec![T::default(); shape.iter().product()];
+                    let mut out = buffers::take::<T>(shape.iter().product());
                     agreed(layer_norm(x.slice::<T>(), self.epsilon, gamma, beta, &mut out));
                     host::tensor(out, shape)
                 })

@@ -6,6 +6,7 @@ use noisefind_core::rng::step_noise;
 use super::{DiffusionModel, PreparedPrompt};
 use crate::clip::read_back;
 use crate::error::{Error, Result};
+use crate::ops::release_buffers;
 use crate::scheduler::SampleState;
 
 /// A sample in the decoder's space after the last step, before any scaling: `shape` says how it lies in memory.
@@ -27,12 +28,11 @@ impl DiffusionModel {
         if let Some(other) = noises.iter().find(|noise| noise.shape() != shape) {
             return Err(Error::Shape { what: "noise", expected: shape.dims(), found: other.shape().dims() });
         }
-        let mut latents = Vec::with_capacity(noises.len());
-        for batch in noises.chunks(prompt.batch_size) {
-            let states = self.denoise(prompt, batch)?;
-            latents.extend(states.into_iter().map(|state| Latents { shape, values: state.values }));
-        }
-        Ok(latents)
+        let batches = noises.chunks(prompt.batch_size).map(|batch| self.denoise(prompt, batch));
+        let states: Result<Vec<Vec<SampleState>>> = batches.collect();
+        release_buffers();
+        let latents = states?.into_iter().flatten();
+        Ok(latents.map(|state| Latents { shape, values: state.values }).collect())
     }
 
     fn denoise(&self, prompt: &PreparedPrompt, noises: &[Noise]) -> Result<Vec<SampleState>> {

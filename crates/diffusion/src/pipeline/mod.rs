@@ -22,6 +22,7 @@ use crate::config::{ModelIndex, SchedulerConfig};
 use crate::device::Placement;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
+use crate::ops::release_buffers;
 use crate::unet::Unet;
 use crate::vae::Vae;
 use prompt::TextEncoders;
@@ -160,6 +161,7 @@ impl DiffusionModel {
                 pictures.push(media);
             }
         }
+        release_buffers();
         Ok(pictures)
     }
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use burn::tensor::{Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_diffusion::{DeviceChoice, DtypeChoice, LoadOptions, ModelFiles, Placement};
+
+/// The CPU in the format of the golden numbers.
+pub const F32: LoadOptions = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::F32 };
 use safetensors::SafeTensors;
 
 /// The folder of golden numbers.
