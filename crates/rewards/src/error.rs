@@ -78,6 +78,16 @@ pub enum Error {
         /// What would have been accepted.
         expected: &'static str,
     },
+    /// A scorer with weights was opened without a folder.
+    #[error("reward `{scorer}` needs a folder with {file_names}; get them from {source_name}")]
+    NoFolder {
+        /// The scorer's name.
+        scorer: &'static str,
+        /// What the folder must hold.
+        file_names: String,
+        /// Where to get it.
+        source_name: &'static str,
+    },
     /// The grammar of a judge contradicts itself.
     #[error("{file} is not a usable grammar: {reason}")]
     Grammar {
