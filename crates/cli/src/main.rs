@@ -1,1 +1,27 @@
-fn main() {}
+//! `noisefind`: parse the arguments, run one command, turn its outcome into an exit code.
+
+mod args;
+mod commands;
+mod exit;
+mod interrupt;
+mod output;
+mod progress;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Tune(flags) => commands::tune::run(*flags),
+        Command::Sample(flags) => commands::sample::run(flags),
+        Command::Score(flags) => commands::score::run(flags),
+        Command::Compare(flags) => commands::compare::run(flags),
+        Command::Inspect(flags) => commands::inspect::run(flags),
+        Command::Doctor(flags) => commands::doctor::run(flags),
+    };
+    exit::code(outcome)
+}

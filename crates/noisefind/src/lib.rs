@@ -1,1 +1,32 @@
-//! Tune, sample and compare noise policies: the facade that other programs depend on
+//! Tune, sample and compare noise policies: the facade that other programs depend on.
+//!
+//! The library prints nothing and never exits: results are typed values, progress goes to an
+//! [`observer::Observer`], and everything that lasts goes to a run folder.
+
+pub mod compare;
+pub mod comparison;
+pub mod config;
+mod diversity;
+pub mod doctor;
+pub mod draw;
+mod embedded;
+mod error;
+pub mod fake;
+mod finish;
+mod hash;
+pub mod inspect;
+pub mod machine;
+pub mod observer;
+pub mod pictures;
+pub mod record;
+pub mod registry;
+mod report;
+pub mod sample;
+pub mod score;
+mod session;
+pub mod tune;
+mod words;
+
+pub use error::{Error, Result};
+pub use noisefind_core as core;
+pub use noisefind_rundir as rundir;

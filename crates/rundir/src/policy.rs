@@ -32,12 +32,18 @@ pub struct Provenance {
     pub guidance_scale: f64,
     /// Noise of the stochastic scheduler, 0 for a deterministic one.
     pub eta: f64,
+    /// Solver, where not the model's own.
+    pub scheduler: Option<String>,
+    /// Rows of a picture in pixels, where not the model's own.
+    pub height: Option<usize>,
+    /// Columns of a picture in pixels, where not the model's own.
+    pub width: Option<usize>,
     /// `find` or `paper`.
     pub method: String,
     /// The run's seed.
     pub seed: u64,
     /// Pictures generated and scored.
-    pub evaluations: u64,
+    pub evaluations: usize,
     /// Name of the reward.
     pub reward: String,
     /// Divergence from N(0, I), summed, in nats.
@@ -126,6 +132,9 @@ pub(crate) mod tests {
             num_inference_steps: 20,
             guidance_scale: 4.0,
             eta: 0.0,
+            scheduler: None,
+            height: None,
+            width: None,
             method: "find".to_owned(),
             seed: 7,
             evaluations: 160,

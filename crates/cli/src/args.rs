@@ -1,0 +1,89 @@
+//! The command line as types; every flag's help gives its unit and default.
+
+use clap::{Args, Parser, Subcommand};
+use noisefind::config::TuneOptions;
+
+use crate::commands::{compare, doctor, inspect, sample, score, tune};
+
+/// Make a frozen diffusion model draw what the prompt says, by learning the distribution of its initial noise.
+#[derive(Parser)]
+#[command(name = "noisefind", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Tune(Box<tune::Flags>),
+    Sample(sample::Flags),
+    Score(score::Flags),
+    Compare(compare::Flags),
+    Inspect(inspect::Flags),
+    Doctor(doctor::Flags),
+}
+
+/// Which model, and where it runs.
+#[derive(Args)]
+pub struct ModelFlags {
+    /// Model folder in the diffusers layout, or emoji-64, which ships with the program [default: emoji-64]
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: Option<String>,
+    /// Where the model runs: auto, cpu, or a GPU this program was built for [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Numbers that the model computes in: auto, f32, bf16 or f16 [default: auto]
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<String>,
+}
+
+/// How the model draws.
+#[derive(Args)]
+pub struct GenerationFlags {
+    #[command(flatten)]
+    pub model: ModelFlags,
+    /// Denoising steps a picture [default: the model's own, else 50]
+    #[arg(long, value_name = "T")]
+    pub num_inference_steps: Option<usize>,
+    /// Classifier-free guidance, 0 or more; 1 is none [default: the model's own, else 7.5]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub guidance_scale: Option<f64>,
+    /// Noise that the scheduler adds at every step, 0 to 1 [default: 0]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub eta: Option<f64>,
+    /// What should not be drawn [default: nothing]
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// Solver: ddim, pndm, euler, euler-ancestral, dpmpp-2m, lcm or flow-match-euler [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub scheduler: Option<String>,
+    /// Rows of a picture in pixels [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub height: Option<usize>,
+    /// Columns of a picture in pixels [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub width: Option<usize>,
+}
+
+impl GenerationFlags {
+    /// These flags as options of the library; what was not given stays open.
+    pub fn options(self) -> TuneOptions {
+        TuneOptions {
+            num_inference_steps: self.num_inference_steps,
+            guidance_scale: self.guidance_scale,
+            eta: self.eta,
+            negative_prompt: self.negative_prompt,
+            scheduler: self.scheduler,
+            height: self.height,
+            width: self.width,
+            ..self.model.options()
+        }
+    }
+}
+
+impl ModelFlags {
+    /// These flags as options of the library; what was not given stays open.
+    pub fn options(self) -> TuneOptions {
+        TuneOptions { model: self.model, device: self.device, dtype: self.dtype, ..TuneOptions::default() }
+    }
+}

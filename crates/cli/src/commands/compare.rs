@@ -1,0 +1,53 @@
+//! `noisefind compare`: base against tuned on fresh seeds.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use noisefind::compare::{CompareRequest, compare};
+
+use crate::exit::Outcome;
+use crate::interrupt;
+use crate::output::{print, print_json};
+use crate::progress::Terminal;
+use crate::table;
+
+/// Compare the tuned policy of a run with the model as it is, on fresh seeds
+///
+/// Best-of-n at equal cost: the pictures that tuning and drawing took, spread over the pictures wanted, are
+/// n = 1 + evaluations / samples (rounded down) base pictures for each, of which the best is kept.
+#[derive(Args)]
+pub struct Flags {
+    /// Run folder
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Fresh pictures, for base and tuned each [default: as when the run ended]
+    #[arg(long, value_name = "N")]
+    samples: Option<u32>,
+    /// Seed of the first fresh picture [default: as when the run ended]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Judge that decides about success, never climbed [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    judge: Option<String>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
+    interrupt::listen();
+    let request = CompareRequest { samples: flags.samples, seed: flags.seed, judge: flags.judge };
+    let mut terminal = Terminal::new();
+    let compared = compare(&flags.run, &request, &mut terminal)?;
+    terminal.finish();
+    let Some(compared) = compared else {
+        return Ok(Outcome::Interrupted("interrupted; nothing was changed".to_owned()));
+    };
+    if flags.json {
+        print_json(&compared)?
+    } else {
+        print(&table::comparison(&compared))?
+    }
+    Ok(Outcome::Done)
+}

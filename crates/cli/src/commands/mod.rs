@@ -1,0 +1,8 @@
+//! One file a command: its flags, and what it does with the library.
+
+pub mod compare;
+pub mod doctor;
+pub mod inspect;
+pub mod sample;
+pub mod score;
+pub mod tune;

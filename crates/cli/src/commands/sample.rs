@@ -1,0 +1,69 @@
+//! `noisefind sample`: draw pictures from a policy.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use noisefind::config::TuneOptions;
+use noisefind::sample::{SampleRequest, sample};
+
+use crate::args::GenerationFlags;
+use crate::exit::Outcome;
+use crate::interrupt;
+use crate::output::{print, print_json};
+use crate::progress::Terminal;
+
+/// Draw pictures from a policy, or from the standard normal that every model starts from
+///
+/// Prompt, model and how it draws are those that the policy was tuned with, unless a flag says otherwise.
+#[derive(Args)]
+pub struct Flags {
+    /// Run folder or policy.safetensors; without one, noise is drawn from the standard normal
+    #[arg(value_name = "RUN|POLICY")]
+    policy: Option<PathBuf>,
+    /// What should be drawn [default: the policy's own prompt]
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// How many pictures
+    #[arg(short = 'n', value_name = "N", default_value_t = 8)]
+    count: u32,
+    /// Seed of the first picture; the others follow one by one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    generation: GenerationFlags,
+    /// Folder for the pictures, seed-SEED.png each
+    #[arg(long, value_name = "DIR", default_value = "samples")]
+    out: PathBuf,
+    /// Also draw all pictures on one sheet
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
+    /// Print one JSON object instead of the list of files
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
+    interrupt::listen();
+    let request = SampleRequest {
+        policy: flags.policy,
+        options: TuneOptions { prompt: flags.prompt, ..flags.generation.options() },
+        count: flags.count,
+        seed: flags.seed,
+        out: flags.out,
+        grid: flags.grid,
+    };
+    let mut terminal = Terminal::new();
+    let sampled = sample(&request, &mut terminal)?;
+    terminal.finish();
+    if flags.json {
+        print_json(&sampled)?;
+    } else {
+        let files = sampled.pictures.iter().map(|picture| &picture.file).chain(&sampled.grid);
+        files.map(|file| print(&file.display().to_string())).collect::<anyhow::Result<()>>()?;
+    }
+    Ok(match interrupt::requested() {
+        true => Outcome::Interrupted("interrupted; the pictures drawn so far are kept".to_owned()),
+        false => Outcome::Done,
+    })
+}

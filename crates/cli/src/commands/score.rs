@@ -1,0 +1,34 @@
+//! `noisefind score`: score pictures that are there already.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use noisefind::config::TuneOptions;
+use noisefind::score::score;
+
+use crate::args::ModelFlags;
+use crate::exit::Outcome;
+use crate::output::print_json;
+
+/// Score pictures against a prompt; prints one JSON object a file
+#[derive(Args)]
+pub struct Flags {
+    /// Pictures, PNG or JPEG
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What the pictures should show
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Scorer [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    reward: Option<String>,
+    #[command(flatten)]
+    model: ModelFlags,
+}
+
+/// Runs the command.
+pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
+    let options = TuneOptions { prompt: Some(flags.prompt), reward: flags.reward, ..flags.model.options() };
+    score::<anyhow::Error>(&flags.files, &options, |scored| print_json(&scored))?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,188 @@
+//! `noisefind tune`: learn a noise policy for one prompt.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use noisefind::config::TuneOptions;
+use noisefind::core::config::{FindConfig, MethodConfig, PaperConfig};
+use noisefind::core::rng::NoiseSource;
+use noisefind::rundir::IfOccupied;
+use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
+
+use crate::args::GenerationFlags;
+use crate::exit::Outcome;
+use crate::interrupt;
+use crate::output::{print, print_json};
+use crate::progress::Terminal;
+use crate::table;
+
+/// Learn a noise policy for one prompt
+///
+/// Pictures are drawn from the frozen model and scored; the distribution of the initial noise moves towards
+/// what scores well. The result is a small file to sample from, with pictures and numbers that show the gain
+/// on fresh seeds.
+#[derive(Args)]
+pub struct Flags {
+    /// What should be drawn, for example "a green dog"
+    #[arg(required_unless_present_any = ["config", "resume"])]
+    prompt: Option<String>,
+    /// Scorer to climb [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    reward: Option<String>,
+    /// Judge of the final comparison, never climbed [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    judge: Option<String>,
+    /// How the policy learns [default: find]
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    /// Budget: pictures to generate and score while tuning [default: 160]
+    #[arg(long, value_name = "N")]
+    evaluations: Option<usize>,
+    /// Seconds after which tuning stops at the next step [default: no limit]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    max_seconds: Option<f64>,
+    /// Pictures a step of the method, at most the budget [default: 16]
+    #[arg(long, value_name = "B")]
+    batch_size: Option<usize>,
+    /// Names every random number of the run; the same seed gives the same policy [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Generator of initial noise: ours, or the stream of torch.randn on the CPU [default: philox]
+    #[arg(long, value_enum)]
+    noise_rng: Option<NoiseRng>,
+    /// Fresh pictures, for base and tuned each, of the final comparison [default: 32]
+    #[arg(long, value_name = "N")]
+    samples: Option<u32>,
+    #[command(flatten)]
+    generation: GenerationFlags,
+    /// Run folder to make [default: runs/DAY-PROMPT-SEED]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace the run that --out holds
+    #[arg(long)]
+    force: bool,
+    /// Take from this file what no flag gives; config.toml of a run repeats that run
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Go on with the run in this folder, as if it had never stopped; its config decides everything
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["prompt", "config", "out", "force"])]
+    resume: Option<PathBuf>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    /// Natural gradient with far fewer pictures
+    Find,
+    /// The paper's algorithm
+    Paper,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum NoiseRng {
+    /// Counter-based; the same on every machine
+    Philox,
+    /// Seeds mean what they mean in diffusers
+    Torch,
+}
+
+impl From<Method> for MethodConfig {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Find => Self::Find(FindConfig::default()),
+            Method::Paper => Self::Paper(PaperConfig::default()),
+        }
+    }
+}
+
+impl From<NoiseRng> for NoiseSource {
+    fn from(rng: NoiseRng) -> Self {
+        match rng {
+            NoiseRng::Philox => Self::Philox,
+            NoiseRng::Torch => Self::Torch,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
+    let json = flags.json;
+    let request = request(flags)?;
+    interrupt::listen();
+    let mut terminal = Terminal::new();
+    let tuned = tune(&request, &mut terminal)?;
+    terminal.finish();
+    if json {
+        print_json(&tuned)?;
+    } else if tuned.stop_reason != StopReason::Interrupted {
+        print(&summary(&tuned))?;
+    }
+    Ok(match tuned.stop_reason {
+        StopReason::Interrupted => Outcome::Interrupted(format!(
+            "interrupted after {} evaluations; everything is saved, go on with: noisefind tune --resume {}",
+            tuned.evaluations,
+            tuned.run.display()
+        )),
+        _ => Outcome::Done,
+    })
+}
+
+fn request(flags: Flags) -> noisefind::Result<TuneRequest> {
+    let from_file = flags.config.as_deref().map(TuneOptions::read).transpose()?.unwrap_or_default();
+    let options = TuneOptions {
+        prompt: flags.prompt,
+        reward: flags.reward,
+        judge: flags.judge,
+        method: flags.method.map(MethodConfig::from),
+        evaluations: flags.evaluations,
+        max_seconds: flags.max_seconds,
+        batch_size: flags.batch_size,
+        seed: flags.seed,
+        noise_rng: flags.noise_rng.map(NoiseSource::from),
+        samples: flags.samples,
+        ..flags.generation.options()
+    };
+    if let Some(run) = flags.resume {
+        if options != TuneOptions::default() {
+            let reason = "--resume goes on with the settings of its run; leave out every other setting";
+            return Err(noisefind::Error::Usage(reason.to_owned()));
+        }
+        return Ok(TuneRequest::Resume { run });
+    }
+    let if_occupied = if flags.force { IfOccupied::Replace } else { IfOccupied::Refuse };
+    Ok(TuneRequest::New { options: Box::new(options.or(from_file)), out: flags.out, if_occupied })
+}
+
+/// The table, the paths, and how to go on from Python.
+fn summary(tuned: &Tuned) -> String {
+    let comparison = tuned.comparison.as_ref().map(table::comparison).unwrap_or_default();
+    let path = |name: &str| tuned.run.join(name).display().to_string();
+    let why = match tuned.stop_reason {
+        StopReason::EvaluationsUsed => "the budget is used up",
+        StopReason::Plateau => "the reward stopped rising",
+        StopReason::RewardsMissing => "too many rewards in a row were missing",
+        StopReason::SecondsUsed => "the time is used up",
+        StopReason::Interrupted => "interrupted",
+    };
+    format!(
+        "{comparison}\nstopped because {why}\n\ngrid    {}\ncurve   {}\nreport  {}\npolicy  {}\n\n{}",
+        path("grid.png"),
+        path("curve.png"),
+        path("report.html"),
+        path("policy.safetensors"),
+        python(&tuned.run.join("policy.safetensors")),
+    )
+}
+
+/// Two lines that sample from the policy with any diffusers pipeline of the same model.
+fn python(policy: &Path) -> String {
+    format!(
+        "in Python, with a diffusers pipeline of the same model:\n\
+         \x20 p = safetensors.torch.load_file({:?})\n\
+         \x20 images = pipe(prompt, num_images_per_prompt=8, \
+         latents=p[\"mu\"] + p[\"sigma\"] * torch.randn(8, *p[\"mu\"].shape)).images",
+        policy.display().to_string(),
+    )
+}

@@ -1,0 +1,64 @@
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A broken pipe is success.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use noisefind::rundir;
+
+use crate::output::say;
+
+/// How a command ended that did not fail.
+pub enum Outcome {
+    /// All is done.
+    Done,
+    /// The user pressed Ctrl-C; the text says how to go on.
+    Interrupted(String),
+}
+
+/// Tells the user what went wrong, on one line, and gives the code to exit with.
+pub fn code(outcome: anyhow::Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted(how_to_go_on)) => {
+            say(&how_to_go_on);
+            ExitCode::from(130)
+        }
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let way_out = way_out(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
+            say(&format!("error: {error}{way_out}"));
+            ExitCode::from(if facade_error(&error).is_some_and(noisefind::Error::is_usage) { 2 } else { 1 })
+        }
+    }
+}
+
+fn facade_error(error: &anyhow::Error) -> Option<&noisefind::Error> {
+    error.downcast_ref::<noisefind::Error>()
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// What the user can do about it, where the library cannot know because it does not know our flags.
+fn way_out(error: &anyhow::Error) -> Option<String> {
+    match facade_error(error)? {
+        noisefind::Error::Run(run) => match run {
+            rundir::Error::HoldsRun(path) => Some(format!(
+                "go on with `noisefind tune --resume {}`, replace it with --force, or choose another --out",
+                path.display()
+            )),
+            rundir::Error::Foreign { .. } => Some("choose an empty or new folder with --out".to_owned()),
+            rundir::Error::NotARun { .. } => Some("give the folder that `noisefind tune` printed".to_owned()),
+            rundir::Error::Locked(_) => Some("wait for it, or choose another --out".to_owned()),
+            rundir::Error::Io { action: "create" | "write", source, .. } => Some(match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                    "make room and go on with --resume, or choose another --out".to_owned()
+                }
+                _ => "choose another folder with --out".to_owned(),
+            }),
+            _ => None,
+        },
+        _ => None,
+    }
+}

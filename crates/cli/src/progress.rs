@@ -1,0 +1,127 @@
+//! How long work looks: a bar on a terminal, plain lines elsewhere; always on stderr.
+
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use noisefind::core::record::StepRecord;
+use noisefind::observer::{Header, Observer};
+
+use crate::interrupt;
+use crate::output::say;
+
+/// Watches the work for a person.
+pub struct Terminal {
+    bar: ProgressBar,
+    phase: Phase,
+    evaluations: usize,
+    /// Evaluations and time when this process began, so that a resumed run shows its own speed.
+    began: (usize, Instant),
+    /// Tenths of the work that were told in plain lines.
+    told: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Tuning,
+    Drawing,
+}
+
+impl Terminal {
+    /// A watcher that has not seen anything.
+    pub fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        Self { bar, phase: Phase::Drawing, evaluations: 0, began: (0, Instant::now()), told: 0 }
+    }
+
+    /// Leaves the terminal as it was.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn begin(&mut self, phase: Phase, total: usize, done: usize) {
+        self.bar.finish_and_clear();
+        self.bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{bar:28} {pos}/{len}  {msg}");
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.phase = phase;
+        self.began = (done, Instant::now());
+        self.told = 0;
+    }
+
+    /// Moves the bar, or says a line each tenth of the work where there is no terminal.
+    fn advance(&mut self, done: usize, total: usize, what: &str) {
+        let rate = (done - self.began.0.min(done)) as f64 / self.began.1.elapsed().as_secs_f64().max(1e-9);
+        let left = (total.saturating_sub(done)) as f64 / rate.max(1e-9);
+        let message = format!("{what}{rate:.1} pictures/s  {} left", seconds(left));
+        if !self.bar.is_hidden() {
+            self.bar.set_message(message);
+            self.bar.set_position(done as u64);
+            return;
+        }
+        let tenth = 10 * done / total.max(1);
+        if tenth > self.told {
+            self.told = tenth;
+            let word = if self.phase == Phase::Tuning { "tuned with" } else { "drew" };
+            say(&format!("{word} {done}/{total}  {message}"));
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn started(&mut self, header: &Header) {
+        let shape = header.noise_shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        say(&format!("prompt   {}", header.prompt));
+        say(&format!(
+            "model    {}, noise {shape}, on {} in {}, {} threads",
+            header.model, header.device, header.dtype, header.threads
+        ));
+        let again = match header.evaluations_done {
+            0 => String::new(),
+            done => format!(", {done} of them done before"),
+        };
+        say(&format!(
+            "climbs   {} by {}, {} evaluations{again}",
+            header.reward, header.method, header.evaluations
+        ));
+        say(&format!("run      {}", header.run));
+        self.evaluations = header.evaluations;
+        self.begin(Phase::Tuning, header.evaluations, header.evaluations_done);
+    }
+
+    fn warned(&mut self, warning: &str) {
+        self.bar.suspend(|| say(&format!("warning: {warning}")));
+    }
+
+    fn stepped(&mut self, record: &StepRecord, _elapsed_seconds: f64) {
+        let number =
+            |value: Option<f64>| value.map_or_else(|| "missing".to_owned(), |value| format!("{value:.3}"));
+        let sigmas =
+            record.reward_base_sigmas.map(|sigmas| format!(" ({sigmas:+.1} sigma)")).unwrap_or_default();
+        let what = format!(
+            "reward {}{sigmas}  best {}  KL {:.1} nats  ",
+            number(record.reward_mean),
+            number(record.best_reward),
+            record.kl_nats,
+        );
+        self.advance(record.evaluations, self.evaluations, &what);
+    }
+
+    fn drawn(&mut self, done: usize, total: usize) {
+        if self.phase == Phase::Tuning || self.bar.length() != Some(total as u64) {
+            self.begin(Phase::Drawing, total, 0);
+        }
+        self.advance(done, total, "fresh pictures  ");
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        short if short < 90.0 => format!("{short:.0} s"),
+        long if long < 5400.0 => format!("{:.0} min", long / 60.0),
+        longer => format!("{:.1} h", longer / 3600.0),
+    }
+}

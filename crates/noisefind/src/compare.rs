@@ -1,0 +1,54 @@
+//! Base against tuned on fresh seeds, for a finished run.
+
+use std::path::Path;
+
+use noisefind_rundir::RunReader;
+
+use crate::comparison::{Comparison, Cost};
+use crate::config::TuneOptions;
+use crate::error::Result;
+use crate::observer::Observer;
+use crate::record::MetricsLine;
+use crate::sample::{policy_for, read_policy, warn_about_policy};
+use crate::session::Session;
+
+/// What differs from the comparison at the end of tuning.
+#[derive(Clone, Debug, Default)]
+pub struct CompareRequest {
+    /// Fresh pictures an arm; `None`: as in the run's config.
+    pub samples: Option<u32>,
+    /// Seed of the first picture; `None`: those of the run's own final comparison.
+    pub seed: Option<u64>,
+    /// Judge; `None`: as in the run's config.
+    pub judge: Option<String>,
+}
+
+/// Compares the policy of the run in `root` with the model as it is; writes nothing. `None` where the observer
+/// interrupted.
+///
+/// # Errors
+/// Where `root` holds no finished run, or its model or scorer cannot be opened.
+pub fn compare(
+    root: &Path,
+    request: &CompareRequest,
+    observer: &mut dyn Observer,
+) -> Result<Option<Comparison>> {
+    let reader = RunReader::open(root)?;
+    let file = read_policy(root)?;
+    let recorded = TuneOptions::parse(&reader.layout().config(), reader.config())?;
+    let changed =
+        TuneOptions { samples: request.samples, judge: request.judge.clone(), ..TuneOptions::default() };
+    let mut session = Session::open(&changed.or(recorded))?;
+    let policy = policy_for(&file, session.model.generator.noise_shape(), &session.config.generation.model)?;
+    warn_about_policy(&file, &session.source, &session.config.prompt, observer)?;
+    let seeds = match request.seed {
+        Some(first) => (0..u64::from(session.config.samples)).map(|at| first.wrapping_add(at)).collect(),
+        None => session.fresh_seeds(),
+    };
+    let cost = Cost {
+        kl_nats: policy.kl_nats(),
+        evaluations: file.provenance.evaluations,
+        elapsed_seconds: reader.metrics::<MetricsLine>()?.last().map_or(0.0, |line| line.elapsed_seconds),
+    };
+    Ok(session.compare(&policy, &seeds, cost, observer)?.map(|arms| arms.comparison))
+}

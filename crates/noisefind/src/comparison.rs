@@ -1,0 +1,222 @@
+//! Base against tuned on the same fresh seeds, with intervals, and against best-of-n at equal cost.
+
+use noisefind_core::ports::Reward;
+use noisefind_core::statistics::{
+    Estimate, expected_of_best, gain_sigmas, mean_estimate, percentile, success_rate,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::diversity::mean_pairwise_distance;
+use crate::draw::Drawn;
+
+/// Lower and upper end of a 95 % interval.
+pub type Interval = [f64; 2];
+
+/// The result; the keys are those that `--json` prints. What could not be measured is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What should be drawn.
+    pub prompt: String,
+    /// Name of the reward.
+    pub reward: String,
+    /// Name of the judge.
+    pub judge: Option<String>,
+    /// Fresh pictures an arm.
+    pub samples: usize,
+    /// Seed of the first picture; the others follow one by one.
+    pub first_seed: u64,
+    /// The model as it is: noise from N(0, I).
+    pub base: Arm,
+    /// The same seeds under the policy.
+    pub tuned: Arm,
+    /// Difference of the mean rewards in standard deviations of the base arm.
+    pub gain_sigmas: Option<f64>,
+    /// 95 % interval of it, by bootstrap over seeds.
+    pub gain_sigmas_ci95: Option<Interval>,
+    /// Diversity of the tuned arm over that of the base arm.
+    pub diversity_ratio: Option<f64>,
+    /// Divergence of the policy from N(0, I), summed, in nats.
+    pub kl_nats: f64,
+    /// Pictures generated and scored for tuning.
+    pub evaluations: usize,
+    /// Seconds that tuning took.
+    pub elapsed_seconds: f64,
+    /// The rival at equal cost.
+    pub best_of_n: BestOfN,
+}
+
+/// One arm of the comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    /// Mean reward.
+    pub reward_mean: Option<f64>,
+    /// 95 % interval of the mean, by bootstrap.
+    pub reward_ci95: Option<Interval>,
+    /// Reward that 5 % of the pictures stay below.
+    pub reward_p5: Option<f64>,
+    /// Median reward.
+    pub reward_p50: Option<f64>,
+    /// Reward that 95 % of the pictures stay below.
+    pub reward_p95: Option<f64>,
+    /// Pictures without a reward.
+    pub rewards_missing: usize,
+    /// Share of the judged pictures that are what the prompt says.
+    pub success_rate: Option<f64>,
+    /// 95 % interval of it (Wilson).
+    pub success_ci95: Option<Interval>,
+    /// Mean pairwise distance of the pictures, 0 to 1.
+    pub diversity: Option<f64>,
+}
+
+/// Taking the best of `n` base pictures for each picture wanted.
+///
+/// At equal cost: tuning costs `evaluations` once and one generation for each of the `samples` pictures; spent
+/// on best-of-n for as many pictures, that is `n = 1 + floor(evaluations / samples)` generations a picture.
+/// The rewards are estimated without drawing anew: the mean over all subsets of `n` of the base arm; where the
+/// arm has fewer than `n` rewards they are unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BestOfN {
+    /// Generations a picture.
+    pub n: usize,
+    /// Mean reward of the picture with the best reward.
+    pub reward_mean: Option<f64>,
+    /// How often the judge accepts that picture.
+    pub success_rate: Option<f64>,
+}
+
+/// What is known of the run besides the pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    /// Divergence of the policy, in nats.
+    pub kl_nats: f64,
+    /// Pictures generated and scored for tuning.
+    pub evaluations: usize,
+    /// Seconds that tuning took.
+    pub elapsed_seconds: f64,
+}
+
+impl Comparison {
+    /// Compares two arms that were drawn from the same seeds.
+    pub fn new(
+        prompt: &str,
+        reward: &str,
+        judge: Option<&str>,
+        base: &Drawn,
+        tuned: &Drawn,
+        cost: Cost,
+    ) -> Self {
+        let samples = base.seeds.len();
+        // The resamples are named by the pictures, so a report is reproducible to the last digit.
+        let first_seed = base.seeds.first().copied().unwrap_or_default();
+        let numbers = |drawn: &Drawn| drawn.rewards.iter().map(Reward::given).collect::<Vec<_>>();
+        let gain = gain_sigmas(&numbers(base), &numbers(tuned), first_seed);
+        let (base_arm, tuned_arm) = (Arm::new(base, first_seed), Arm::new(tuned, first_seed));
+        let diversity_ratio = match (base_arm.diversity, tuned_arm.diversity) {
+            (Some(base), Some(tuned)) if base > 0.0 => Some(tuned / base),
+            _ => None,
+        };
+        Self {
+            prompt: prompt.to_owned(),
+            reward: reward.to_owned(),
+            judge: judge.map(str::to_owned),
+            samples,
+            first_seed,
+            base: base_arm,
+            tuned: tuned_arm,
+            gain_sigmas: gain.map(|gain| gain.value),
+            gain_sigmas_ci95: gain.map(interval),
+            diversity_ratio,
+            kl_nats: cost.kl_nats,
+            evaluations: cost.evaluations,
+            elapsed_seconds: cost.elapsed_seconds,
+            best_of_n: BestOfN::at_equal_cost(base, cost.evaluations),
+        }
+    }
+}
+
+impl Arm {
+    fn new(drawn: &Drawn, seed: u64) -> Self {
+        let rewards = given(&drawn.rewards);
+        let judged = given(&drawn.judgements);
+        let mean = mean_estimate(&rewards, seed);
+        let successes = judged.iter().filter(|judgement| **judgement >= 0.5).count();
+        let success = success_rate(successes, judged.len());
+        Self {
+            reward_mean: mean.map(|mean| mean.value),
+            reward_ci95: mean.map(interval),
+            reward_p5: percentile(&rewards, 5.0),
+            reward_p50: percentile(&rewards, 50.0),
+            reward_p95: percentile(&rewards, 95.0),
+            rewards_missing: drawn.rewards.len() - rewards.len(),
+            success_rate: success.map(|success| success.value),
+            success_ci95: success.map(interval),
+            diversity: mean_pairwise_distance(&drawn.media),
+        }
+    }
+}
+
+impl BestOfN {
+    fn at_equal_cost(base: &Drawn, evaluations: usize) -> Self {
+        let n = 1 + evaluations / base.seeds.len().max(1);
+        let rewards = given(&base.rewards);
+        // Each reward belongs to a picture; all of these must have been judged too.
+        let judged = base
+            .rewards
+            .iter()
+            .zip(&base.judgements)
+            .filter(|(reward, _)| reward.given().is_some())
+            .map(|(_, judgement)| judgement.given())
+            .collect::<Option<Vec<_>>>()
+            .filter(|judged| judged.len() == rewards.len());
+        Self {
+            n,
+            reward_mean: expected_of_best(&rewards, &rewards, n),
+            success_rate: judged.and_then(|judged| expected_of_best(&rewards, &judged, n)),
+        }
+    }
+}
+
+fn interval(estimate: Estimate) -> Interval {
+    [estimate.low, estimate.high]
+}
+
+fn given(rewards: &[Reward]) -> Vec<f64> {
+    rewards.iter().filter_map(Reward::given).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(rewards: &[f64], judgements: &[f64]) -> Drawn {
+        let all = |values: &[f64]| values.iter().map(|value| Reward::from_number(*value)).collect();
+        let seeds = (100..).take(rewards.len()).collect();
+        Drawn { media: Vec::new(), seeds, rewards: all(rewards), judgements: all(judgements) }
+    }
+
+    fn compare(base: &Drawn, tuned: &Drawn) -> Comparison {
+        let cost = Cost { kl_nats: 1.0, evaluations: 4, elapsed_seconds: 2.0 };
+        Comparison::new("a dog", "fake", Some("judge"), base, tuned, cost)
+    }
+
+    #[test]
+    fn gain_is_in_standard_deviations_of_the_base() {
+        let compared =
+            compare(&drawn(&[1.0, 3.0, 1.0, 3.0], &[0.0, 1.0, 0.0, 0.0]), &drawn(&[5.0; 4], &[1.0; 4]));
+        let spread = (4f64 / 3.0).sqrt();
+        assert!((compared.gain_sigmas.unwrap() - 3.0 / spread).abs() < 1e-12);
+        assert_eq!((compared.base.success_rate, compared.tuned.success_rate), (Some(0.25), Some(1.0)));
+        assert_eq!((compared.samples, compared.first_seed), (4, 100));
+        // 4 evaluations over 4 samples buy one more picture each; one of the six pairs has no 3.
+        assert_eq!(compared.best_of_n.n, 2);
+        assert!((compared.best_of_n.reward_mean.unwrap() - (5.0 * 3.0 + 1.0) / 6.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_is_missing_stays_missing() {
+        let compared = compare(&drawn(&[1.0, f64::NAN], &[f64::NAN; 2]), &drawn(&[2.0, 2.0], &[f64::NAN; 2]));
+        assert_eq!(compared.base.rewards_missing, 1);
+        assert_eq!((compared.base.success_rate, compared.base.reward_ci95), (None, None));
+        assert_eq!((compared.gain_sigmas, compared.best_of_n.reward_mean), (None, None));
+    }
+}

@@ -1,0 +1,381 @@
+//! The configuration of a run: what the user gave, and what it becomes when every value is resolved.
+//!
+//! One flag of the command line is one field of the same name here and one key of `config.toml`.
+
+use std::path::Path;
+
+use noisefind_core::config::{MethodConfig, RunConfig};
+use noisefind_core::rng::NoiseSource;
+use noisefind_rundir::Provenance;
+use serde::{Deserialize, Serialize};
+
+use crate::embedded;
+use crate::error::{Error, Result};
+
+/// What the user gave; a value that is absent is decided by the model or the program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TuneOptions {
+    /// What should be drawn.
+    pub prompt: Option<String>,
+    /// Model folder or name; default `emoji-64`.
+    pub model: Option<String>,
+    /// Scorer to climb; default: the model's own.
+    pub reward: Option<String>,
+    /// Judge of the final comparison; default: the model's own.
+    pub judge: Option<String>,
+    /// Pictures to generate and score while tuning; default 160.
+    pub evaluations: Option<usize>,
+    /// Seconds after which tuning stops at the next step; default: no limit.
+    pub max_seconds: Option<f64>,
+    /// Pictures a step of the method; default 16.
+    pub batch_size: Option<usize>,
+    /// Names every random number of the run; default 0.
+    pub seed: Option<u64>,
+    /// Generator of initial noise; default `philox`.
+    pub noise_rng: Option<NoiseSource>,
+    /// Pictures handed to the model at once: memory and speed, never a result; default 16.
+    pub generation_batch: Option<usize>,
+    /// How many of the best noises seen are kept; default 4.
+    pub kept_noises: Option<usize>,
+    /// Steps without progress after which the run stops, 0 for never; default 8.
+    pub plateau_iterations: Option<u32>,
+    /// Rewards missing in a row after which the run stops; default 64.
+    pub max_missing_in_a_row: Option<usize>,
+    /// Fresh samples of the final comparison, for base and tuned each; default 32.
+    pub samples: Option<u32>,
+    /// Denoising steps a picture; default: the model's own, else 50.
+    pub num_inference_steps: Option<usize>,
+    /// Classifier-free guidance; default: the model's own, else 7.5.
+    pub guidance_scale: Option<f64>,
+    /// Noise that a stochastic scheduler adds, 0 to 1; default 0.
+    pub eta: Option<f64>,
+    /// What should not be drawn; default nothing.
+    pub negative_prompt: Option<String>,
+    /// Solver; default: the model's own.
+    pub scheduler: Option<String>,
+    /// Rows of a picture in pixels; default: the model's own.
+    pub height: Option<usize>,
+    /// Columns of a picture in pixels; default: the model's own.
+    pub width: Option<usize>,
+    /// Default `auto`.
+    pub device: Option<String>,
+    /// Default `auto`.
+    pub dtype: Option<String>,
+    /// The method with its own settings; default `find`.
+    pub method: Option<MethodConfig>,
+}
+
+/// Every value of a run; `config.toml` holds exactly this.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TuneConfig {
+    /// What should be drawn.
+    pub prompt: String,
+    /// Scorer to climb.
+    pub reward: String,
+    /// Judge of the final comparison; none where the model brings none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
+    /// Seconds after which tuning stops at the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_seconds: Option<f64>,
+    /// Fresh samples of the final comparison, for base and tuned each.
+    pub samples: u32,
+    /// The model and how it draws.
+    #[serde(flatten)]
+    pub generation: GenerationConfig,
+    /// How the policy learns.
+    #[serde(flatten)]
+    pub run: RunConfig,
+}
+
+/// The model and how it draws.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GenerationConfig {
+    /// Model folder or name.
+    pub model: String,
+    /// Denoising steps a picture.
+    pub num_inference_steps: usize,
+    /// Classifier-free guidance: 1 is none, 0 ignores the prompt.
+    pub guidance_scale: f64,
+    /// Noise that a stochastic scheduler adds, 0 to 1.
+    pub eta: f64,
+    /// What should not be drawn.
+    pub negative_prompt: String,
+    /// Solver, where not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    /// Rows of a picture in pixels, where not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<usize>,
+    /// Columns of a picture in pixels, where not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<usize>,
+    /// Where the model runs.
+    pub device: String,
+    /// In which numbers the model runs.
+    pub dtype: String,
+}
+
+/// As on the command line.
+pub fn method_name(method: &MethodConfig) -> &'static str {
+    match method {
+        MethodConfig::Find(_) => "find",
+        MethodConfig::Paper(_) => "paper",
+    }
+}
+
+/// What a model wants where the user said nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelDefaults {
+    /// Denoising steps a picture.
+    pub num_inference_steps: usize,
+    /// Classifier-free guidance.
+    pub guidance_scale: f64,
+    /// Scorer that comes with the model.
+    pub reward: Option<String>,
+    /// Judge that comes with the model.
+    pub judge: Option<String>,
+}
+
+impl TuneOptions {
+    /// Reads a config file; `config.toml` of a run is one.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is not TOML, or has a key that is not an option.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Understands the text of a config file that was read from `path`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| Error::Config {
+            path: path.to_owned(),
+            reason: error.to_string().trim().to_owned(),
+        })
+    }
+
+    /// These options, and where they are silent those of `other`.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            prompt: self.prompt.or(other.prompt),
+            model: self.model.or(other.model),
+            reward: self.reward.or(other.reward),
+            judge: self.judge.or(other.judge),
+            evaluations: self.evaluations.or(other.evaluations),
+            max_seconds: self.max_seconds.or(other.max_seconds),
+            batch_size: self.batch_size.or(other.batch_size),
+            seed: self.seed.or(other.seed),
+            noise_rng: self.noise_rng.or(other.noise_rng),
+            generation_batch: self.generation_batch.or(other.generation_batch),
+            kept_noises: self.kept_noises.or(other.kept_noises),
+            plateau_iterations: self.plateau_iterations.or(other.plateau_iterations),
+            max_missing_in_a_row: self.max_missing_in_a_row.or(other.max_missing_in_a_row),
+            samples: self.samples.or(other.samples),
+            num_inference_steps: self.num_inference_steps.or(other.num_inference_steps),
+            guidance_scale: self.guidance_scale.or(other.guidance_scale),
+            eta: self.eta.or(other.eta),
+            negative_prompt: self.negative_prompt.or(other.negative_prompt),
+            scheduler: self.scheduler.or(other.scheduler),
+            height: self.height.or(other.height),
+            width: self.width.or(other.width),
+            device: self.device.or(other.device),
+            dtype: self.dtype.or(other.dtype),
+            method: self.method.or(other.method),
+        }
+    }
+
+    /// How the model drew while the policy of `provenance` was tuned.
+    pub fn of_policy(provenance: &Provenance) -> Self {
+        Self {
+            prompt: Some(provenance.prompt.clone()),
+            model: Some(provenance.model.clone()),
+            reward: Some(provenance.reward.clone()),
+            num_inference_steps: Some(provenance.num_inference_steps),
+            guidance_scale: Some(provenance.guidance_scale),
+            eta: Some(provenance.eta),
+            negative_prompt: Some(provenance.negative_prompt.clone()),
+            scheduler: provenance.scheduler.clone(),
+            height: provenance.height,
+            width: provenance.width,
+            ..Self::default()
+        }
+    }
+
+    /// The model that the user means.
+    pub fn model_name(&self) -> &str {
+        self.model.as_deref().unwrap_or(embedded::NAME)
+    }
+
+    /// How the model draws, with `defaults` where the user said nothing.
+    ///
+    /// # Errors
+    /// Where a value is outside its range.
+    pub fn resolve_generation(&self, defaults: &ModelDefaults) -> Result<GenerationConfig> {
+        let config = GenerationConfig {
+            model: self.model_name().to_owned(),
+            num_inference_steps: self.num_inference_steps.unwrap_or(defaults.num_inference_steps),
+            guidance_scale: self.guidance_scale.unwrap_or(defaults.guidance_scale),
+            eta: self.eta.unwrap_or(0.0),
+            negative_prompt: self.negative_prompt.clone().unwrap_or_default(),
+            scheduler: self.scheduler.clone(),
+            height: self.height,
+            width: self.width,
+            device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
+            dtype: self.dtype.clone().unwrap_or_else(|| "auto".to_owned()),
+        };
+        let found = &config.guidance_scale;
+        require(found.is_finite() && *found >= 0.0, "guidance-scale", found, "0 or more")?;
+        require((0.0..=1.0).contains(&config.eta), "eta", &config.eta, "a number from 0 to 1")?;
+        require(config.num_inference_steps >= 1, "num-inference-steps", &0, "1 or more")?;
+        Ok(config)
+    }
+
+    /// Every value, with `defaults` where the user said nothing.
+    ///
+    /// # Errors
+    /// Where the prompt is empty, a value is outside its range, or there is no reward to climb.
+    pub fn resolve(&self, defaults: &ModelDefaults) -> Result<TuneConfig> {
+        let generation = self.resolve_generation(defaults)?;
+        let reward = self.reward.clone().or_else(|| defaults.reward.clone());
+        let reward = reward.ok_or_else(|| no_reward(&generation.model))?;
+        let config = TuneConfig {
+            prompt: checked_prompt(self.prompt.as_deref().unwrap_or_default())?.to_owned(),
+            reward,
+            judge: self.judge.clone().or_else(|| defaults.judge.clone()),
+            max_seconds: self.max_seconds,
+            samples: self.samples.unwrap_or(32),
+            generation,
+            run: self.resolve_run(),
+        };
+        let run = &config.run;
+        require(run.evaluations >= 2, "evaluations", &run.evaluations, "2 or more")?;
+        require(run.batch_size >= 2, "batch-size", &run.batch_size, "2 or more")?;
+        if run.batch_size > run.evaluations {
+            let (batch, budget) = (run.batch_size, run.evaluations);
+            let reason =
+                format!("--batch-size is {batch}, more than the whole budget of --evaluations {budget}");
+            return Err(Error::Usage(format!("{reason}; lower the one or raise the other")));
+        }
+        require(config.samples >= 2, "samples", &config.samples, "2 or more")?;
+        if let Some(seconds) = config.max_seconds {
+            require(seconds.is_finite() && seconds > 0.0, "max-seconds", &seconds, "more than 0")?;
+        }
+        require(run.seed <= i64::MAX as u64, "seed", &run.seed, "at most 2^63 - 1")?;
+        run.validate()?;
+        Ok(config)
+    }
+
+    fn resolve_run(&self) -> RunConfig {
+        let standard = RunConfig::default();
+        let evaluations = self.evaluations.unwrap_or(standard.evaluations);
+        RunConfig {
+            seed: self.seed.unwrap_or(standard.seed),
+            evaluations,
+            // A budget below the usual batch is one batch.
+            batch_size: self.batch_size.unwrap_or(standard.batch_size.min(evaluations.max(2))),
+            generation_batch: self.generation_batch.unwrap_or(standard.generation_batch),
+            noise_rng: self.noise_rng.unwrap_or(standard.noise_rng),
+            kept_noises: self.kept_noises.unwrap_or(standard.kept_noises),
+            plateau_iterations: self.plateau_iterations.unwrap_or(standard.plateau_iterations),
+            max_missing_in_a_row: self.max_missing_in_a_row.unwrap_or(standard.max_missing_in_a_row),
+            method: self.method.clone().unwrap_or(standard.method),
+        }
+    }
+}
+
+impl TuneConfig {
+    /// The text of `config.toml`.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::Usage(format!("config: {error}")))
+    }
+}
+
+/// The model has no scorer and the user named none.
+pub(crate) fn no_reward(model: &str) -> Error {
+    Error::Usage(format!("model {model} brings no scorer of its own; give --reward NAME"))
+}
+
+/// The prompt, unless it is blank.
+pub(crate) fn checked_prompt(prompt: &str) -> Result<&str> {
+    if prompt.trim().is_empty() {
+        return Err(Error::Usage(
+            "the prompt is empty; say what should be drawn, for example \"a green dog\"".to_owned(),
+        ));
+    }
+    Ok(prompt)
+}
+
+pub(crate) fn require(holds: bool, flag: &str, found: &dyn std::fmt::Display, expected: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Usage(format!("--{flag} is {found}, expected {expected}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> ModelDefaults {
+        ModelDefaults {
+            num_inference_steps: 20,
+            guidance_scale: 4.0,
+            reward: Some("clip-score".to_owned()),
+            judge: None,
+        }
+    }
+
+    fn options() -> TuneOptions {
+        TuneOptions { prompt: Some("a dog".to_owned()), ..TuneOptions::default() }
+    }
+
+    #[test]
+    fn a_written_config_resolves_to_itself() {
+        let mut given = options();
+        given.max_seconds = Some(1.5);
+        given.seed = Some(7);
+        given.method = Some(MethodConfig::Paper(Default::default()));
+        let config = given.resolve(&defaults()).unwrap();
+        let other_model =
+            ModelDefaults { num_inference_steps: 50, guidance_scale: 7.5, reward: None, judge: None };
+        let read = TuneOptions::parse(Path::new("config.toml"), &config.to_toml().unwrap()).unwrap();
+        assert_eq!(read.resolve(&other_model).unwrap(), config);
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = TuneOptions { seed: Some(1), samples: Some(8), ..TuneOptions::default() };
+        let merged = TuneOptions { seed: Some(2), ..options() }.or(file);
+        assert_eq!((merged.seed, merged.samples), (Some(2), Some(8)));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let message = TuneOptions::parse(Path::new("c.toml"), "gidance_scale = 4.0").unwrap_err().to_string();
+        assert!(message.contains("gidance_scale"), "{message}");
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused() {
+        let message = |change: fn(&mut TuneOptions)| {
+            let mut given = options();
+            change(&mut given);
+            given.resolve(&defaults()).unwrap_err().to_string()
+        };
+        assert_eq!(message(|given| given.evaluations = Some(0)), "--evaluations is 0, expected 2 or more");
+        assert_eq!(
+            message(|given| given.guidance_scale = Some(-1.0)),
+            "--guidance-scale is -1, expected 0 or more"
+        );
+        assert_eq!(
+            message(|given| given.eta = Some(f64::NAN)),
+            "--eta is NaN, expected a number from 0 to 1"
+        );
+        assert!(message(|given| given.prompt = Some(" \n".to_owned())).starts_with("the prompt is empty"));
+        let too_large = message(|given| (given.batch_size, given.evaluations) = (Some(20), Some(10)));
+        assert!(too_large.starts_with("--batch-size is 20, more than the whole budget"), "{too_large}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Drawing pictures outside of tuning: one 64-bit seed a picture, in batches that can be interrupted.
+
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, SampleKey};
+use noisefind_core::policy::NoisePolicy;
+use noisefind_core::ports::{Generator, Reward, Scorer};
+use noisefind_core::rng::{Domain, NoiseSource, Stream};
+
+use crate::error::Result;
+use crate::observer::Observer;
+
+/// Pictures with their seeds and rewards; fewer than asked for where the user interrupted.
+#[derive(Clone, Debug, Default)]
+pub struct Drawn {
+    /// What was drawn, one a seed.
+    pub media: Vec<Media>,
+    /// The seed of each.
+    pub seeds: Vec<u64>,
+    /// Its reward, where a scorer was given.
+    pub rewards: Vec<Reward>,
+    /// Its judgement, where a judge was given.
+    pub judgements: Vec<Reward>,
+}
+
+/// A generator with those who look at its pictures.
+pub struct Sampler<'a> {
+    /// Draws.
+    pub generator: &'a mut dyn Generator,
+    /// Gives the rewards.
+    pub scorer: Option<&'a mut dyn Scorer>,
+    /// Gives the judgements.
+    pub judge: Option<&'a mut dyn Scorer>,
+    /// Where the noise comes from.
+    pub source: NoiseSource,
+    /// What should be drawn.
+    pub prompt: &'a str,
+    /// Pictures between two looks at the observer.
+    pub batch_size: usize,
+}
+
+/// The seeds of `count` fresh pictures for a run: the same in every comparison of the run, and never a noise
+/// that it was tuned on, because fresh noises come from streams of their own.
+pub fn fresh_seeds(run_seed: u64, count: u32) -> Vec<u64> {
+    let mut stream = Stream::new(SampleKey::fresh(run_seed, u32::MAX), Domain::EvaluationNoise);
+    // Ten digits are enough to be disjoint from small numbers that people type, and still readable.
+    let first = 1_000_000_000 + stream.next_u64() % 8_000_000_000;
+    (first..).take(count as usize).collect()
+}
+
+/// The noise of the picture `seed` under `policy`.
+pub fn noise_of(policy: &NoisePolicy, source: NoiseSource, seed: u64) -> Noise {
+    policy.draw(source, SampleKey::fresh(seed, 0))
+}
+
+impl Sampler<'_> {
+    /// Draws and scores one picture a seed; the observer hears of them as `done` and more of `total`.
+    ///
+    /// # Errors
+    /// Whatever the generator or a scorer reports, or where one returns another number of things than asked for.
+    pub fn draw(
+        &mut self,
+        policy: &NoisePolicy,
+        seeds: &[u64],
+        (done, total): (usize, usize),
+        observer: &mut dyn Observer,
+    ) -> Result<Drawn> {
+        let mut drawn = Drawn::default();
+        observer.drawn(done, total);
+        for seeds in seeds.chunks(self.batch_size.max(1)) {
+            if observer.interrupted() {
+                break;
+            }
+            let noises = seeds.iter().map(|seed| noise_of(policy, self.source, *seed)).collect::<Vec<_>>();
+            let media =
+                self.generator.generate(self.prompt, &noises).map_err(noisefind_core::Error::Generator)?;
+            counted_right("generator", "pictures", noises.len(), media.len())?;
+            if let Some(scorer) = &mut self.scorer {
+                drawn.rewards.extend(score(&mut **scorer, self.prompt, &media)?);
+            }
+            if let Some(judge) = &mut self.judge {
+                drawn.judgements.extend(score(&mut **judge, self.prompt, &media)?);
+            }
+            drawn.media.extend(media);
+            drawn.seeds.extend(seeds);
+            observer.drawn(done + drawn.seeds.len(), total);
+        }
+        Ok(drawn)
+    }
+}
+
+/// Scores `media` and makes sure that there is one reward each.
+///
+/// # Errors
+/// Whatever the scorer reports.
+pub fn score(scorer: &mut dyn Scorer, prompt: &str, media: &[Media]) -> Result<Vec<Reward>> {
+    let rewards = scorer
+        .score(prompt, media)
+        .map_err(|source| noisefind_core::Error::Scorer { name: scorer.name().to_owned(), source })?;
+    counted_right(scorer.name(), "rewards", media.len(), rewards.len())?;
+    Ok(rewards)
+}
+
+fn counted_right(port: &str, things: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(noisefind_core::Error::Count { port: port.to_owned(), things, expected, found }.into())
+}

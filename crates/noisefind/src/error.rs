@@ -1,0 +1,93 @@
+//! What can go wrong, in words that name the culprit and the way out.
+
+use std::path::PathBuf;
+
+use noisefind_core::ports::PortError;
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the facade.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that the user gave is outside its range; the text names field, expected and found.
+    #[error("{0}")]
+    Usage(String),
+    /// A config file that cannot be understood.
+    #[error("{}: {reason}", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A model that cannot be opened.
+    #[error("model {name}: {source}")]
+    Model {
+        /// As the user named it.
+        name: String,
+        /// What is wrong with it.
+        source: PortError,
+    },
+    /// A scorer or judge that cannot be opened.
+    #[error("reward {name}: {source}")]
+    Reward {
+        /// As the user named it.
+        name: String,
+        /// What is wrong with it.
+        source: PortError,
+    },
+    /// This build of the program carries no default model.
+    #[error(
+        "this program was built without its default model {}; give --model DIR with a model folder",
+        crate::embedded::NAME
+    )]
+    NoEmbeddedModel,
+    /// The policy and the model take different noise.
+    #[error(
+        "the policy is for noise of shape {policy:?}, model {model} takes {found:?}; give the --model it was tuned with"
+    )]
+    PolicyShape {
+        /// Shape in the policy file.
+        policy: Vec<usize>,
+        /// The model's name.
+        model: String,
+        /// Shape that the model takes.
+        found: Vec<usize>,
+    },
+    /// A picture that cannot be drawn or read.
+    #[error("picture: {0}")]
+    Picture(String),
+    /// The method reports a problem.
+    #[error(transparent)]
+    Method(#[from] noisefind_core::Error),
+    /// The run folder reports a problem.
+    #[error(transparent)]
+    Run(#[from] noisefind_rundir::Error),
+}
+
+impl Error {
+    pub(crate) fn model(name: &str, source: impl Into<PortError>) -> Self {
+        Self::Model { name: name.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn reward(name: &str, source: impl Into<PortError>) -> Self {
+        Self::Reward { name: name.to_owned(), source: source.into() }
+    }
+
+    /// Whether the user asked for something impossible (exit code 2), rather than something went wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Usage(_) | Self::Config { .. } | Self::Method(noisefind_core::Error::Config { .. })
+        )
+    }
+}

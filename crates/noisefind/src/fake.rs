@@ -1,0 +1,83 @@
+//! A model, a scorer and a judge that need no weights: the test doubles behind `--model fake`.
+//!
+//! The picture shows the noise itself, the reward is how green it is, the judge accepts what is green enough.
+//! With them every command runs in milliseconds, so that a command line can be tested as a whole.
+
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, NoiseShape};
+use noisefind_core::ports::{Generator, PortError, Reward, Scorer};
+
+/// Name of the model, its scorer and the beginning of its judge's name.
+pub const NAME: &str = "fake";
+
+/// Name of the judge.
+pub const JUDGE: &str = "fake-judge";
+
+const SHAPE: NoiseShape = NoiseShape::image(3, 8, 8);
+
+/// Draws each channel of its `[3, 8, 8]` noise as one colour of an 8x8 picture, `1 / (1 + exp(-z))`.
+pub struct FakeGenerator;
+
+impl Generator for FakeGenerator {
+    fn noise_shape(&self) -> NoiseShape {
+        SHAPE
+    }
+
+    fn generate(&mut self, _prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
+        noises
+            .iter()
+            .map(|noise| {
+                let pixels = noise.values().iter().map(|value| 1.0 / (1.0 + (-value).exp())).collect();
+                Media::new(1, SHAPE.height, SHAPE.width, pixels).ok_or_else(|| {
+                    format!("noise of shape {:?} for the fake model", noise.shape().dims()).into()
+                })
+            })
+            .collect()
+    }
+
+    fn prompt_embedding(&mut self, prompt: &str) -> Result<Vec<f32>, PortError> {
+        Ok(vec![prompt.len() as f32 / 100.0; 4])
+    }
+}
+
+/// Mean of green less mean of red and blue.
+pub struct FakeScorer;
+
+impl Scorer for FakeScorer {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
+        Ok(media.iter().map(|media| Reward::from_number(greenness(media))).collect())
+    }
+}
+
+/// 1 for a picture that is green enough, else 0; it cannot read prompts without the word "green".
+pub struct FakeJudge;
+
+impl Scorer for FakeJudge {
+    fn name(&self) -> &str {
+        JUDGE
+    }
+
+    fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
+        let judge = |media: &Media| {
+            if prompt.contains("green") {
+                Reward::Given(f64::from(u8::from(greenness(media) > 0.02)))
+            } else {
+                Reward::Missing("the judge knows only the word green".to_owned())
+            }
+        };
+        Ok(media.iter().map(judge).collect())
+    }
+}
+
+fn greenness(media: &Media) -> f64 {
+    let plane = media.values().len() / 3;
+    let mean = |channel: usize| {
+        let values = &media.values()[channel * plane..(channel + 1) * plane];
+        values.iter().map(|value| f64::from(*value)).sum::<f64>() / plane as f64
+    };
+    mean(1) - 0.5 * (mean(0) + mean(2))
+}

@@ -1,0 +1,77 @@
+//! What a finished run leaves for people: pictures, the grid, the curve, the comparison as numbers.
+
+use noisefind_core::ports::Reward;
+use noisefind_rundir::{Layout, RunReader, write_atomic};
+
+use crate::config::TuneConfig;
+use crate::draw::Drawn;
+use crate::error::{Error, Result};
+use crate::pictures::{Cell, Curve, Row, curve, grid};
+use crate::record::MetricsLine;
+use crate::report::report;
+use crate::sample::save_frames;
+use crate::session::Arms;
+
+/// Pictures an arm on the grid: as many as fit a screen side by side.
+const GRID_COLUMNS: usize = 8;
+
+/// Writes everything that is made from the comparison; `comparison.json` comes last.
+pub(crate) fn write(layout: &Layout, config: &TuneConfig, arms: &Arms) -> Result<()> {
+    for (arm, drawn) in [("base", &arms.base), ("tuned", &arms.tuned)] {
+        save_pictures(layout, config, arm, drawn)?;
+    }
+    let rows = [("base", &arms.base), ("tuned", &arms.tuned)]
+        .map(|(label, drawn)| Row { label, cells: cells(drawn) });
+    let grid = grid(&config.prompt, &rows)?;
+    let metrics = RunReader::open(layout.root())?.metrics::<MetricsLine>()?;
+    let curve = draw_curve(config, &metrics, arms)?;
+    write_atomic(&layout.grid(), &grid)?;
+    write_atomic(&layout.curve(), &curve)?;
+    write_atomic(&layout.report(), report(config, &arms.comparison, &grid, &curve).as_bytes())?;
+    let path = layout.comparison();
+    let json = serde_json::to_vec_pretty(&arms.comparison)
+        .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
+    Ok(write_atomic(&path, &json)?)
+}
+
+fn save_pictures(layout: &Layout, config: &TuneConfig, arm: &str, drawn: &Drawn) -> Result<()> {
+    for (at, (media, seed)) in drawn.media.iter().zip(&drawn.seeds).enumerate() {
+        let mut texts = vec![
+            ("prompt", config.prompt.clone()),
+            ("seed", seed.to_string()),
+            ("policy", arm.to_owned()),
+            ("model", config.generation.model.clone()),
+        ];
+        if let Some(reward) = drawn.rewards.get(at).and_then(Reward::given) {
+            texts.push(("reward", format!("{} {reward}", config.reward)));
+        }
+        save_frames(&layout.images(), &format!("{arm}-{seed}"), media, &texts)?;
+    }
+    Ok(())
+}
+
+fn cells(drawn: &Drawn) -> Vec<Cell<'_>> {
+    let cell = |(at, media)| Cell {
+        media,
+        caption: match drawn.rewards.get(at).and_then(Reward::given) {
+            Some(reward) => format!("{reward:.3}"),
+            None => "no reward".to_owned(),
+        },
+        success: drawn.judgements.get(at).and_then(Reward::given).map(|judgement| judgement >= 0.5),
+    };
+    drawn.media.iter().take(GRID_COLUMNS).enumerate().map(cell).collect()
+}
+
+fn draw_curve(config: &TuneConfig, metrics: &[MetricsLine], arms: &Arms) -> Result<Vec<u8>> {
+    let steps = metrics
+        .iter()
+        .filter_map(|line| Some((line.record.evaluations as u64, line.record.reward_mean?)))
+        .collect::<Vec<_>>();
+    curve(&Curve {
+        title: &config.prompt,
+        reward: &config.reward,
+        steps: &steps,
+        base: arms.comparison.base.reward_mean,
+        tuned: arms.comparison.tuned.reward_mean,
+    })
+}

@@ -1,0 +1,55 @@
+//! How long work tells somebody how it goes; the library itself prints nothing.
+
+use noisefind_core::record::StepRecord;
+use serde::Serialize;
+
+/// Watches long work. Every method has a body that does nothing, so a program implements what it shows.
+pub trait Observer {
+    /// Everything is open and checked; work starts.
+    fn started(&mut self, _header: &Header) {}
+
+    /// Something the user should know that does not stop the work; one sentence.
+    fn warned(&mut self, _warning: &str) {}
+
+    /// One step of the method is done and saved; the seconds count from the beginning of the run, resumed
+    /// parts added up.
+    fn stepped(&mut self, _record: &StepRecord, _elapsed_seconds: f64) {}
+
+    /// `done` of `total` pictures of the final comparison, or of `sample`, are drawn; told before the first too.
+    fn drawn(&mut self, _done: usize, _total: usize) {}
+
+    /// Asked after every batch; `true` ends the work at this safe point.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// What the work will be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Header {
+    /// What should be drawn.
+    pub prompt: String,
+    /// Name or folder of the model.
+    pub model: String,
+    /// `[channels, (frames,) height, width]`.
+    pub noise_shape: Vec<usize>,
+    /// Name of the reward.
+    pub reward: String,
+    /// Name of the method.
+    pub method: String,
+    /// Where the model runs.
+    pub device: String,
+    /// In which numbers the model runs.
+    pub dtype: String,
+    /// Threads the program may use.
+    pub threads: usize,
+    /// Evaluations to spend.
+    pub evaluations: usize,
+    /// Evaluations spent already, where a run is resumed.
+    pub evaluations_done: usize,
+    /// The run folder.
+    pub run: String,
+}

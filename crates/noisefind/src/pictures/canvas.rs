@@ -1,0 +1,44 @@
+//! A drawing surface in memory with one font that travels with the program, so no system font is needed.
+
+use std::sync::Once;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+
+use super::png;
+use crate::error::{Error, Result};
+
+/// The family under which the font is known to the drawing functions.
+pub(super) const FONT: &str = "sans-serif";
+pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+pub(super) const FAINT: RGBColor = RGBColor(0x88, 0x88, 0x88);
+pub(super) const BASE: RGBColor = RGBColor(0x6b, 0x7a, 0x8f);
+pub(super) const TUNED: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
+
+pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// Whatever the drawing library reports, in our words.
+pub(super) fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Picture(error.to_string())
+}
+
+/// Draws on a white canvas and returns it as a PNG file.
+pub(super) fn draw(
+    width: usize,
+    height: usize,
+    texts: &[(&str, String)],
+    paint: impl FnOnce(&Area<'_>) -> Result<()>,
+) -> Result<Vec<u8>> {
+    static FONT_REGISTERED: Once = Once::new();
+    // The font is a constant of the program; were it broken, the first text would report it.
+    FONT_REGISTERED.call_once(|| drop(register_font(FONT, FontStyle::Normal, dejavu::sans::regular())));
+    let mut rgb = vec![255; width * height * 3];
+    {
+        let backend = BitMapBackend::with_buffer(&mut rgb, (width as u32, height as u32));
+        let area = backend.into_drawing_area();
+        paint(&area)?;
+        area.present().map_err(failed)?;
+    }
+    png::encode(width, height, &rgb, texts)
+}

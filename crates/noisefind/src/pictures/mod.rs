@@ -1,0 +1,10 @@
+//! What people look at: single pictures, the grid of base above tuned, the curve of the reward.
+
+mod canvas;
+mod curve;
+mod grid;
+mod png;
+
+pub use curve::{Curve, curve};
+pub use grid::{Cell, Row, grid};
+pub use png::picture;

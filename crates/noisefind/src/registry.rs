@@ -1,0 +1,329 @@
+//! Models, scorers and judges by name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use noisefind_core::ports::{Generator, Scorer};
+use noisefind_diffusion::{
+    DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement,
+};
+use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
+use noisefind_rewards::judge::SceneJudge;
+use noisefind_rewards::{ClipScore, ClipVariant};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{GenerationConfig, ModelDefaults};
+use crate::error::{Error, Result};
+use crate::hash::{FolderHash, counts};
+use crate::{embedded, fake, words};
+
+/// Where a model folder may say what its makers recommend.
+const RECOMMENDED: &str = "noisefind.json";
+
+/// What stands before a command that is a model or a scorer.
+const EXTERNAL: &str = "exec:";
+
+/// The scorer that comes with a model: cosine of picture and prompt under a CLIP model.
+const CLIP_SCORE: &str = "clip-score";
+
+/// The judge that comes with a model.
+const JUDGE: &str = "scene-judge";
+
+/// A model that was found, not yet opened.
+#[derive(Clone, Debug)]
+pub struct ModelSource {
+    /// As the user named it.
+    pub name: String,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A folder, or without one the files inside the program.
+    Files(ModelFiles, Option<PathBuf>),
+    /// The command of a process.
+    External(String),
+    /// The test double.
+    Fake,
+}
+
+/// A model that is ready to draw.
+pub struct OpenModel {
+    /// The frozen model.
+    pub generator: Box<dyn Generator>,
+    /// Where it runs.
+    pub device: String,
+    /// In which numbers it computes.
+    pub dtype: String,
+    /// Ends of the prompt that did not fit into the text encoder.
+    pub truncated: Vec<String>,
+}
+
+/// `noisefind.json` of a model folder: what the makers of the model recommend. Every key is optional.
+#[derive(Debug, Default, Deserialize)]
+struct Recommended {
+    /// Folder of the CLIP model behind `clip-score`.
+    default_scorer: Option<String>,
+    /// Folder of the judge.
+    default_judge: Option<String>,
+    num_inference_steps: Option<usize>,
+    guidance_scale: Option<f64>,
+}
+
+impl ModelSource {
+    /// Finds the model called `name`: a folder, `exec:COMMAND`, or `emoji-64`.
+    ///
+    /// # Errors
+    /// Where there is no such folder, or this program carries no default model.
+    pub fn find(name: &str) -> Result<Self> {
+        let place = match name {
+            fake::NAME => Place::Fake,
+            embedded::NAME => Place::Files(embedded::files()?, None),
+            _ => match name.strip_prefix(EXTERNAL) {
+                Some(command) => Place::External(command.to_owned()),
+                None => {
+                    let files = ModelFiles::directory(name).map_err(|source| Error::model(name, source))?;
+                    Place::Files(files, Some(PathBuf::from(name)))
+                }
+            },
+        };
+        Ok(Self { name: name.to_owned(), place })
+    }
+
+    /// What the model wants where the user said nothing.
+    ///
+    /// # Errors
+    /// Where the model's recommendations cannot be read.
+    pub fn defaults(&self) -> Result<ModelDefaults> {
+        if let Place::Fake = self.place {
+            let (reward, judge) = (Some(fake::NAME.to_owned()), Some(fake::JUDGE.to_owned()));
+            return Ok(ModelDefaults { num_inference_steps: 1, guidance_scale: 1.0, reward, judge });
+        }
+        let recommended = self.recommended()?;
+        // A model may be given away without its judge.
+        let there = |folder: Option<String>| match &self.place {
+            Place::Files(files, _) => {
+                folder.filter(|folder| files.contains(&format!("{folder}/config.json")))
+            }
+            Place::External(_) | Place::Fake => None,
+        };
+        Ok(ModelDefaults {
+            num_inference_steps: recommended.num_inference_steps.unwrap_or(50),
+            guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
+            reward: there(recommended.default_scorer).map(|_| CLIP_SCORE.to_owned()),
+            judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
+        })
+    }
+
+    /// Opens the model to draw `prompt`.
+    ///
+    /// # Errors
+    /// Where a file is missing or damaged, or the device is not there.
+    pub fn open(&self, config: &GenerationConfig, prompt: &str) -> Result<OpenModel> {
+        let opened = |generator: Box<dyn Generator>, device: &str, dtype: &str| OpenModel {
+            generator,
+            device: device.to_owned(),
+            dtype: dtype.to_owned(),
+            truncated: Vec::new(),
+        };
+        match &self.place {
+            Place::Files(files, _) => {
+                self.open_files(files, config, prompt).map_err(|source| Error::model(&self.name, source))
+            }
+            Place::External(command) => {
+                let generation =
+                    serde_json::to_value(config).ok().and_then(|value| value.as_object().cloned());
+                let options = ExternalOptions::default();
+                let generator = ExternalGenerator::open(command, generation.unwrap_or_default(), options)
+                    .map_err(|source| Error::model(&self.name, source))?;
+                Ok(opened(Box::new(generator), "external process", "its own numbers"))
+            }
+            Place::Fake => Ok(opened(Box::new(fake::FakeGenerator), "cpu", "f32")),
+        }
+    }
+
+    /// Opens a scorer or a judge by name, to run where `config` says.
+    ///
+    /// # Errors
+    /// Where there is no such scorer, or it cannot be opened.
+    pub fn open_scorer(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
+        if let Some(command) = name.strip_prefix(EXTERNAL) {
+            let scorer = ExternalScorer::open(command, ExternalOptions::default())
+                .map_err(|source| Error::reward(name, source))?;
+            return Ok(Box::new(scorer));
+        }
+        let recommended = self.recommended()?;
+        match (&self.place, name) {
+            (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
+            (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
+            (Place::Files(files, _), CLIP_SCORE) => {
+                if let Some(folder) = recommended.default_scorer {
+                    let scorer = ClipScore::open(files, &folder, ClipVariant::default(), &placement(config)?)
+                        .map_err(|source| Error::reward(name, source))?;
+                    return Ok(Box::new(scorer));
+                }
+            }
+            (Place::Files(files, _), JUDGE) => {
+                if let Some(folder) = recommended.default_judge {
+                    let judge = SceneJudge::open(files, &folder, &placement(config)?)
+                        .map_err(|source| Error::reward(name, source))?;
+                    return Ok(Box::new(judge));
+                }
+            }
+            _ => {}
+        }
+        Err(Error::Usage(self.no_such_reward(name)?))
+    }
+
+    /// The scorers that this model can be tuned with, as for `--reward`.
+    ///
+    /// # Errors
+    /// Where the model's recommendations cannot be read.
+    pub fn rewards(&self) -> Result<Vec<String>> {
+        let defaults = self.defaults()?;
+        Ok(defaults.reward.into_iter().chain(defaults.judge).chain([format!("{EXTERNAL}COMMAND")]).collect())
+    }
+
+    /// One sentence about words of `prompt` that the model does not know.
+    pub fn unknown_words_warning(&self, prompt: &str) -> Option<String> {
+        match &self.place {
+            Place::Files(files, _) => words::unknown_words_warning(files, prompt),
+            Place::External(_) | Place::Fake => None,
+        }
+    }
+
+    /// SHA-256 over the model's files; of no files where the model has none that we can see.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn sha256(&self) -> Result<String> {
+        let mut hash = FolderHash::new();
+        match &self.place {
+            Place::Files(_, None) => return Ok(embedded::SHA256.to_owned()),
+            Place::Files(_, Some(folder)) => {
+                for relative in files_below(folder, "")? {
+                    let path = folder.join(&relative);
+                    let content = fs::read(&path).map_err(|source| Error::Read { path, source })?;
+                    hash.add(&relative, &content);
+                }
+            }
+            Place::External(_) | Place::Fake => {}
+        }
+        Ok(hash.finish())
+    }
+
+    fn recommended(&self) -> Result<Recommended> {
+        match &self.place {
+            Place::Files(files, _) if files.contains(RECOMMENDED) => {
+                files.read_json(RECOMMENDED).map_err(|source| Error::model(&self.name, source))
+            }
+            _ => Ok(Recommended::default()),
+        }
+    }
+
+    fn open_files(
+        &self,
+        files: &ModelFiles,
+        config: &GenerationConfig,
+        prompt: &str,
+    ) -> noisefind_diffusion::Result<OpenModel> {
+        let load = LoadOptions { device: config.device.parse()?, dtype: config.dtype.parse()? };
+        let options = GenerationOptions {
+            num_inference_steps: config.num_inference_steps,
+            guidance_scale: config.guidance_scale as f32,
+            eta: config.eta as f32,
+            negative_prompt: config.negative_prompt.clone(),
+            scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
+            height: config.height,
+            width: config.width,
+            ..GenerationOptions::default()
+        };
+        let model = DiffusionModel::open(files.clone(), &load)?;
+        let placement = model.placement();
+        let device = match load.device.to_string().as_str() {
+            "auto" if placement.device == DeviceChoice::Cpu.open()? => "cpu".to_owned(),
+            named => named.to_owned(),
+        };
+        let dtype = format!("{:?}", placement.dtype).to_lowercase();
+        let mut generator = DiffusionGenerator::new(model, options)?;
+        let truncated = generator.prepare(prompt)?.truncated().to_vec();
+        Ok(OpenModel { generator: Box::new(generator), device, dtype, truncated })
+    }
+
+    fn no_such_reward(&self, name: &str) -> Result<String> {
+        let known = self.rewards()?;
+        let closest = known.iter().find(|known| strsim::jaro_winkler(known, name) > 0.8);
+        let guess = closest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+        Ok(format!("there is no reward {name:?}; model {} has {}{guess}", self.name, known.join(", ")))
+    }
+}
+
+/// Where scorers run: where the model does.
+fn placement(config: &GenerationConfig) -> Result<Placement> {
+    let open = || Placement::open(config.device.parse()?, config.dtype.parse()?);
+    open().map_err(|source: noisefind_diffusion::Error| Error::Usage(source.to_string()))
+}
+
+/// A model or scorer by name, and whether it can be used now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Readiness {
+    /// As for `--model` or `--reward`.
+    pub name: String,
+    /// Whether everything it needs is there.
+    pub ready: bool,
+    /// What is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// Where models can run: what this program was built for and finds.
+pub fn devices() -> Vec<String> {
+    let known = [
+        DeviceChoice::Cpu,
+        DeviceChoice::Cuda(0),
+        DeviceChoice::Rocm,
+        DeviceChoice::Vulkan,
+        DeviceChoice::Metal,
+        DeviceChoice::WebGpu,
+    ];
+    known.into_iter().filter(|device| device.open().is_ok()).map(|device| device.to_string()).collect()
+}
+
+impl Readiness {
+    /// The default model, or the one that the user named.
+    pub fn of_model(source: &Result<ModelSource>, name: &str) -> Self {
+        let found = source.as_ref().map_err(ToString::to_string).and_then(|source| match source.report() {
+            Ok(report) if report.problems.is_empty() => Ok(()),
+            Ok(report) => Err(report.problems.join("; ")),
+            Err(error) => Err(error.to_string()),
+        });
+        Self { name: name.to_owned(), ready: found.is_ok(), missing: found.err() }
+    }
+
+    /// The scorers and the judge of a model.
+    pub fn of_scorers(source: &ModelSource, config: &GenerationConfig) -> Result<Vec<Self>> {
+        let names = source.rewards()?.into_iter().filter(|name| !name.starts_with(EXTERNAL));
+        let of = |name: String| {
+            let opened = source.open_scorer(&name, config);
+            Self { ready: opened.is_ok(), missing: opened.err().map(|error| error.to_string()), name }
+        };
+        Ok(names.map(of).collect())
+    }
+}
+
+/// The files below `folder` that count, sorted, with `/` between the parts.
+fn files_below(folder: &Path, prefix: &str) -> Result<Vec<String>> {
+    let failed = |source| Error::Read { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let relative = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files.extend(files_below(&entry.path(), &format!("{relative}/"))?);
+        } else if counts(&relative) {
+            files.push(relative);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,192 @@
+//! Drawing from a policy, or from the standard normal that every model starts from.
+
+use std::path::{Path, PathBuf};
+
+use noisefind_core::media::Media;
+use noisefind_core::noise::NoiseShape;
+use noisefind_core::policy::NoisePolicy;
+use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
+use serde::Serialize;
+
+use crate::config::{TuneOptions, checked_prompt, require};
+use crate::draw::Sampler;
+use crate::error::{Error, Result};
+use crate::observer::Observer;
+use crate::pictures::{Cell, Row, grid, picture};
+use crate::registry::ModelSource;
+use crate::session::warn_about_prompt;
+
+/// What to draw.
+#[derive(Clone, Debug)]
+pub struct SampleRequest {
+    /// Run folder or policy file; `None` draws from N(0, I).
+    pub policy: Option<PathBuf>,
+    /// Prompt, model and how it draws; where these are silent, the policy's own.
+    pub options: TuneOptions,
+    /// How many pictures.
+    pub count: u32,
+    /// Seed of the first picture; the others follow one by one.
+    pub seed: u64,
+    /// Folder for the pictures.
+    pub out: PathBuf,
+    /// All pictures on one sheet.
+    pub grid: Option<PathBuf>,
+}
+
+/// What was drawn; the keys are those that `--json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sampled {
+    /// What should be drawn.
+    pub prompt: String,
+    /// Name or folder of the model.
+    pub model: String,
+    /// One a picture.
+    pub pictures: Vec<SampledPicture>,
+    /// The sheet.
+    pub grid: Option<PathBuf>,
+}
+
+/// One picture on disk.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SampledPicture {
+    /// Where it lies.
+    pub file: PathBuf,
+    /// Draws it again.
+    pub seed: u64,
+}
+
+/// Draws the pictures; fewer where the observer interrupts.
+///
+/// # Errors
+/// Where the policy or the model cannot be used, there is no prompt, or a file cannot be written.
+pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sampled> {
+    require(request.count >= 1, "n", &request.count, "1 or more")?;
+    let file = request.policy.as_deref().map(read_policy).transpose()?;
+    let given = request.options.clone();
+    let options = match &file {
+        Some(file) => given.or(TuneOptions::of_policy(&file.provenance)),
+        None => given,
+    };
+    let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
+    let source = ModelSource::find(options.model_name())?;
+    let config = options.resolve_generation(&source.defaults()?)?;
+    let mut model = source.open(&config, prompt)?;
+    let shape = model.generator.noise_shape();
+    let policy = match &file {
+        Some(file) => policy_for(file, shape, &config.model)?,
+        None => NoisePolicy::standard(shape),
+    };
+    warn_about_prompt(&source, &model, prompt, observer);
+    if let Some(file) = &file {
+        warn_about_policy(file, &source, prompt, observer)?;
+    }
+
+    let seeds = (0..u64::from(request.count)).map(|at| request.seed.wrapping_add(at)).collect::<Vec<_>>();
+    let mut sampler = Sampler {
+        generator: &mut *model.generator,
+        scorer: None,
+        judge: None,
+        source: options.noise_rng.unwrap_or_default(),
+        prompt,
+        batch_size: 8,
+    };
+    let drawn = sampler.draw(&policy, &seeds, (0, seeds.len()), observer)?;
+    let mut pictures = Vec::new();
+    for (media, seed) in drawn.media.iter().zip(&drawn.seeds) {
+        let texts =
+            [("prompt", prompt.to_owned()), ("seed", seed.to_string()), ("model", config.model.clone())];
+        pictures.extend(
+            save_frames(&request.out, &format!("seed-{seed}"), media, &texts)?
+                .into_iter()
+                .map(|file| SampledPicture { file, seed: *seed }),
+        );
+    }
+    if let Some(path) = &request.grid {
+        write_atomic(path, &sheet(prompt, &drawn.media, &drawn.seeds)?)?;
+    }
+    Ok(Sampled { prompt: prompt.to_owned(), model: config.model, pictures, grid: request.grid.clone() })
+}
+
+/// The policy in a file, or in the run folder that holds it.
+///
+/// # Errors
+/// Where there is none, or it does not verify.
+pub fn read_policy(path: &Path) -> Result<PolicyFile> {
+    if !path.is_dir() {
+        return Ok(PolicyFile::read(path)?);
+    }
+    let reader = RunReader::open(path)?;
+    reader.policy()?.ok_or_else(|| {
+        let run = path.display();
+        Error::Usage(format!(
+            "{run} holds a run without a policy yet; finish it with `noisefind tune --resume {run}`"
+        ))
+    })
+}
+
+/// The policy of `file` for a model that takes noise of `shape`.
+///
+/// # Errors
+/// Where the shapes differ.
+pub fn policy_for(file: &PolicyFile, shape: NoiseShape, model: &str) -> Result<NoisePolicy> {
+    if file.provenance.noise_shape != shape.dims() {
+        return Err(Error::PolicyShape {
+            policy: file.provenance.noise_shape.clone(),
+            model: model.to_owned(),
+            found: shape.dims(),
+        });
+    }
+    Ok(NoisePolicy::new(shape, file.mu.clone(), file.sigma.clone())?)
+}
+
+/// Says what differs from how the policy was tuned.
+pub(crate) fn warn_about_policy(
+    file: &PolicyFile,
+    source: &ModelSource,
+    prompt: &str,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let tuned = &file.provenance;
+    if tuned.model_sha256 != source.sha256()? {
+        observer.warned(&format!("the policy was tuned with other weights of {}", tuned.model));
+    }
+    if tuned.prompt != prompt {
+        observer.warned(&format!("the policy was tuned for the prompt {:?}", tuned.prompt));
+    }
+    Ok(())
+}
+
+/// Saves a picture as `NAME.png`, a clip as `NAME-frame-000.png` and so on.
+pub(crate) fn save_frames(
+    folder: &Path,
+    name: &str,
+    media: &Media,
+    texts: &[(&str, String)],
+) -> Result<Vec<PathBuf>> {
+    (0..media.frames())
+        .map(|frame| {
+            let file = match media.frames() {
+                1 => format!("{name}.png"),
+                _ => format!("{name}-frame-{frame:03}.png"),
+            };
+            let path = folder.join(file);
+            write_atomic(&path, &picture(media, frame, texts)?)?;
+            Ok(path)
+        })
+        .collect()
+}
+
+fn sheet(prompt: &str, media: &[Media], seeds: &[u64]) -> Result<Vec<u8>> {
+    let cells =
+        media.iter().zip(seeds).map(|(media, seed)| Cell { media, caption: seed.to_string(), success: None });
+    let mut rows = Vec::<Row<'_>>::new();
+    for (at, cell) in cells.enumerate() {
+        if at % 8 == 0 {
+            rows.push(Row { label: "", cells: Vec::new() });
+        }
+        if let Some(row) = rows.last_mut() {
+            row.cells.push(cell);
+        }
+    }
+    grid(prompt, &rows)
+}

@@ -1,0 +1,70 @@
+//! Scoring pictures that are there already.
+
+use std::path::{Path, PathBuf};
+
+use noisefind_core::media::Media;
+use noisefind_core::ports::Reward;
+use serde::Serialize;
+
+use crate::config::{TuneOptions, checked_prompt, no_reward};
+use crate::draw;
+use crate::error::{Error, Result};
+use crate::registry::ModelSource;
+
+/// Pictures that are in memory at the same time.
+const BATCH: usize = 16;
+
+/// The score of one file; the keys are those that `--json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scored {
+    /// The picture.
+    pub file: PathBuf,
+    /// Name of the scorer.
+    pub scorer: String,
+    /// Higher is better; `null` where it is missing.
+    pub reward: Option<f64>,
+    /// Why it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Scores `files` against the prompt of `options` with its reward, or the model's own; `each` gets the scores
+/// in order as they come.
+///
+/// # Errors
+/// Where the prompt is empty, the scorer cannot be opened, or a file is no picture.
+pub fn score<E: From<Error>>(
+    files: &[PathBuf],
+    options: &TuneOptions,
+    mut each: impl FnMut(Scored) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
+    let source = ModelSource::find(options.model_name())?;
+    let defaults = source.defaults()?;
+    let config = options.resolve_generation(&defaults)?;
+    let name = options.reward.clone().or(defaults.reward).ok_or_else(|| no_reward(&source.name))?;
+    let mut scorer = source.open_scorer(&name, &config)?;
+    for files in files.chunks(BATCH) {
+        let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
+        let rewards = draw::score(&mut *scorer, prompt, &media)?;
+        for (file, reward) in files.iter().zip(rewards) {
+            let (reward, reason) = match reward {
+                Reward::Given(number) => (Some(number), None),
+                Reward::Missing(reason) => (None, Some(reason)),
+            };
+            each(Scored { file: file.clone(), scorer: scorer.name().to_owned(), reward, reason })?;
+        }
+    }
+    Ok(())
+}
+
+fn read_picture(file: &Path) -> Result<Media> {
+    let bytes = std::fs::read(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
+    let picture = image::load_from_memory(&bytes)
+        .map_err(|error| Error::Picture(format!("{} is no PNG or JPEG: {error}", file.display())))?
+        .to_rgb32f();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let interleaved = picture.as_raw();
+    let planes = (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect();
+    Media::new(1, height, width, planes).ok_or_else(|| Error::Picture(format!("{} is empty", file.display())))
+}
