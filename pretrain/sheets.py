@@ -13,7 +13,10 @@ COLUMNS = 8
 def chosen():
     groups = prompts()
     rows = list(PAPER)
-    rows += [p for g, n in zip(EASY + HARD + UNSEEN, (8, 6, 4, 4, 3, 3, 3, 2, 2)) for p in [q for q in groups[g] if q not in rows][:n]]
+    # Each group starts elsewhere in its list, so that the sheet shows many nouns and not the same few nine times.
+    for i, (group, count) in enumerate(zip(EASY + HARD + UNSEEN, (8, 6, 4, 4, 3, 3, 3, 2, 2))):
+        turned = groups[group][(5 * i) % 16:] + groups[group][:(5 * i) % 16]
+        rows += [p for p in turned if p not in rows][:count]
     return rows[:40]
 
 
