@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::micro::{LoadAs, MicroKernel, Operand};
+use crate::micro::{LoadAs, MicroKernel, Operand, Rows};
 
 /// `m` rows of `k` numbers each, which need not exist in memory as such.
 pub(crate) trait RowSource<T>: Sync {
@@ -78,8 +78,21 @@ impl Layout {
         Self { stride, line_rows: usize::MAX, line_pitch: 0, unit_rows: usize::MAX, unit_pitch: 0 }
     }
 
-    /// Where a row of a unit begins.
-    pub(crate) fn place(&self, unit: usize, row: usize) -> usize {
+    /// Some rows of a unit inside `a`, at most `ROWS`.
+    pub(crate) fn rows<'a, K: MicroKernel>(
+        &self,
+        a: &'a [K::Operand],
+        unit: usize,
+        group: &Range<usize>,
+        offsets: &'a [usize],
+    ) -> Rows<'a, K::Operand> {
+        let start = self.place(unit, group.start);
+        let has_second = group.len() > K::ROW_ALIGN;
+        let second = if has_second { self.place(unit, group.start + K::ROW_ALIGN) - start } else { 0 };
+        Rows { first: &a[start..], stride: self.stride, second, count: group.len(), offsets }
+    }
+
+    fn place(&self, unit: usize, row: usize) -> usize {
         unit * self.unit_pitch + row / self.line_rows * self.line_pitch + row % self.line_rows * self.stride
     }
 }
@@ -152,18 +165,19 @@ impl Windows {
     }
 
     /// Several whole window positions at a time, or parts of one.
-    pub(crate) fn depth_blocks(&self, longest: usize) -> Vec<DepthBlock> {
+    pub(crate) fn depth_blocks(&self, longest: usize, align: usize) -> Vec<DepthBlock> {
         let run = self.run;
         if run > longest {
-            let parts = |(position, &offset): (usize, &usize)| {
-                let parts = DepthBlock::even(run, longest, 32).into_iter();
-                parts.map(move |part| DepthBlock {
+            // All window positions of some channels follow each other, so that these channels stay in the cache.
+            let parts = DepthBlock::even(run, longest, align).into_iter();
+            let positions = |part: DepthBlock| {
+                self.offsets.iter().enumerate().map(move |(position, offset)| DepthBlock {
                     depths: position * run + part.depths.start..position * run + part.depths.end,
                     offsets: vec![offset + part.depths.start],
                     run: part.run,
                 })
             };
-            return self.offsets.iter().enumerate().flat_map(parts).collect();
+            return parts.flat_map(positions).collect();
         }
         let count = self.offsets.len();
         let per_block = count.div_ceil(count.div_ceil(longest / run));

@@ -63,6 +63,11 @@ impl<K: MicroKernel> Panels<K> {
         self.k.next_multiple_of(K::DEPTH_ALIGN)
     }
 
+    /// Whether the second half of a panel is padding.
+    pub(crate) fn is_narrow(&self, panel: usize) -> bool {
+        !self.gated && self.n - panel * K::WIDTH <= K::WIDTH / 2
+    }
+
     /// The part of a panel for some elements of the sums.
     pub(crate) fn weights(&self, panel: usize, depths: &Range<usize>) -> &[K::Operand] {
         &self.weights[(panel * self.depth() + depths.start) * K::WIDTH..][..depths.len() * K::WIDTH]

@@ -12,12 +12,15 @@ use rayon::prelude::*;
 use crate::element::Element;
 use crate::epilogue::{Epilogue, Finish};
 use crate::left::{DepthBlock, Layout, RowSource, Windows};
-use crate::micro::{LoadAs, MicroKernel, Rows, multiply};
+use crate::micro::{LoadAs, MicroKernel, multiply};
 use crate::panel::Panels;
 use crate::scratch::Scratch;
 
 /// Most rows of a task whose rows are staged.
 const MAX_TASK_ROWS: usize = 256;
+
+/// Most sums that wait for their next terms: half a megabyte.
+const MAX_WAITING_SUMS: usize = 1 << 17;
 
 /// An output that several tasks write, each its own elements.
 pub(crate) struct SharedOutput<T> {
@@ -70,7 +73,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
     pub(crate) fn run(&self) {
         let windows = self.rows.windows::<K>();
         let blocks = match &windows {
-            Some(windows) => windows.depth_blocks(K::MAX_DEPTH),
+            Some(windows) => windows.depth_blocks(K::MAX_DEPTH, K::DEPTH_ALIGN),
             None => DepthBlock::even(self.panels.depth(), K::MAX_DEPTH, K::DEPTH_ALIGN),
         };
         let threads = rayon::current_num_threads();
@@ -110,55 +113,59 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
         if let Some(windows) = windows {
             self.rows.stage_windows(windows, rows.clone(), &mut staged);
         }
-        let unit = windows.map_or(rows.len(), |windows| windows.layout.unit_rows.min(rows.len()));
-        let groups = groups_of_unit::<K>(unit);
-        let units = rows.len() / unit;
-        let tiles = units * groups.len();
+        let unit_rows = windows.map_or(rows.len(), |windows| windows.layout.unit_rows.min(rows.len()));
+        let groups = groups_of_unit::<K>(unit_rows);
+        let units = rows.len() / unit_rows;
+        let tiles: Vec<_> =
+            (0..units).flat_map(|unit| groups.iter().map(move |group| (unit, group.clone()))).collect();
+        // All sums of a chunk wait for their next terms, so a chunk is as large as the cache has room for.
         let tile = K::ROWS * K::WIDTH;
-        let mut sums = Scratch::<f32>::take(tile * if blocks.len() > 1 { tiles * panels.len() } else { 2 });
-        let mut pending = None;
-        for (number, block) in blocks.iter().enumerate() {
-            let (a, layout) = match (windows, in_memory) {
-                (Some(windows), _) => (&staged[..], windows.layout),
-                (None, Some((x, stride))) => {
-                    (&x[rows.start * stride + block.depths.start..], Layout::dense(stride))
-                }
-                (None, None) => {
-                    self.stage(rows.clone(), block.depths.clone(), &mut staged);
-                    (&staged[..], Layout::dense(block.depths.len()))
-                }
-            };
-            for panel in panels.clone() {
-                let b = self.panels.weights(panel, &block.depths);
-                for (index, (unit, group)) in
-                    (0..units).flat_map(|unit| groups.iter().map(move |g| (unit, g))).enumerate()
-                {
-                    let call = (panel - panels.start) * tiles + index;
-                    let at = if blocks.len() > 1 { call } else { call % 2 };
-                    let start = layout.place(unit, group.start);
-                    let second = if group.len() > K::ROW_ALIGN {
-                        layout.place(unit, group.start + K::ROW_ALIGN)
-                    } else {
-                        start
-                    };
-                    let left = Rows {
-                        first: &a[start..],
-                        stride: layout.stride,
-                        count: group.len(),
-                        second: second - start,
-                        offsets: &block.offsets,
-                    };
-                    multiply::<K>(left, b, block.run, &mut sums[at * tile..(at + 1) * tile], number > 0);
-                    // The epilogue runs one call late, so that the processor need not wait for the last sums of this call.
-                    if number + 1 == blocks.len() {
-                        let first_row = rows.start + unit * layout.unit_rows.min(rows.len()) + group.start;
-                        let finished = pending.replace(Tile { at, first_row, rows: group.len(), panel });
-                        self.finish(&sums, finished);
+        let chunk = if blocks.len() > 1 {
+            (MAX_WAITING_SUMS / (tiles.len() * tile)).clamp(1, panels.len())
+        } else {
+            panels.len()
+        };
+        let mut sums = Scratch::<f32>::take(tile * if blocks.len() > 1 { tiles.len() * chunk } else { 2 });
+        for first_panel in panels.clone().step_by(chunk) {
+            let panels = first_panel..panels.end.min(first_panel + chunk);
+            let mut pending = None;
+            for (number, block) in blocks.iter().enumerate() {
+                let (a, layout) = match (windows, in_memory) {
+                    (Some(windows), _) => (&staged[..], windows.layout),
+                    (None, Some((x, stride))) => {
+                        (&x[rows.start * stride + block.depths.start..], Layout::dense(stride))
+                    }
+                    (None, None) => {
+                        self.stage(rows.clone(), block.depths.clone(), &mut staged);
+                        (&staged[..], Layout::dense(block.depths.len()))
+                    }
+                };
+                for panel in panels.clone() {
+                    let b = self.panels.weights(panel, &block.depths);
+                    let narrow = self.panels.is_narrow(panel);
+                    for (index, (unit, group)) in tiles.iter().enumerate() {
+                        let call = (panel - panels.start) * tiles.len() + index;
+                        let at = if blocks.len() > 1 { call } else { call % 2 };
+                        let left = layout.rows::<K>(a, *unit, group, &block.offsets);
+                        multiply::<K>(
+                            left,
+                            b,
+                            block.run,
+                            &mut sums[at * tile..(at + 1) * tile],
+                            narrow,
+                            number > 0,
+                        );
+                        // The epilogue runs one call late, so that the processor need not wait for the last sums of this call.
+                        if number + 1 == blocks.len() {
+                            let first_row = rows.start + unit * unit_rows + group.start;
+                            let finished = pending.replace(Tile { at, first_row, rows: group.len(), panel });
+                            self.finish(&sums, finished);
+                        }
                     }
                 }
             }
+            self.finish(&sums, pending);
         }
-        self.finish(&sums, pending);
     }
 
     /// The rows as operands, if they can be read in place up to row `end`.

@@ -16,8 +16,8 @@ use crate::vector::{Loop, Vector};
 const KEY_BLOCK: usize = 256;
 /// Stands for the score of a key that must not be seen: no true score comes near, and differences stay finite.
 const HIDDEN: f32 = -1e38;
-/// The most rows of any micro-kernel.
-const MAX_ROWS: usize = 32;
+/// Most queries of a task: each panel of keys and values is read once for all of them.
+const MAX_QUERIES: usize = 128;
 
 /// Keys and values of one head as panels of a micro-kernel.
 pub(super) struct PackedHead<K: MicroKernel> {
@@ -115,7 +115,10 @@ pub(super) struct Head<'a, K: MicroKernel, T> {
 }
 
 impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Head<'_, K, T> {
-    /// Computes the output of some queries, at most `ROWS`, on a thread that called `K::begin`.
+    /// Queries of a task: as many whole groups of rows as there may be.
+    pub(super) const TASK_QUERIES: usize = MAX_QUERIES / K::ROWS * K::ROWS;
+
+    /// Computes the output of some queries, at most [`Self::TASK_QUERIES`], on a thread that called `K::begin`.
     pub(super) fn attend(&self, queries: Range<usize>) {
         let shape = self.shape;
         // Later queries see at least the keys of earlier ones.
@@ -135,17 +138,20 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Head<'_, K, T> {
         let q = HeadRows { data: &self.q.data[first_row * self.q.row_stride..], ..*self.q };
         let channels = self.head * shape.head_dim..(self.head + 1) * shape.head_dim;
         copy_rows(&q, rows, 0, channels, depth, &mut q_rows);
-        let mut scores = Scratch::<f32>::take(KEY_BLOCK / K::WIDTH * tile);
+        let groups = rows.div_ceil(K::ROWS);
+        let mut scores = Scratch::<f32>::take(KEY_BLOCK / K::WIDTH * groups * tile);
         let mut weights = Scratch::<K::Operand>::take(padded_rows * KEY_BLOCK);
-        let mut sums = Scratch::<f32>::take(shape.head_dim.div_ceil(K::WIDTH) * tile);
-        let mut maxima = [HIDDEN; MAX_ROWS];
-        let mut totals = [0.0; MAX_ROWS];
+        let mut sums = Scratch::<f32>::take(shape.head_dim.div_ceil(K::WIDTH) * groups * tile);
+        let mut maxima = [HIDDEN; MAX_QUERIES];
+        let mut totals = [0.0; MAX_QUERIES];
         let value_depth = shape.keys.next_multiple_of(K::DEPTH_ALIGN);
         for start in (0..visible).step_by(KEY_BLOCK) {
             let keys = KEY_BLOCK.min(visible - start);
-            for (panel, scores) in scores.chunks_exact_mut(tile).enumerate().take(keys.div_ceil(K::WIDTH)) {
+            for (panel, scores) in
+                scores.chunks_exact_mut(groups * tile).enumerate().take(keys.div_ceil(K::WIDTH))
+            {
                 let b = &self.packed.keys[(start + panel * K::WIDTH) * depth..];
-                multiply::<K>(Rows::dense::<K>(&q_rows, depth, rows), b, depth, scores, false);
+                multiply_groups::<K>(&q_rows, depth, rows, b, depth, scores, false);
             }
             let softmax = Softmax::<K> {
                 scores: &mut scores,
@@ -161,9 +167,9 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Head<'_, K, T> {
             // SAFETY: heads are computed only with instruction sets that the processor has.
             unsafe { K::vectorise(softmax) };
             let depth = keys.next_multiple_of(K::DEPTH_ALIGN);
-            for (panel, sums) in sums.chunks_exact_mut(tile).enumerate() {
+            for (panel, sums) in sums.chunks_exact_mut(groups * tile).enumerate() {
                 let b = &self.packed.values[(panel * value_depth + start) * K::WIDTH..];
-                multiply::<K>(Rows::dense::<K>(&weights, KEY_BLOCK, rows), b, depth, sums, start > 0);
+                multiply_groups::<K>(&weights, KEY_BLOCK, rows, b, depth, sums, start > 0);
             }
         }
         // SAFETY: as above.
@@ -181,9 +187,26 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Head<'_, K, T> {
     }
 }
 
+/// One panel times all rows, group by group; `sums` is `[rows, WIDTH]` with whole groups.
+fn multiply_groups<K: MicroKernel>(
+    rows: &[K::Operand],
+    stride: usize,
+    count: usize,
+    panel: &[K::Operand],
+    depth: usize,
+    sums: &mut [f32],
+    accumulate: bool,
+) {
+    for (group, sums) in sums.chunks_exact_mut(K::ROWS * K::WIDTH).enumerate() {
+        let first = group * K::ROWS;
+        let rows = Rows::dense::<K>(&rows[first * stride..], stride, K::ROWS.min(count - first));
+        multiply::<K>(rows, panel, depth, sums, false, accumulate);
+    }
+}
+
 /// Turns the scores of a block of keys into weights relative to the running maximum, and rescales what was summed before.
 struct Softmax<'a, K: MicroKernel> {
-    /// Tiles of `[ROWS, WIDTH]`.
+    /// A `[rows, WIDTH]` for each panel, with whole groups of rows.
     scores: &'a mut [f32],
     keys: Range<usize>,
     queries: Range<usize>,
@@ -191,9 +214,9 @@ struct Softmax<'a, K: MicroKernel> {
     shape: &'a AttentionShape<'a>,
     /// Rows of `KEY_BLOCK`.
     weights: &'a mut [K::Operand],
-    maxima: &'a mut [f32; MAX_ROWS],
-    totals: &'a mut [f32; MAX_ROWS],
-    /// Tiles of `[ROWS, WIDTH]`.
+    maxima: &'a mut [f32; MAX_QUERIES],
+    totals: &'a mut [f32; MAX_QUERIES],
+    /// As the scores.
     sums: &'a mut [f32],
 }
 
@@ -202,7 +225,7 @@ impl<K: MicroKernel> Loop for Softmax<'_, K> {
 
     #[inline(always)]
     fn run(self) {
-        let tile = K::ROWS * K::WIDTH;
+        let tile = self.queries.len().next_multiple_of(K::ROWS) * K::WIDTH;
         let scale = K::Vector::splat(self.shape.scale);
         for (row, query) in self.queries.enumerate() {
             let visible = self.shape.visible_keys(self.sample, query).clamp(self.keys.start, self.keys.end)
@@ -255,9 +278,9 @@ impl<K: MicroKernel> Loop for Softmax<'_, K> {
 struct Divide<'a, K: MicroKernel, T> {
     head: &'a Head<'a, K, T>,
     queries: Range<usize>,
-    /// Tiles of `[ROWS, WIDTH]`.
+    /// As the scores.
     sums: &'a [f32],
-    totals: &'a [f32; MAX_ROWS],
+    totals: &'a [f32; MAX_QUERIES],
 }
 
 impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Loop for Divide<'_, K, T> {
@@ -265,10 +288,11 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> Loop for Divide<'_, K, T> 
 
     #[inline(always)]
     fn run(self) {
+        let tile = self.queries.len().next_multiple_of(K::ROWS) * K::WIDTH;
         for (row, query) in self.queries.enumerate() {
             let factor = K::Vector::splat(1.0 / self.totals[row]);
             let out = self.head.out_row(query).chunks_mut(K::WIDTH);
-            for (sums, out) in self.sums.chunks_exact(K::ROWS * K::WIDTH).zip(out) {
+            for (sums, out) in self.sums.chunks_exact(tile).zip(out) {
                 let sums = sums[row * K::WIDTH..(row + 1) * K::WIDTH].chunks_exact(K::Vector::LANES);
                 for (sums, out) in sums.zip(out.chunks_mut(K::Vector::LANES)) {
                     K::Vector::load(sums).mul(factor).store(out);

@@ -93,9 +93,10 @@ impl<T: Element + LoadAs<O>, O: Operand> Task<O> for AllHeads<'_, T> {
                 head,
                 out: &self.out,
             };
-            (0..shape.queries.div_ceil(K::ROWS)).into_par_iter().for_each(|block| {
+            let size = Head::<K, T>::TASK_QUERIES;
+            (0..shape.queries.div_ceil(size)).into_par_iter().for_each(|block| {
                 K::begin();
-                head.attend(block * K::ROWS..shape.queries.min((block + 1) * K::ROWS));
+                head.attend(block * size..shape.queries.min((block + 1) * size));
                 K::end();
             });
         });

@@ -25,30 +25,30 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
     {
         let [c0, c1] = self.geometry.in_channels;
         let channels = c0 + c1;
-        let [before, _] = self.geometry.padding;
-        let factor = self.geometry.factor();
-        let columns = self.geometry.kernel[1];
-        let inside = |window: usize, size: usize| {
-            let at = window.checked_sub(before)? / factor;
-            (at < size).then_some(at)
-        };
+        let [_, kernel_columns] = self.geometry.kernel;
+        let window_line = kernel_columns * channels;
         for (row, to) in rows.zip(to.chunks_exact_mut(stride)) {
-            let (line, x) = (row / self.output.width, row % self.output.width * self.geometry.stride);
+            let (line, column) = (row / self.output.width, row % self.output.width * self.geometry.stride);
             let (sample, y) = (line / self.output.height, line % self.output.height * self.geometry.stride);
-            for tap in depths.start / channels..depths.end.div_ceil(channels) {
-                let Some(y) = inside(y + tap / columns, self.size.height) else { continue };
-                let Some(x) = inside(x + tap % columns, self.size.width) else { continue };
-                let pixel = (sample * self.size.height + y) * self.size.width + x;
-                for (input, channels, first) in [(0, c0, tap * channels), (1, c1, tap * channels + c0)] {
-                    // The part of this pixel's numbers that lies inside `depths`.
-                    let start = first.max(depths.start);
-                    let end = (first + channels).min(depths.end);
-                    if start < end {
-                        let from = &self.inputs[input][pixel * channels + start - first..][..end - start];
-                        for (to, from) in to[start - depths.start..].iter_mut().zip(from) {
-                            *to = from.load();
-                        }
-                    }
+            for window_row in depths.start / window_line..depths.end.div_ceil(window_line) {
+                let Some(y) = self.inside(y + window_row, self.size.height) else { continue };
+                let first_pixel = (sample * self.size.height + y) * self.size.width;
+                // Neighbours in the window are neighbours in a single input, so they are copied together.
+                if self.geometry.factor() == 1 && c1 == 0 {
+                    let before = self.geometry.padding[0];
+                    let start = before.saturating_sub(column).min(kernel_columns);
+                    let end = (before + self.size.width).saturating_sub(column).clamp(start, kernel_columns);
+                    let pixel = first_pixel + (column + start).saturating_sub(before);
+                    let first = window_row * window_line + start * channels;
+                    copy_part(self.inputs[0], pixel * channels, first, (end - start) * channels, &depths, to);
+                    continue;
+                }
+                for window_column in 0..kernel_columns {
+                    let Some(x) = self.inside(column + window_column, self.size.width) else { continue };
+                    let pixel = first_pixel + x;
+                    let first = window_row * window_line + window_column * channels;
+                    copy_part(self.inputs[0], pixel * c0, first, c0, &depths, to);
+                    copy_part(self.inputs[1], pixel * c1, first + c0, c1, &depths, to);
                 }
             }
         }
@@ -139,6 +139,12 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
 }
 
 impl<T: Element> ImageRows<'_, T> {
+    /// Which line or column of the input a padded and enlarged one shows.
+    fn inside(&self, padded: usize, size: usize) -> Option<usize> {
+        let at = padded.checked_sub(self.geometry.padding[0])? / self.geometry.factor();
+        (at < size).then_some(at)
+    }
+
     /// Writes one line of a padded picture, from column `shift` of the padded picture on.
     fn stage_line<O: Operand>(&self, sample: usize, line: usize, shift: usize, to: &mut [O])
     where
@@ -147,7 +153,7 @@ impl<T: Element> ImageRows<'_, T> {
         let [c0, c1] = self.geometry.in_channels;
         let before = self.geometry.padding[0];
         let factor = self.geometry.factor();
-        let Some(y) = line.checked_sub(before).map(|y| y / factor).filter(|y| *y < self.size.height) else {
+        let Some(y) = self.inside(line, self.size.height) else {
             to.fill(O::default());
             return;
         };
@@ -173,8 +179,28 @@ impl<T: Element> ImageRows<'_, T> {
     }
 }
 
+/// Copies the part of `count` numbers at `from[start..]` that lies inside `depths`, where they begin at `first`.
+#[inline]
+fn copy_part<T: LoadAs<O>, O: Copy>(
+    from: &[T],
+    start: usize,
+    first: usize,
+    count: usize,
+    depths: &Range<usize>,
+    to: &mut [O],
+) {
+    let (begin, end) = (first.max(depths.start), (first + count).min(depths.end));
+    if begin < end {
+        load_all(&from[start + begin - first..], &mut to[begin - depths.start..end - depths.start]);
+    }
+}
+
 /// Fills `to` with the first numbers of `from`.
-fn load_all<T: LoadAs<O>, O>(from: &[T], to: &mut [O]) {
+fn load_all<T: LoadAs<O>, O: Copy>(from: &[T], to: &mut [O]) {
+    if let Some(from) = T::as_operands(from) {
+        to.copy_from_slice(&from[..to.len()]);
+        return;
+    }
     for (to, from) in to.iter_mut().zip(from) {
         *to = from.load();
     }

@@ -67,13 +67,19 @@ impl MicroKernel for Amx {
         // SAFETY: the caller vouches for `rows`, rounded up to whole tiles, readable rows of all runs, for a panel of 32 weights
         // for each of their elements, for as many writable rows of 32 sums, and for the configured tiles; there is at least one
         // run, and its length is a positive multiple of 32, so that each loop runs at least once.
-        unsafe { if block.rows > TILE { two_tiles(block) } else { one_tile(block) } }
+        unsafe {
+            match (block.rows > TILE, block.narrow) {
+                (true, false) => two_by_two(block),
+                (true, true) => two_by_one(block),
+                (false, _) => one_by_two(block),
+            }
+        }
     }
 }
 
 /// # Safety
-/// As [`MicroKernel::multiply`], with 32 rows.
-unsafe fn two_tiles(block: Block<'_, bf16>) {
+/// As [`MicroKernel::multiply`], with 32 rows and 32 columns.
+unsafe fn two_by_two(block: Block<'_, bf16>) {
     // SAFETY: the caller vouches for all extents; the tiles are changed by this file alone.
     unsafe {
         if block.accumulate {
@@ -133,9 +139,63 @@ unsafe fn two_tiles(block: Block<'_, bf16>) {
 }
 
 /// # Safety
-/// As [`MicroKernel::multiply`], with 16 rows.
-unsafe fn one_tile(block: Block<'_, bf16>) {
-    // SAFETY: as in `two_tiles`.
+/// As [`MicroKernel::multiply`], with 32 rows and 16 columns.
+unsafe fn two_by_one(block: Block<'_, bf16>) {
+    // SAFETY: as in `two_by_two`.
+    unsafe {
+        if block.accumulate {
+            asm!(
+                "tileloadd tmm0, [{sums} + {row}*2]",
+                "tileloadd tmm2, [{sums} + {row}*2 + 2048]",
+                sums = in(reg) block.sums,
+                row = in(reg) ROW_BYTES,
+                options(nostack, readonly),
+            );
+        } else {
+            asm!("tilezero tmm0", "tilezero tmm2", options(nostack, nomem));
+        }
+        asm!(
+            "3:",
+            "mov {a}, [{offset}]",
+            "lea {a}, [{upper} + {a}*2]",
+            "mov {step:e}, {steps:e}",
+            "2:",
+            "tileloadd tmm4, [{a} + {a_stride}]",
+            "tileloadd tmm6, [{b} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "add {a}, {second}",
+            "tileloadd tmm5, [{a} + {a_stride}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "sub {a}, {second}",
+            "add {a}, 64",
+            "add {b}, 2048",
+            "dec {step:e}",
+            "jnz 2b",
+            "add {offset}, 8",
+            "dec {runs}",
+            "jnz 3b",
+            "tilestored [{sums} + {row}*2], tmm0",
+            "tilestored [{sums} + {row}*2 + 2048], tmm2",
+            upper = in(reg) block.a,
+            second = in(reg) block.second * size_of::<bf16>(),
+            a = out(reg) _,
+            a_stride = in(reg) block.a_stride * size_of::<bf16>(),
+            offset = inout(reg) block.offsets.as_ptr() => _,
+            runs = inout(reg) block.offsets.len() => _,
+            steps = in(reg) block.run / 32,
+            step = out(reg) _,
+            b = inout(reg) block.b => _,
+            row = in(reg) ROW_BYTES,
+            sums = in(reg) block.sums,
+            options(nostack),
+        );
+    }
+}
+
+/// # Safety
+/// As [`MicroKernel::multiply`], with 16 rows and 32 columns.
+unsafe fn one_by_two(block: Block<'_, bf16>) {
+    // SAFETY: as in `two_by_two`.
     unsafe {
         if block.accumulate {
             asm!(

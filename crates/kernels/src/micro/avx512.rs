@@ -20,24 +20,24 @@ vectorised!(Avx512, Vector512<BitwiseRounding>, "avx512f,avx512bw,avx512dq,avx51
 pub(crate) struct Avx512Bf16;
 vectorised!(Avx512Bf16, Vector512<NativeRounding>, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma");
 
-/// Calls `$function::<rows>`, which keeps all sums in registers.
+/// Calls `$function::<rows, vectors>`, which keeps all sums in registers.
 macro_rules! with_rows {
-    ($function:ident, $block:ident) => {
+    ($function:ident, $block:ident, $vectors:literal) => {
         match $block.rows {
-            1 => $function::<1>($block),
-            2 => $function::<2>($block),
-            3 => $function::<3>($block),
-            4 => $function::<4>($block),
-            5 => $function::<5>($block),
-            6 => $function::<6>($block),
-            7 => $function::<7>($block),
-            8 => $function::<8>($block),
-            9 => $function::<9>($block),
-            10 => $function::<10>($block),
-            11 => $function::<11>($block),
-            12 => $function::<12>($block),
-            13 => $function::<13>($block),
-            _ => $function::<14>($block),
+            1 => $function::<1, $vectors>($block),
+            2 => $function::<2, $vectors>($block),
+            3 => $function::<3, $vectors>($block),
+            4 => $function::<4, $vectors>($block),
+            5 => $function::<5, $vectors>($block),
+            6 => $function::<6, $vectors>($block),
+            7 => $function::<7, $vectors>($block),
+            8 => $function::<8, $vectors>($block),
+            9 => $function::<9, $vectors>($block),
+            10 => $function::<10, $vectors>($block),
+            11 => $function::<11, $vectors>($block),
+            12 => $function::<12, $vectors>($block),
+            13 => $function::<13, $vectors>($block),
+            _ => $function::<14, $vectors>($block),
         }
     };
 }
@@ -48,12 +48,12 @@ impl MicroKernel for Avx512 {
     const GROUP: usize = 1;
     const RUN: usize = 32;
     const DEPTH_ALIGN: usize = 1;
-    const MAX_DEPTH: usize = 384;
+    const MAX_DEPTH: usize = 192;
     const ROW_ALIGN: usize = 1;
 
     unsafe fn multiply(block: Block<'_, f32>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
-        unsafe { with_rows!(single, block) }
+        unsafe { if block.narrow { with_rows!(single, block, 1) } else { with_rows!(single, block, 2) } }
     }
 }
 
@@ -68,28 +68,28 @@ impl MicroKernel for Avx512Bf16 {
 
     unsafe fn multiply(block: Block<'_, bf16>) {
         // SAFETY: the caller vouches for the instruction set and the extents of `block`.
-        unsafe { with_rows!(pairs, block) }
+        unsafe { if block.narrow { with_rows!(pairs, block, 1) } else { with_rows!(pairs, block, 2) } }
     }
 }
 
 /// # Safety
-/// As [`MicroKernel::multiply`] with `R` rows.
+/// As [`MicroKernel::multiply`] with `R` rows and `V` vectors of columns.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-unsafe fn single<const R: usize>(block: Block<'_, f32>) {
+unsafe fn single<const R: usize, const V: usize>(block: Block<'_, f32>) {
     // SAFETY: the loads and stores stay inside the extents that the caller vouches for: 32 weights for each
     // element of all runs, `R` rows of these runs, and `R` rows of 32 sums.
     unsafe {
-        let mut sums = load_sums::<R>(&block);
+        let mut sums = load_sums::<R, V>(&block);
         let mut b = block.b;
         for offset in block.offsets {
             let rows: [_; R] = std::array::from_fn(|row| block.a.add(offset + row * block.a_stride));
             for depth in 0..block.run {
-                let low = _mm512_loadu_ps(b);
-                let high = _mm512_loadu_ps(b.add(16));
+                let weights: [_; V] = std::array::from_fn(|part| _mm512_loadu_ps(b.add(16 * part)));
                 for row in 0..R {
                     let a = _mm512_set1_ps(*rows[row].add(depth));
-                    sums[row][0] = _mm512_fmadd_ps(a, low, sums[row][0]);
-                    sums[row][1] = _mm512_fmadd_ps(a, high, sums[row][1]);
+                    for part in 0..V {
+                        sums[row][part] = _mm512_fmadd_ps(a, weights[part], sums[row][part]);
+                    }
                 }
                 b = b.add(32);
             }
@@ -99,24 +99,25 @@ unsafe fn single<const R: usize>(block: Block<'_, f32>) {
 }
 
 /// # Safety
-/// As [`MicroKernel::multiply`] with `R` rows.
+/// As [`MicroKernel::multiply`] with `R` rows and `V` vectors of columns.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
-unsafe fn pairs<const R: usize>(block: Block<'_, bf16>) {
+unsafe fn pairs<const R: usize, const V: usize>(block: Block<'_, bf16>) {
     // SAFETY: as in `single`, with pairs of 16-bit numbers in the place of `f32`; a pair of a row is read as one 32-bit
     // number without alignment.
     unsafe {
-        let mut sums = load_sums::<R>(&block);
+        let mut sums = load_sums::<R, V>(&block);
         let mut b = block.b;
         for offset in block.offsets {
             let rows: [_; R] = std::array::from_fn(|row| block.a.add(offset + row * block.a_stride));
             for pair in 0..block.run / 2 {
-                let low = as_bf16(_mm512_loadu_si512(b.cast()));
-                let high = as_bf16(_mm512_loadu_si512(b.add(32).cast()));
+                let weights: [_; V] =
+                    std::array::from_fn(|part| as_bf16(_mm512_loadu_si512(b.add(32 * part).cast())));
                 for row in 0..R {
                     let a =
                         as_bf16(_mm512_set1_epi32(rows[row].add(2 * pair).cast::<i32>().read_unaligned()));
-                    sums[row][0] = _mm512_dpbf16_ps(sums[row][0], a, low);
-                    sums[row][1] = _mm512_dpbf16_ps(sums[row][1], a, high);
+                    for part in 0..V {
+                        sums[row][part] = _mm512_dpbf16_ps(sums[row][part], a, weights[part]);
+                    }
                 }
                 b = b.add(64);
             }
@@ -135,14 +136,14 @@ fn as_bf16(bits: __m512i) -> __m512bh {
 /// `block.sums` is readable for `R` rows of 32 numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load_sums<const R: usize>(block: &Block<'_, impl Sized>) -> [[__m512; 2]; R] {
-    let mut sums = [[_mm512_setzero_ps(); 2]; R];
+unsafe fn load_sums<const R: usize, const V: usize>(block: &Block<'_, impl Sized>) -> [[__m512; V]; R] {
+    let mut sums = [[_mm512_setzero_ps(); V]; R];
     if block.accumulate {
         for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for `R` rows.
-            *sums = unsafe {
-                [_mm512_loadu_ps(block.sums.add(row * 32)), _mm512_loadu_ps(block.sums.add(row * 32 + 16))]
-            };
+            for (part, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for `R` rows.
+                *sum = unsafe { _mm512_loadu_ps(block.sums.add(row * 32 + part * 16)) };
+            }
         }
     }
     sums
@@ -152,12 +153,11 @@ unsafe fn load_sums<const R: usize>(block: &Block<'_, impl Sized>) -> [[__m512; 
 /// `block.sums` is writable for `R` rows of 32 numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn store_sums<const R: usize>(block: &Block<'_, impl Sized>, sums: &[[__m512; 2]; R]) {
+unsafe fn store_sums<const R: usize, const V: usize>(block: &Block<'_, impl Sized>, sums: &[[__m512; V]; R]) {
     for (row, sums) in sums.iter().enumerate() {
-        // SAFETY: the caller vouches for `R` rows.
-        unsafe {
-            _mm512_storeu_ps(block.sums.add(row * 32), sums[0]);
-            _mm512_storeu_ps(block.sums.add(row * 32 + 16), sums[1]);
+        for (part, sum) in sums.iter().enumerate() {
+            // SAFETY: the caller vouches for `R` rows.
+            unsafe { _mm512_storeu_ps(block.sums.add(row * 32 + part * 16), *sum) };
         }
     }
 }

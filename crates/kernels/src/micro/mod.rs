@@ -84,6 +84,8 @@ pub(crate) struct Block<'a, O> {
     pub(crate) b: *const O,
     /// `[rows, WIDTH]`, dense, writable up to the next multiple of [`MicroKernel::ROW_ALIGN`].
     pub(crate) sums: *mut f32,
+    /// Whether only the first half of the columns counts; the sums of the other half may then be left as they are.
+    pub(crate) narrow: bool,
     /// Whether `sums` holds earlier terms that these are added to.
     pub(crate) accumulate: bool,
 }
@@ -154,6 +156,7 @@ pub(crate) fn multiply<K: MicroKernel>(
     panel: &[K::Operand],
     run: usize,
     sums: &mut [f32],
+    narrow: bool,
     accumulate: bool,
 ) {
     let readable = rows.count.next_multiple_of(K::ROW_ALIGN);
@@ -179,6 +182,7 @@ pub(crate) fn multiply<K: MicroKernel>(
         run,
         b: panel.as_ptr(),
         sums: sums.as_mut_ptr(),
+        narrow,
         accumulate,
     };
     // SAFETY: a micro-kernel is reached only through `dispatch` or packed weights, both made for an instruction set that the
