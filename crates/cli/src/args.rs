@@ -26,8 +26,8 @@ pub enum Command {
 /// Which model, and where it runs.
 #[derive(Args)]
 pub struct ModelFlags {
-    /// Model folder in the diffusers layout, or emoji-64, which ships with the program [default: emoji-64]
-    #[arg(long, value_name = "DIR|NAME")]
+    /// Model folder in the diffusers layout, a program, or emoji-64, which ships with us [default: emoji-64]
+    #[arg(long, value_name = "DIR|exec:COMMAND|NAME")]
     pub model: Option<String>,
     /// Where the model runs: auto, cpu, or a GPU this program was built for [default: auto]
     #[arg(long, value_name = "DEVICE")]

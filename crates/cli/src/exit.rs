@@ -53,12 +53,15 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             rundir::Error::Locked(_) => Some("wait for it, or choose another --out".to_owned()),
             rundir::Error::Io { action: "create" | "write", source, .. } => Some(match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                    "make room and go on with --resume, or choose another --out".to_owned()
+                    "make room and try again (a run that began goes on with --resume), or choose another --out".to_owned()
                 }
                 _ => "choose another folder with --out".to_owned(),
             }),
             _ => None,
         },
+        noisefind::Error::Model { name, .. } if !name.starts_with("exec:") => {
+            Some("give --model the folder of a complete diffusers model, or emoji-64".to_owned())
+        }
         _ => None,
     }
 }

@@ -30,7 +30,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A model that cannot be opened.
-    #[error("model {name}: {source}")]
+    #[error("{source}")]
     Model {
         /// As the user named it.
         name: String,
@@ -38,7 +38,7 @@ pub enum Error {
         source: PortError,
     },
     /// A scorer or judge that cannot be opened.
-    #[error("reward {name}: {source}")]
+    #[error("{source}")]
     Reward {
         /// As the user named it.
         name: String,

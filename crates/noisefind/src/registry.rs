@@ -9,7 +9,7 @@ use noisefind_diffusion::{
 };
 use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
 use noisefind_rewards::judge::SceneJudge;
-use noisefind_rewards::{ClipScore, ClipVariant};
+use noisefind_rewards::{ClipScore, ClipVariant, SCORERS, ScorerInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{GenerationConfig, ModelDefaults};
@@ -152,36 +152,27 @@ impl ModelSource {
                 .map_err(|source| Error::reward(name, source))?;
             return Ok(Box::new(scorer));
         }
-        let recommended = self.recommended()?;
         match (&self.place, name) {
             (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
             (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
-            (Place::Files(files, _), CLIP_SCORE) => {
-                if let Some(folder) = recommended.default_scorer {
-                    let scorer = ClipScore::open(files, &folder, ClipVariant::default(), &placement(config)?)
-                        .map_err(|source| Error::reward(name, source))?;
-                    return Ok(Box::new(scorer));
-                }
+            _ => {}
+        }
+        let failed = |source| Error::reward(name, source);
+        let recommended = self.recommended()?;
+        match (&self.place, name, recommended.default_scorer, recommended.default_judge) {
+            (Place::Files(files, _), CLIP_SCORE, Some(folder), _) => {
+                let scorer = ClipScore::open(files, &folder, ClipVariant::default(), &placement(config)?);
+                return Ok(Box::new(scorer.map_err(failed)?));
             }
-            (Place::Files(files, _), JUDGE) => {
-                if let Some(folder) = recommended.default_judge {
-                    let judge = SceneJudge::open(files, &folder, &placement(config)?)
-                        .map_err(|source| Error::reward(name, source))?;
-                    return Ok(Box::new(judge));
-                }
+            (Place::Files(files, _), JUDGE, _, Some(folder)) => {
+                return Ok(Box::new(SceneJudge::open(files, &folder, &placement(config)?).map_err(failed)?));
             }
             _ => {}
         }
-        Err(Error::Usage(self.no_such_reward(name)?))
-    }
-
-    /// The scorers that this model can be tuned with, as for `--reward`.
-    ///
-    /// # Errors
-    /// Where the model's recommendations cannot be read.
-    pub fn rewards(&self) -> Result<Vec<String>> {
-        let defaults = self.defaults()?;
-        Ok(defaults.reward.into_iter().chain(defaults.judge).chain([format!("{EXTERNAL}COMMAND")]).collect())
+        let (scorer, folder) = name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
+        let info = ScorerInfo::named(scorer).ok_or_else(|| self.no_such_reward(scorer))?;
+        let files = folder.map(ModelFiles::directory).transpose().map_err(|source| Error::reward(name, source))?;
+        info.open(files.as_ref(), &placement(config)?).map_err(failed)
     }
 
     /// One sentence about words of `prompt` that the model does not know.
@@ -250,11 +241,12 @@ impl ModelSource {
         Ok(OpenModel { generator: Box::new(generator), device, dtype, truncated })
     }
 
-    fn no_such_reward(&self, name: &str) -> Result<String> {
-        let known = self.rewards()?;
-        let closest = known.iter().find(|known| strsim::jaro_winkler(known, name) > 0.8);
-        let guess = closest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-        Ok(format!("there is no reward {name:?}; model {} has {}{guess}", self.name, known.join(", ")))
+    fn no_such_reward(&self, name: &str) -> Error {
+        let known = SCORERS.iter().map(|scorer| scorer.name).collect::<Vec<_>>();
+        let closest = known.iter().find(|known| strsim::jaro_winkler(known, name) > 0.85);
+        let guess = closest.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
+        let reason = format!("there is no reward {name:?}{guess}; known are {} and {EXTERNAL}COMMAND", known.join(", "));
+        Error::Usage(reason)
     }
 }
 
@@ -300,14 +292,26 @@ impl Readiness {
         Self { name: name.to_owned(), ready: found.is_ok(), missing: found.err() }
     }
 
-    /// The scorers and the judge of a model.
+    /// Every scorer, as far as it can be told without the folder that some need.
+    ///
+    /// # Errors
+    /// Where the model's recommendations cannot be read.
     pub fn of_scorers(source: &ModelSource, config: &GenerationConfig) -> Result<Vec<Self>> {
-        let names = source.rewards()?.into_iter().filter(|name| !name.starts_with(EXTERNAL));
-        let of = |name: String| {
-            let opened = source.open_scorer(&name, config);
-            Self { ready: opened.is_ok(), missing: opened.err().map(|error| error.to_string()), name }
-        };
-        Ok(names.map(of).collect())
+        let ModelDefaults { reward, judge, .. } = source.defaults()?;
+        let own = reward.into_iter().chain(judge).collect::<Vec<_>>();
+        let others = SCORERS.iter().filter(|scorer| !own.iter().any(|name| name == scorer.name));
+        let others = others.map(|scorer| Self {
+            name: scorer.name.to_owned(),
+            ready: scorer.files.is_empty(),
+            missing: (!scorer.files.is_empty()).then(|| {
+                format!("give {}:DIR, a folder with {} ({})", scorer.name, scorer.files.join(", "), scorer.source)
+            }),
+        });
+        let opened = own.iter().map(|name| {
+            let opened = source.open_scorer(name, config);
+            Self { name: name.clone(), ready: opened.is_ok(), missing: opened.err().map(|error| error.to_string()) }
+        });
+        Ok(opened.chain(others).collect())
     }
 }
 

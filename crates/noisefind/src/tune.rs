@@ -96,7 +96,10 @@ struct Tuning {
     writer: RunWriter,
     run: Run,
     best_step: u32,
+    /// Seconds of the resumed parts.
     elapsed_before: f64,
+    /// Seconds up to the last saved step: what a later reader finds in the run folder.
+    elapsed_saved: f64,
     started: Instant,
 }
 
@@ -114,7 +117,15 @@ impl Tuning {
         let root = out.map_or_else(|| free_folder(&prompt, session.config.run.seed), Path::to_owned);
         let writer =
             RunWriter::create(&root, if_occupied, &session.config.to_toml()?, &session.environment())?;
-        Ok(Self { session, writer, run, best_step: 0, elapsed_before: 0.0, started: Instant::now() })
+        Ok(Self {
+            session,
+            writer,
+            run,
+            best_step: 0,
+            elapsed_before: 0.0,
+            elapsed_saved: 0.0,
+            started: Instant::now(),
+        })
     }
 
     fn resume(root: &Path) -> Result<Self> {
@@ -136,7 +147,8 @@ impl Tuning {
             }
         };
         let elapsed_before = reader.metrics::<MetricsLine>()?.last().map_or(0.0, |line| line.elapsed_seconds);
-        Ok(Self { session, writer, run, best_step, elapsed_before, started: Instant::now() })
+        let elapsed_saved = elapsed_before;
+        Ok(Self { session, writer, run, best_step, elapsed_before, elapsed_saved, started: Instant::now() })
     }
 
     fn header(&self) -> Header {
@@ -180,6 +192,7 @@ impl Tuning {
                 &to_file(self.run.state(), self.best_step),
                 Some(self.best_step),
             )?;
+            self.elapsed_saved = line.elapsed_seconds;
             observer.stepped(&line.record, line.elapsed_seconds);
             line.record.warnings.iter().for_each(|warning| observer.warned(warning));
         }
@@ -191,7 +204,7 @@ impl Tuning {
             run: layout.root().to_owned(),
             policy: None,
             evaluations: self.run.progress().evaluations,
-            elapsed_seconds: self.elapsed_seconds(),
+            elapsed_seconds: self.elapsed_saved,
             stop_reason,
             comparison: None,
         };

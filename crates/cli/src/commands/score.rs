@@ -19,8 +19,8 @@ pub struct Flags {
     /// What the pictures should show
     #[arg(long, value_name = "TEXT")]
     prompt: String,
-    /// Scorer [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    /// Scorer, by name, with the folder of its weights, or a program [default: the model's own]
+    #[arg(long, value_name = "NAME|NAME:DIR|exec:COMMAND")]
     reward: Option<String>,
     #[command(flatten)]
     model: ModelFlags,

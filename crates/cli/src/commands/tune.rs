@@ -26,8 +26,9 @@ pub struct Flags {
     /// What should be drawn, for example "a green dog"
     #[arg(required_unless_present_any = ["config", "resume"])]
     prompt: Option<String>,
-    /// Scorer to climb [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    /// Scorer to climb, by name, with the folder of its weights, or a program; `noisefind doctor` lists the names
+    /// [default: the model's own]
+    #[arg(long, value_name = "NAME|NAME:DIR|exec:COMMAND")]
     reward: Option<String>,
     /// Judge of the final comparison, never climbed [default: the model's own]
     #[arg(long, value_name = "NAME")]

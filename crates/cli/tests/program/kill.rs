@@ -1,0 +1,115 @@
+//! Stopped at any moment, a run goes on as if nothing had happened.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{outcome, succeed};
+
+const SETTINGS: [&str; 10] =
+    ["tune", "a green dog", "--model", "fake", "--evaluations", "800", "--samples", "8", "--seed", "3"];
+
+fn spawn(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_noisefind"))
+        .current_dir(folder)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts")
+}
+
+fn settings(out: &str) -> Vec<&str> {
+    SETTINGS.iter().copied().chain(["--batch-size", "8", "--out", out]).collect()
+}
+
+/// Records without what depends on the clock.
+fn records(run: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics are there");
+    let parse = |line: &str| {
+        let mut record: serde_json::Value = serde_json::from_str(line).expect("a record");
+        record.as_object_mut().expect("an object").remove("elapsed_seconds");
+        record
+    };
+    text.lines().map(parse).collect()
+}
+
+fn assert_same_result(folder: &Path, whole: &str, stopped: &str) {
+    let read = |run: &str, file: &str| fs::read(folder.join(run).join(file)).expect("the file is there");
+    for file in ["policy.safetensors", "config.toml", "grid.png"] {
+        assert!(read(whole, file) == read(stopped, file), "{file} differs");
+    }
+    assert_eq!(records(&folder.join(whole)), records(&folder.join(stopped)));
+}
+
+#[test]
+fn killed_at_random_moments_the_result_is_that_of_an_uninterrupted_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let begun = Instant::now();
+    succeed(folder, &settings("whole"));
+    let whole_run = begun.elapsed();
+
+    // A fixed sequence that looks random: what matters is that the moments fall everywhere.
+    let mut moment = 12_345_u64;
+    let mut kills = 0;
+    for _ in 0..12 {
+        moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = (moment >> 40) as f64 / (1 << 24) as f64;
+        let began = folder.join("killed/config.toml").exists();
+        let mut child = if began {
+            spawn(folder, &["tune", "--resume", "killed"])
+        } else {
+            spawn(folder, &settings("killed"))
+        };
+        std::thread::sleep(whole_run.mul_f64(0.05 + 0.25 * share).max(Duration::from_millis(5)));
+        let finished = child.try_wait().unwrap().is_some();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += usize::from(!finished);
+    }
+    assert!(kills >= 3, "the run was over before it could be killed");
+    let began = folder.join("killed/config.toml").exists();
+    succeed(folder, &if began { vec!["tune", "--resume", "killed"] } else { settings("killed") });
+    assert_same_result(folder, "whole", "killed");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_says_how_to_go_on_and_exits_130() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    succeed(folder, &settings("whole"));
+    let mut child = spawn(folder, &settings("stopped"));
+    let metrics = folder.join("stopped/metrics.jsonl");
+    while fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 3 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!folder.join("stopped/policy.safetensors").exists());
+    succeed(folder, &["tune", "--resume", "stopped"]);
+    assert_same_result(folder, "whole", "stopped");
+}
+
+#[test]
+fn a_finished_run_resumes_to_the_same_result() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &settings("run"));
+    let policy = fs::read(folder.path().join("run/policy.safetensors")).unwrap();
+    succeed(folder.path(), &["tune", "--resume", "run"]);
+    assert!(policy == fs::read(folder.path().join("run/policy.safetensors")).unwrap());
+}
+
+#[test]
+fn two_programs_do_not_write_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &settings("run"));
+    let lock = fs::File::create(folder.path().join("run/.lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, _, stderr) = outcome(folder.path(), &["tune", "--resume", "run"]);
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(stderr, @"error: run is being written by another process; wait for it, or choose another --out");
+}

@@ -1,0 +1,64 @@
+//! The whole program with the fake model: every command, every message, every way to be stopped.
+
+mod bad_input;
+mod help;
+mod kill;
+mod results;
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+/// The program, to be run in `folder`, so that nothing is ever written elsewhere.
+fn noisefind(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_noisefind"));
+    command
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join(".cache"))
+        .env("COLUMNS", "100")
+        .args(arguments);
+    command
+}
+
+/// Exit code, stdout and stderr of one run in `folder`, whose name is replaced by `DIR`.
+fn outcome(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = noisefind(folder, arguments).output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder.display().to_string(), "DIR");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs the program and gives its stdout; anything but success is a failed test.
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = outcome(folder, arguments);
+    assert_eq!(code, Some(0), "{arguments:?}\n{stderr}");
+    stdout
+}
+
+/// Arguments of a small run of the fake model into `run`.
+fn small_run<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec![
+        "tune",
+        "a green dog",
+        "--model",
+        "fake",
+        "--evaluations",
+        "64",
+        "--samples",
+        "16",
+        "--out",
+        "run",
+    ];
+    arguments.extend(more);
+    arguments
+}
+
+/// The names in a folder, sorted, without hidden ones.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let mut names = entries
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect::<Vec<_>>();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
+}

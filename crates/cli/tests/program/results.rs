@@ -1,0 +1,201 @@
+//! What the commands print and leave behind.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{names, outcome, small_run, succeed};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("one JSON object")
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[test]
+fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let tuned = json(&succeed(folder.path(), &small_run(&["--json", "--seed", "7"])));
+    for key in ["run", "policy", "evaluations", "elapsed_seconds", "stop_reason", "comparison"] {
+        assert!(keys(&tuned).contains(&key), "{key} is missing");
+    }
+    let compared = &tuned["comparison"];
+    let documented = [
+        "prompt",
+        "samples",
+        "base",
+        "tuned",
+        "gain_sigmas",
+        "gain_sigmas_ci95",
+        "diversity_ratio",
+        "kl_nats",
+        "evaluations",
+        "elapsed_seconds",
+        "best_of_n",
+    ];
+    documented.iter().for_each(|key| assert!(keys(compared).contains(key), "{key} is missing"));
+    let arm = ["reward_mean", "reward_ci95", "success_rate", "success_ci95", "diversity"];
+    for side in ["base", "tuned"] {
+        arm.iter().for_each(|key| assert!(keys(&compared[side]).contains(key), "{side}.{key} is missing"));
+    }
+    ["n", "reward_mean", "success_rate"]
+        .iter()
+        .for_each(|key| assert!(keys(&compared["best_of_n"]).contains(key)));
+    // The fake reward is almost linear in the noise, so a method that learns anything gains.
+    assert!(compared["gain_sigmas_ci95"][0].as_f64().unwrap() > 0.0, "{compared}");
+    assert_eq!(compared["best_of_n"]["n"], 5);
+
+    let run = folder.path().join("run");
+    assert_eq!(
+        names(&run),
+        [
+            "comparison.json",
+            "config.toml",
+            "curve.png",
+            "environment.json",
+            "grid.png",
+            "images",
+            "metrics.jsonl",
+            "policy",
+            "policy.safetensors",
+            "report.html"
+        ]
+    );
+    assert_eq!(names(&run.join("images")).len(), 32);
+    assert_eq!(fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 4);
+}
+
+#[test]
+fn the_same_command_gives_the_same_policy_and_config_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = |run: &str| fs::read(folder.path().join(run).join("policy.safetensors")).unwrap();
+    for method in ["find", "paper"] {
+        succeed(folder.path(), &small_run(&["--method", method, "--force"]));
+        let first = policy("run");
+        succeed(folder.path(), &small_run(&["--method", method, "--force"]));
+        assert_eq!(policy("run"), first, "{method}");
+        fs::copy(folder.path().join("run/config.toml"), folder.path().join("config.toml")).unwrap();
+        succeed(folder.path(), &["tune", "--config", "config.toml", "--out", method]);
+        assert_eq!(policy(method), first, "{method}");
+        succeed(folder.path(), &small_run(&["--method", method, "--force", "--seed", "1"]));
+        assert_ne!(policy("run"), first, "{method}");
+    }
+}
+
+#[test]
+fn the_table_names_the_files_and_the_lines_of_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = outcome(folder.path(), &small_run(&[]));
+    assert_eq!(code, Some(0), "{stderr}");
+    for part in
+        ["mean reward", "success rate", "best of 5 base pictures", "run/policy.safetensors", "load_file"]
+    {
+        assert!(stdout.contains(part), "{part} is missing:\n{stdout}");
+    }
+    for part in ["prompt   a green dog", "noise 3x8x8", "tuned with 64/64", "drew 32/32"] {
+        assert!(stderr.contains(part), "{part} is missing:\n{stderr}");
+    }
+}
+
+#[test]
+fn without_out_each_run_gets_a_folder_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["tune", "a green dog", "--model", "fake", "--evaluations", "16", "--samples", "4"];
+    succeed(folder.path(), &arguments);
+    succeed(folder.path(), &arguments);
+    let runs = names(&folder.path().join("runs"));
+    assert!(runs[0].ends_with("-a-green-dog-0") && runs[1].ends_with("-a-green-dog-0-2"), "{runs:?}");
+}
+
+#[test]
+fn compare_repeats_the_comparison_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let tuned = json(&succeed(folder.path(), &small_run(&["--json"])));
+    assert_eq!(json(&succeed(folder.path(), &["compare", "run", "--json"])), tuned["comparison"]);
+    let other = json(&succeed(folder.path(), &["compare", "run", "--json", "--seed", "5", "--samples", "8"]));
+    assert_eq!((&other["samples"], &other["first_seed"]), (&Value::from(8), &Value::from(5)));
+    assert_eq!(other["best_of_n"]["reward_mean"], Value::Null);
+}
+
+#[test]
+fn a_picture_of_the_comparison_can_be_drawn_and_scored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tuned = json(&succeed(folder.path(), &small_run(&["--json"])));
+    let seed = tuned["comparison"]["first_seed"].as_u64().unwrap().to_string();
+    succeed(folder.path(), &["sample", "run", "-n", "1", "--seed", &seed, "--grid", "sheet.png"]);
+    let pixels = |path: String| image::open(folder.path().join(path)).unwrap().into_rgb8().into_raw();
+    assert_eq!(pixels(format!("samples/seed-{seed}.png")), pixels(format!("run/images/tuned-{seed}.png")));
+    succeed(
+        folder.path(),
+        &["sample", "--model", "fake", "--prompt", "a dog", "-n", "1", "--seed", &seed, "--out", "base"],
+    );
+    assert_eq!(pixels(format!("base/seed-{seed}.png")), pixels(format!("run/images/base-{seed}.png")));
+
+    let picture = format!("samples/seed-{seed}.png");
+    let scored = json(&succeed(folder.path(), &["score", &picture, "--model", "fake", "--prompt", "a dog"]));
+    assert_eq!((&scored["file"], &scored["scorer"]), (&Value::from(picture.clone()), &Value::from("fake")));
+    assert!(scored["reward"].is_f64());
+    let judged = json(&succeed(
+        folder.path(),
+        &["score", &picture, "--model", "fake", "--prompt", "a dog", "--reward", "fake-judge"],
+    ));
+    assert_eq!(
+        (&judged["reward"], &judged["reason"]),
+        (&Value::Null, &Value::from("the judge knows only the word green"))
+    );
+}
+
+#[test]
+fn inspect_knows_runs_policies_and_models() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &small_run(&[]));
+    let kind = |what: &str| {
+        let found = json(&succeed(folder.path(), &["inspect", what, "--json"]));
+        assert_eq!(found["problems"], Value::Array(vec![]));
+        (found["kind"].as_str().unwrap().to_owned(), found)
+    };
+    let (word, run) = kind("run");
+    assert_eq!(
+        (word.as_str(), &run["evaluations"], &run["finished"]),
+        ("run", &Value::from(64), &Value::from(true))
+    );
+    let (word, policy) = kind("run/policy.safetensors");
+    assert_eq!((word.as_str(), &policy["noise_shape"]), ("policy", &Value::from(vec![3, 8, 8])));
+    let (word, model) = kind("fake");
+    let documented =
+        ["family", "parts", "noise_shape", "parameters", "prediction_type", "scheduler", "problems"];
+    documented.iter().for_each(|key| assert!(keys(&model).contains(key), "{key} is missing"));
+    assert_eq!(word, "model");
+}
+
+#[test]
+fn doctor_prints_the_documented_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = json(&succeed(folder.path(), &["doctor", "--model", "fake", "--json"]));
+    let documented = [
+        "devices",
+        "instruction_sets",
+        "threads",
+        "memory_bytes",
+        "models",
+        "scorers",
+        "pictures_per_second",
+    ];
+    documented.iter().for_each(|key| assert!(keys(&found).contains(key), "{key} is missing"));
+    assert!(found["pictures_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &small_run(&[]));
+    let program = env!("CARGO_BIN_EXE_noisefind");
+    let script =
+        format!("set -o pipefail; {program} inspect run | true; {program} inspect run --json | head -c 1");
+    let output =
+        std::process::Command::new("bash").current_dir(folder.path()).args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, b"{");
+}
