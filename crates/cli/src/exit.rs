@@ -51,12 +51,16 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             rundir::Error::Foreign { .. } => Some("choose an empty or new folder with --out".to_owned()),
             rundir::Error::NotARun { .. } => Some("give the folder that `noisefind tune` printed".to_owned()),
             rundir::Error::Locked(_) => Some("wait for it, or choose another --out".to_owned()),
-            rundir::Error::Io { action: "create" | "write", source, .. } => Some(match source.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                    "make room and try again (a run that began goes on with --resume), or choose another --out".to_owned()
+            rundir::Error::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Some(
+                    "make room and try again (a run that began goes on with --resume), or choose another --out"
+                        .to_owned(),
+                ),
+                ErrorKind::NotADirectory | ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    Some("choose another folder with --out".to_owned())
                 }
-                _ => "choose another folder with --out".to_owned(),
-            }),
+                _ => None,
+            },
             _ => None,
         },
         noisefind::Error::Model { name, .. } if !name.starts_with("exec:") => {

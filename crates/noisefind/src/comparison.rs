@@ -143,7 +143,8 @@ impl Arm {
         let success = success_rate(successes, judged.len());
         Self {
             reward_mean: mean.map(|mean| mean.value),
-            reward_ci95: mean.map(interval),
+            // One picture says nothing about the spread.
+            reward_ci95: mean.filter(|_| rewards.len() >= 2).map(interval),
             reward_p5: percentile(&rewards, 5.0),
             reward_p50: percentile(&rewards, 50.0),
             reward_p95: percentile(&rewards, 95.0),

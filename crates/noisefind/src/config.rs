@@ -154,9 +154,10 @@ impl TuneOptions {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| Error::Config {
-            path: path.to_owned(),
-            reason: error.to_string().trim().to_owned(),
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.lines().count().max(1) + usize::from(before.ends_with('\n'));
+            Error::Config { path: path.to_owned(), reason: format!("line {line}: {}", error.message()) }
         })
     }
 

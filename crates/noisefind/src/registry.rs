@@ -169,9 +169,11 @@ impl ModelSource {
             }
             _ => {}
         }
-        let (scorer, folder) = name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
+        let (scorer, folder) =
+            name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
         let info = ScorerInfo::named(scorer).ok_or_else(|| self.no_such_reward(scorer))?;
-        let files = folder.map(ModelFiles::directory).transpose().map_err(|source| Error::reward(name, source))?;
+        let files =
+            folder.map(ModelFiles::directory).transpose().map_err(|source| Error::reward(name, source))?;
         info.open(files.as_ref(), &placement(config)?).map_err(failed)
     }
 
@@ -245,7 +247,10 @@ impl ModelSource {
         let known = SCORERS.iter().map(|scorer| scorer.name).collect::<Vec<_>>();
         let closest = known.iter().find(|known| strsim::jaro_winkler(known, name) > 0.85);
         let guess = closest.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
-        let reason = format!("there is no reward {name:?}{guess}; known are {} and {EXTERNAL}COMMAND", known.join(", "));
+        let reason = format!(
+            "there is no reward {name:?}{guess}; known are {} and {EXTERNAL}COMMAND",
+            known.join(", ")
+        );
         Error::Usage(reason)
     }
 }
@@ -304,12 +309,21 @@ impl Readiness {
             name: scorer.name.to_owned(),
             ready: scorer.files.is_empty(),
             missing: (!scorer.files.is_empty()).then(|| {
-                format!("give {}:DIR, a folder with {} ({})", scorer.name, scorer.files.join(", "), scorer.source)
+                format!(
+                    "give {}:DIR, a folder with {} ({})",
+                    scorer.name,
+                    scorer.files.join(", "),
+                    scorer.source
+                )
             }),
         });
         let opened = own.iter().map(|name| {
             let opened = source.open_scorer(name, config);
-            Self { name: name.clone(), ready: opened.is_ok(), missing: opened.err().map(|error| error.to_string()) }
+            Self {
+                name: name.clone(),
+                ready: opened.is_ok(),
+                missing: opened.err().map(|error| error.to_string()),
+            }
         });
         Ok(opened.chain(others).collect())
     }

@@ -59,8 +59,7 @@ fn absent_model_folder() {
 fn unknown_key_in_a_config_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.toml"), "prompt = \"a dog\"\ngidance_scale = 4.0\n").unwrap();
-    let (code, _, stderr) = outcome(folder.path(), &["tune", "--config", "mine.toml"]);
-    insta::assert_snapshot!(format!("{code:?} {stderr}"));
+    insta::assert_snapshot!(refused_in(folder.path(), &["tune", "--config", "mine.toml"]));
 }
 
 #[test]
@@ -190,6 +189,16 @@ fn damaged_model(folder: &Path, file: &str, damage: impl Fn(Vec<u8>) -> Option<V
     refused_in(folder, &["tune", "a dog", "--model", "model", "--out", "run"])
 }
 
+/// Sizes and names of tensors change whenever the default model does.
+#[cfg(unix)]
+fn without_details(message: &str) -> String {
+    let words = message.split(' ').map(|word| {
+        let number = word.trim_end_matches([';', ',']).parse::<u64>().is_ok_and(|number| number > 9);
+        if number || word.matches('.').count() > 2 { "..." } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(unix)]
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
@@ -216,9 +225,7 @@ fn truncated_weights() {
     let folder = tempfile::tempdir().unwrap();
     let cut = |bytes: Vec<u8>| Some(bytes[..1_000_000].to_vec());
     let message = damaged_model(folder.path(), UNET, cut);
-    // The length of the whole file changes with every training run of the model.
-    let message = message.replace(|character: char| character.is_ascii_digit(), "0");
-    insta::assert_snapshot!(message);
+    insta::assert_snapshot!(without_details(&message));
 }
 
 #[cfg(unix)]
@@ -231,5 +238,5 @@ fn nan_weight() {
         bytes[at..].copy_from_slice(&0x7e00_u16.to_le_bytes());
         Some(bytes)
     };
-    insta::assert_snapshot!(damaged_model(folder.path(), UNET, poison));
+    insta::assert_snapshot!(without_details(&damaged_model(folder.path(), UNET, poison)));
 }
