@@ -9,7 +9,7 @@ use crate::{names, outcome, small_run, succeed};
 /// Runs `arguments` in an empty folder; gives the exit code and the message, after making sure that it is one
 /// line and that nothing was written.
 fn refused(arguments: &[&str]) -> String {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     refused_in(folder.path(), arguments)
 }
 
@@ -165,26 +165,33 @@ fn disk_without_room() {
 /// The default model with one file changed by `damage`; `None` removes the file. The other files are links.
 #[cfg(unix)]
 fn damaged_model(folder: &Path, file: &str, damage: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> String {
-    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/emoji-64").canonicalize().unwrap();
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../models/emoji-64")
+        .canonicalize()
+        .expect("the model can be copied");
     let model = folder.join("model");
-    for entry in fs::read_dir(&whole).unwrap() {
-        let part = entry.unwrap().path();
-        let copy = model.join(part.file_name().unwrap());
+    for entry in fs::read_dir(&whole).expect("the model can be copied") {
+        let part = entry.expect("the model can be copied").path();
+        let copy = model.join(part.file_name().expect("the model can be copied"));
         if part.is_dir() {
-            fs::create_dir_all(&copy).unwrap();
-            for entry in fs::read_dir(part).unwrap() {
-                let path = entry.unwrap().path();
-                std::os::unix::fs::symlink(&path, copy.join(path.file_name().unwrap())).unwrap();
+            fs::create_dir_all(&copy).expect("the model can be copied");
+            for entry in fs::read_dir(part).expect("the model can be copied") {
+                let path = entry.expect("the model can be copied").path();
+                std::os::unix::fs::symlink(
+                    &path,
+                    copy.join(path.file_name().expect("the model can be copied")),
+                )
+                .expect("the model can be copied");
             }
         } else {
-            fs::create_dir_all(&model).unwrap();
-            std::os::unix::fs::symlink(&part, copy).unwrap();
+            fs::create_dir_all(&model).expect("the model can be copied");
+            std::os::unix::fs::symlink(&part, copy).expect("the model can be copied");
         }
     }
-    let damaged = damage(fs::read(whole.join(file)).unwrap());
-    fs::remove_file(model.join(file)).unwrap();
+    let damaged = damage(fs::read(whole.join(file)).expect("the model can be copied"));
+    fs::remove_file(model.join(file)).expect("the model can be copied");
     if let Some(bytes) = damaged {
-        fs::write(model.join(file), bytes).unwrap();
+        fs::write(model.join(file), bytes).expect("the model can be copied");
     }
     refused_in(folder, &["tune", "a dog", "--model", "model", "--out", "run"])
 }
