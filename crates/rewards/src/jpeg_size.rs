@@ -3,7 +3,7 @@
 //! Black et al., "Training Diffusion Models with Reinforcement Learning", ICLR 2024, section 5.1. The file is made as
 //! Pillow makes it: quality 95, colours at half resolution, standard tables.
 
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 
@@ -45,7 +45,8 @@ impl Scorer for JpegSize {
     }
 }
 
-/// The size of the picture's JPEG file in bytes.
+/// The size of the picture's JPEG file in bytes: Pillow's to the byte, but up to 3 % more where a side has an odd
+/// number of 8-pixel blocks, because Pillow leaves the block that fills it up empty.
 ///
 /// # Errors
 /// Where a side has more than 65535 pixels, which the format cannot hold.
@@ -56,6 +57,7 @@ pub fn jpeg_bytes(picture: &RgbPicture) -> Result<usize, Error> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     encoder.encode(picture.bytes(), width, height, ColorType::Rgb).map_err(|_| too_large())?;
     Ok(file.len())
 }
