@@ -53,7 +53,8 @@ struct Row {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let list = fs::read_to_string(&args.prompts).with_context(|| format!("reading {}", args.prompts.display()))?;
+    let list =
+        fs::read_to_string(&args.prompts).with_context(|| format!("reading {}", args.prompts.display()))?;
     fs::create_dir_all(&args.out)?;
     let mut rows = Vec::new();
     for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -99,7 +100,11 @@ fn request(args: &Args, prompt: &str, run: &Path) -> Result<TuneRequest> {
         method: Some(method_named(&args.method)?),
         ..TuneOptions::default()
     };
-    Ok(TuneRequest::New { options: Box::new(options), out: Some(run.to_owned()), if_occupied: IfOccupied::Refuse })
+    Ok(TuneRequest::New {
+        options: Box::new(options),
+        out: Some(run.to_owned()),
+        if_occupied: IfOccupied::Refuse,
+    })
 }
 
 /// A Markdown table, a line a prompt and one of means.
@@ -109,7 +114,8 @@ fn table(rows: &[Row]) -> String {
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     let number = |row: &Row, path: &str| row.comparison.pointer(path).and_then(Value::as_f64);
-    let shown = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
+    let shown =
+        |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
     let columns = ["/base/success_rate", "/tuned/success_rate", "/best_of_n/success_rate"];
     let mean = |path: &str| {
         let values: Vec<f64> = rows.iter().filter_map(|row| number(row, path)).collect();
@@ -132,7 +138,15 @@ fn table(rows: &[Row]) -> String {
     }
     let [base, tuned, best] = columns.map(|path| shown(mean(path), 2));
     let (gain, diversity) = (shown(mean("/gain_sigmas"), 2), shown(mean("/diversity_ratio"), 2));
-    let _ = writeln!(text, "| all | mean of {} | {base} | {tuned} | {best} | {gain} | {diversity} | |", rows.len());
-    let _ = writeln!(text, "\nThe 95 % interval of the gain lies above zero on {clear} of {} prompts.", rows.len());
+    let _ = writeln!(
+        text,
+        "| all | mean of {} | {base} | {tuned} | {best} | {gain} | {diversity} | |",
+        rows.len()
+    );
+    let _ = writeln!(
+        text,
+        "\nThe 95 % interval of the gain lies above zero on {clear} of {} prompts.",
+        rows.len()
+    );
     text
 }

@@ -1,7 +1,8 @@
 //! The command line as types; every flag's help gives its unit and default.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use noisefind::config::TuneOptions;
+use noisefind::core::rng::NoiseSource;
 
 use crate::commands::{compare, doctor, inspect, sample, score, tune};
 
@@ -85,5 +86,23 @@ impl ModelFlags {
     /// These flags as options of the library; what was not given stays open.
     pub fn options(self) -> TuneOptions {
         TuneOptions { model: self.model, device: self.device, dtype: self.dtype, ..TuneOptions::default() }
+    }
+}
+
+/// Where initial noise comes from.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum NoiseRng {
+    /// Counter-based; the same on every machine
+    Philox,
+    /// Seeds mean what they mean in diffusers
+    Torch,
+}
+
+impl From<NoiseRng> for NoiseSource {
+    fn from(rng: NoiseRng) -> Self {
+        match rng {
+            NoiseRng::Philox => Self::Philox,
+            NoiseRng::Torch => Self::Torch,
+        }
     }
 }

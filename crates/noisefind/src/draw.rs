@@ -56,23 +56,36 @@ impl Sampler<'_> {
     /// Draws and scores one picture a seed; the observer hears of them as `done` and more of `total`.
     ///
     /// # Errors
-    /// Whatever the generator or a scorer reports, or where one returns another number of things than asked for.
+    /// As [`Self::draw_noises`].
     pub fn draw(
         &mut self,
         policy: &NoisePolicy,
         seeds: &[u64],
+        counted: (usize, usize),
+        observer: &mut dyn Observer,
+    ) -> Result<Drawn> {
+        let noises = seeds.iter().map(|seed| noise_of(policy, self.source, *seed)).collect::<Vec<_>>();
+        self.draw_noises(&noises, counted, observer)
+    }
+
+    /// Draws and scores one picture a noise; the observer hears of them as `done` and more of `total`.
+    ///
+    /// # Errors
+    /// Whatever the generator or a scorer reports, or where one returns another number of things than asked for.
+    pub fn draw_noises(
+        &mut self,
+        noises: &[Noise],
         (done, total): (usize, usize),
         observer: &mut dyn Observer,
     ) -> Result<Drawn> {
         let mut drawn = Drawn::default();
         observer.drawn(done, total);
-        for seeds in seeds.chunks(self.batch_size.max(1)) {
+        for noises in noises.chunks(self.batch_size.max(1)) {
             if observer.interrupted() {
                 break;
             }
-            let noises = seeds.iter().map(|seed| noise_of(policy, self.source, *seed)).collect::<Vec<_>>();
             let media =
-                self.generator.generate(self.prompt, &noises).map_err(noisefind_core::Error::Generator)?;
+                self.generator.generate(self.prompt, noises).map_err(noisefind_core::Error::Generator)?;
             counted_right("generator", "pictures", noises.len(), media.len())?;
             if let Some(scorer) = &mut self.scorer {
                 drawn.rewards.extend(score(&mut **scorer, self.prompt, &media)?);
@@ -81,7 +94,7 @@ impl Sampler<'_> {
                 drawn.judgements.extend(score(&mut **judge, self.prompt, &media)?);
             }
             drawn.media.extend(media);
-            drawn.seeds.extend(seeds);
+            drawn.seeds.extend(noises.iter().map(|noise| noise.key.seed));
             observer.drawn(done + drawn.seeds.len(), total);
         }
         Ok(drawn)

@@ -16,6 +16,7 @@ mod finish;
 mod hash;
 pub mod inspect;
 pub mod machine;
+mod noise_file;
 pub mod observer;
 pub mod pictures;
 pub mod record;

@@ -9,8 +9,9 @@ use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
 use serde::Serialize;
 
 use crate::config::{TuneOptions, checked_prompt, require};
-use crate::draw::Sampler;
+use crate::draw::{Sampler, noise_of};
 use crate::error::{Error, Result};
+use crate::noise_file;
 use crate::observer::Observer;
 use crate::pictures::{Cell, Row, grid, picture};
 use crate::registry::ModelSource;
@@ -27,6 +28,11 @@ pub struct SampleRequest {
     pub count: u32,
     /// Seed of the first picture; the others follow one by one.
     pub seed: u64,
+    /// File with the noises to use (tensor `noise`, `[N, C, (F,) h, w]`, unit space) in place of drawn ones; it
+    /// decides how many.
+    pub noise: Option<PathBuf>,
+    /// Where to write the noises that were used, in the same format.
+    pub save_noise: Option<PathBuf>,
     /// Folder for the pictures.
     pub out: PathBuf,
     /// All pictures on one sheet.
@@ -81,16 +87,25 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         warn_about_policy(file, &source, prompt, observer)?;
     }
 
-    let seeds = (0..u64::from(request.count)).map(|at| request.seed.wrapping_add(at)).collect::<Vec<_>>();
+    let rng = options.noise_rng.unwrap_or_default();
+    let noises = match &request.noise {
+        Some(path) => noise_file::read(path, shape, request.seed)?,
+        None => (0..u64::from(request.count))
+            .map(|at| noise_of(&policy, rng, request.seed.wrapping_add(at)))
+            .collect::<Vec<_>>(),
+    };
+    if let Some(path) = &request.save_noise {
+        noise_file::write(path, shape, &noises)?;
+    }
     let mut sampler = Sampler {
         generator: &mut *model.generator,
         scorer: None,
         judge: None,
-        source: options.noise_rng.unwrap_or_default(),
+        source: rng,
         prompt,
         batch_size: 8,
     };
-    let drawn = sampler.draw(&policy, &seeds, (0, seeds.len()), observer)?;
+    let drawn = sampler.draw_noises(&noises, (0, noises.len()), observer)?;
     let mut pictures = Vec::new();
     for (media, seed) in drawn.media.iter().zip(&drawn.seeds) {
         let texts =

@@ -18,5 +18,5 @@ pub use error::{Error, Result};
 pub use layout::{Layout, file_name_from_prompt};
 pub use policy::{PolicyFile, Provenance};
 pub use reader::RunReader;
-pub use tensors::{Tensor, TensorFile};
+pub use tensors::{Tensor, TensorFile, read_tensors};
 pub use writer::{IfOccupied, Resumed, RunWriter};

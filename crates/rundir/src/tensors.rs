@@ -75,13 +75,8 @@ impl<M: Serialize + DeserializeOwned> TensorFile<M> {
     /// Where the file cannot be read, is not safetensors, lacks our metadata, or holds anything but f32.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let not_ours = |error: &dyn std::fmt::Display| {
-            Error::invalid(
-                path,
-                format!("expected a safetensors file, found {} bytes that are none ({error})", bytes.len()),
-            )
-        };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| not_ours(&error))?;
+        let (_, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|error| no_safetensors(path, &bytes, &error))?;
         let json = header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)).ok_or_else(|| {
             Error::invalid(
                 path,
@@ -90,13 +85,29 @@ impl<M: Serialize + DeserializeOwned> TensorFile<M> {
         })?;
         let metadata = serde_json::from_str(json)
             .map_err(|error| Error::invalid(path, format!("metadata cannot be understood: {error}")))?;
-        let tensors = SafeTensors::deserialize(&bytes)
-            .map_err(|error| not_ours(&error))?
-            .iter()
-            .map(|(name, view)| Ok((name.to_owned(), to_tensor(path, name, &view)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { tensors, metadata })
+        Ok(Self { tensors: parse(path, &bytes)?, metadata })
     }
+}
+
+/// The f32 tensors of any safetensors file, ours or not.
+///
+/// # Errors
+/// Where the file cannot be read, is not safetensors or holds anything but f32.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    parse(path, &std::fs::read(path).map_err(Error::io("read", path))?)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| no_safetensors(path, bytes, &error))?
+        .iter()
+        .map(|(name, view)| Ok((name.to_owned(), to_tensor(path, name, &view)?)))
+        .collect()
+}
+
+fn no_safetensors(path: &Path, bytes: &[u8], error: &dyn std::fmt::Display) -> Error {
+    let found = bytes.len();
+    Error::invalid(path, format!("expected a safetensors file, found {found} bytes that are none ({error})"))
 }
 
 fn to_tensor(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor> {

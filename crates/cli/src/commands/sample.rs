@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use noisefind::config::TuneOptions;
+use noisefind::core::rng::NoiseSource;
 use noisefind::sample::{SampleRequest, sample};
 
-use crate::args::GenerationFlags;
+use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
 use crate::interrupt;
 use crate::output::{print, print_json};
@@ -29,6 +30,15 @@ pub struct Flags {
     /// Seed of the first picture; the others follow one by one
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Generator of initial noise: ours, or the stream of torch.randn on the CPU [default: philox]
+    #[arg(long, value_enum)]
+    noise_rng: Option<NoiseRng>,
+    /// Noises to use in place of drawn ones: tensor "noise", [N, C, (F,) h, w], unit space
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "count")]
+    noise: Option<PathBuf>,
+    /// Write the noises that the pictures were drawn from, for --noise or for diffusers
+    #[arg(long, value_name = "FILE.safetensors")]
+    save_noise: Option<PathBuf>,
     #[command(flatten)]
     generation: GenerationFlags,
     /// Folder for the pictures, seed-SEED.png each
@@ -47,9 +57,15 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     interrupt::listen();
     let request = SampleRequest {
         policy: flags.policy,
-        options: TuneOptions { prompt: flags.prompt, ..flags.generation.options() },
+        options: TuneOptions {
+            prompt: flags.prompt,
+            noise_rng: flags.noise_rng.map(NoiseSource::from),
+            ..flags.generation.options()
+        },
         count: flags.count,
         seed: flags.seed,
+        noise: flags.noise,
+        save_noise: flags.save_noise,
         out: flags.out,
         grid: flags.grid,
     };

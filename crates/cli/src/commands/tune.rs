@@ -9,7 +9,7 @@ use noisefind::core::rng::NoiseSource;
 use noisefind::rundir::IfOccupied;
 use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
 
-use crate::args::GenerationFlags;
+use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
 use crate::interrupt;
 use crate::output::{print, print_json};
@@ -75,18 +75,10 @@ pub struct Flags {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
-    /// Natural gradient with far fewer pictures
+    /// Ours: regression over every evaluation, far fewer pictures
     Find,
     /// The paper's algorithm
     Paper,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum NoiseRng {
-    /// Counter-based; the same on every machine
-    Philox,
-    /// Seeds mean what they mean in diffusers
-    Torch,
 }
 
 impl From<Method> for MethodConfig {
@@ -94,15 +86,6 @@ impl From<Method> for MethodConfig {
         match method {
             Method::Find => Self::Find(FindConfig::default()),
             Method::Paper => Self::Paper(PaperConfig::default()),
-        }
-    }
-}
-
-impl From<NoiseRng> for NoiseSource {
-    fn from(rng: NoiseRng) -> Self {
-        match rng {
-            NoiseRng::Philox => Self::Philox,
-            NoiseRng::Torch => Self::Torch,
         }
     }
 }
