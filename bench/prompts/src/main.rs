@@ -12,8 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use noisefind::config::{TuneOptions, method_named};
+use clap::{Parser, ValueEnum};
+use noisefind::config::TuneOptions;
+use noisefind::core::config::{FindConfig, MethodConfig, PaperConfig};
 use noisefind::rundir::IfOccupied;
 use noisefind::tune::{TuneRequest, Tuned, tune};
 use serde::Serialize;
@@ -34,12 +35,18 @@ struct Args {
     /// Seed of the tuning.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Method: find or paper.
-    #[arg(long, default_value = "find")]
-    method: String,
+    /// How the policy learns.
+    #[arg(long, value_enum, default_value_t = Method::Find)]
+    method: Method,
     /// Model folder, or the name of the default model.
     #[arg(long, default_value = "emoji-64")]
     model: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    Find,
+    Paper,
 }
 
 /// One line of the table.
@@ -79,7 +86,7 @@ fn measure(args: &Args, prompt: &str) -> Result<Value> {
     let run = args.out.join(prompt.replace(' ', "-"));
     let over = run.join("comparison.json");
     if !over.exists() {
-        let Tuned { stop_reason, .. } = tune(&request(args, prompt, &run)?, &mut ())?;
+        let Tuned { stop_reason, .. } = tune(&request(args, prompt, &run), &mut ())?;
         if !over.exists() {
             bail!("the run ended without a comparison: {stop_reason:?}");
         }
@@ -87,24 +94,28 @@ fn measure(args: &Args, prompt: &str) -> Result<Value> {
     Ok(serde_json::from_str(&fs::read_to_string(&over)?)?)
 }
 
-fn request(args: &Args, prompt: &str, run: &Path) -> Result<TuneRequest> {
+fn request(args: &Args, prompt: &str, run: &Path) -> TuneRequest {
     if run.join("config.toml").exists() {
-        return Ok(TuneRequest::Resume { run: run.to_owned() });
+        return TuneRequest::Resume { run: run.to_owned() };
     }
+    let method = match args.method {
+        Method::Find => MethodConfig::Find(FindConfig::default()),
+        Method::Paper => MethodConfig::Paper(PaperConfig::default()),
+    };
     let options = TuneOptions {
         prompt: Some(prompt.to_owned()),
         model: Some(args.model.clone()),
         evaluations: Some(args.evaluations),
         seed: Some(args.seed),
         samples: Some(args.samples),
-        method: Some(method_named(&args.method)?),
+        method: Some(method),
         ..TuneOptions::default()
     };
-    Ok(TuneRequest::New {
+    TuneRequest::New {
         options: Box::new(options),
         out: Some(run.to_owned()),
         if_occupied: IfOccupied::Refuse,
-    })
+    }
 }
 
 /// A Markdown table, a line a prompt and one of means.
