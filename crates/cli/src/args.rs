@@ -17,7 +17,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     Tune(Box<tune::Flags>),
-    Sample(sample::Flags),
+    Sample(Box<sample::Flags>),
     Score(score::Flags),
     Compare(compare::Flags),
     Inspect(inspect::Flags),

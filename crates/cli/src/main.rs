@@ -17,7 +17,7 @@ use args::{Arguments, Command};
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tune(flags) => commands::tune::run(*flags),
-        Command::Sample(flags) => commands::sample::run(flags),
+        Command::Sample(flags) => commands::sample::run(*flags),
         Command::Score(flags) => commands::score::run(flags),
         Command::Compare(flags) => commands::compare::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),

@@ -75,8 +75,8 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     if flags.json {
         print_json(&sampled)?;
     } else {
-        let files = sampled.pictures.iter().map(|picture| &picture.file).chain(&sampled.grid);
-        files.map(|file| print(&file.display().to_string())).collect::<anyhow::Result<()>>()?;
+        let mut files = sampled.pictures.iter().map(|picture| &picture.file).chain(&sampled.grid);
+        files.try_for_each(|file| print(&file.display().to_string()))?;
     }
     Ok(match interrupt::requested() {
         true => Outcome::Interrupted("interrupted; the pictures drawn so far are kept".to_owned()),
