@@ -96,7 +96,7 @@ pub struct FindConfig {
 impl Default for FindConfig {
     fn default() -> Self {
         Self {
-            estimator: Estimator::SpectralRegression,
+            estimator: Estimator::NaturalGradient,
             low_frequencies: 8,
             low_frame_frequencies: 4,
             antithetic: true,
@@ -107,7 +107,7 @@ impl Default for FindConfig {
             ramp_evaluations: 96,
             history_evaluations: 512,
             forgetting: 0.0,
-            mean_learning_rate: 1.0,
+            mean_learning_rate: 1.5,
             sigma_learning_rate: None,
         }
     }

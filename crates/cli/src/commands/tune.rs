@@ -75,7 +75,7 @@ pub struct Flags {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
-    /// Ours: regression over every evaluation, far fewer pictures
+    /// Ours: natural gradient in the low frequencies, far fewer pictures
     Find,
     /// The paper's algorithm
     Paper,
