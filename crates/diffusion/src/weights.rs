@@ -1,7 +1,7 @@
 //! The weights of one part of a model: found under any of their published names, checked, converted on the way in.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>, eight bytes of header length, a JSON header, raw tensors; or what
-//! `torch.save` writes, see [`crate::torch_file`].
+//! `torch.save` writes, read by the module `torch_file`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
