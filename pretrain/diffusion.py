@@ -19,6 +19,7 @@ from .tokenizer import LENGTH, load as load_tokenizer
 
 PATH = WORK / "diffusion.pt"
 TEXT_WIDTH = 192
+ADAM_ONLY = ("embedding", "conv_in", "conv_out")
 # Thin where there are many positions, wide where there are few: the time goes into large matrix products.
 UNET = dict(
     sample_size=16, in_channels=4, out_channels=4, block_out_channels=(64, 192), layers_per_block=1,
@@ -86,7 +87,7 @@ def main():
     master = new_model().to(dev)
     average = Average(master, 0.9985)
     if a.optimiser == "muon":
-        optimiser = Muon(master.named_parameters(), a.lr, adam_only=("embedding", "conv_in", "conv_out"))
+        optimiser = Muon(master.named_parameters(), a.lr, adam_only=ADAM_ONLY)
     else:
         optimiser = torch.optim.AdamW(master.parameters(), a.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     step, samples, before = 0, 0, 0.0

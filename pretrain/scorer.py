@@ -19,6 +19,7 @@ from .tokenizer import FOLDER as TOKENIZER, LENGTH, load as load_tokenizer
 
 PATH, FOLDER = WORK / "scorer.pt", MODEL / "scorer"
 NEGATIVES = 2
+ADAM_ONLY = ("embedding", "projection")
 
 
 def new_model():
@@ -162,7 +163,7 @@ def main():
     average = Average(model, 0.997)
     reader = Reader(192).to(dev)
     reader_optimiser = torch.optim.Adam(reader.parameters(), a.lr)
-    optimiser = Muon(model.named_parameters(), a.lr, adam_only=("embedding", "projection"))
+    optimiser = Muon(model.named_parameters(), a.lr, adam_only=ADAM_ONLY)
     step, samples, before = 0, 0, 0.0
     if PATH.exists():
         state = torch.load(PATH, map_location=dev)

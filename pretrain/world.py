@@ -12,6 +12,7 @@ from .common import world_file
 
 SIDE = 64
 GRAMMAR, FREQUENCIES, HELD_OUT = world_file("grammar.json"), world_file("frequencies.json"), world_file("held-out.json")
+COATS = world_file("coats.json")
 NOUNS, COLORS = list(GRAMMAR["nouns"]), list(GRAMMAR["colors"])
 PLAIN = GRAMMAR["plain_place"]
 PLACES = [PLAIN] + list(GRAMMAR["places"])
@@ -26,14 +27,25 @@ RELATIONS = list(GRAMMAR["relations"])
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
 
-def recolor(sprite, color):
-    """Maps lightness onto a ramp through the target colour; dark features such as eyes stay dark."""
+def coat(sprite, noun):
+    """Which pixels are the coat, by the fill that each is nearest to: the drawings are flat. -> bool [side, side]"""
+    fills = np.array([list(bytes.fromhex(f)) for f in COATS[noun]], np.float32)
+    rgb, alpha = sprite[..., :3].astype(np.float32), sprite[..., 3]
+    seen, times = np.unique(sprite[alpha > 250][:, :3] // 4 * 4 + 2, axis=0, return_counts=True)
+    others = seen[times > 0.003 * times.sum()].astype(np.float32)
+    others = others[np.abs(others[:, None] - fills[None]).max(-1).min(1) > 16]
+    distance = lambda palette: ((rgb[..., None, :] - palette) ** 2).sum(-1).min(-1)
+    return distance(fills) <= (distance(others) if len(others) else np.inf)
+
+
+def recolor(sprite, noun, color):
+    """Maps the lightness of the coat onto a ramp through the target colour; everything else keeps its own colour."""
     target = np.array(GRAMMAR["colors"][color]["rgb"], np.float32)
     rgb, alpha = sprite[..., :3].astype(np.float32), sprite[..., 3:]
     light = rgb @ np.array([0.299, 0.587, 0.114], np.float32) / 255
-    solid = alpha[..., 0] > 128
-    # The median lightness is the body: it takes the target colour itself, whatever the body's own lightness was.
-    middle = np.clip(np.median(light[solid]), 0.15, 0.85)
+    painted_here = coat(sprite, noun)
+    # The median lightness of the coat takes the target colour itself, whatever the lightness was.
+    middle = np.clip(np.median(light[painted_here & (alpha[..., 0] > 128)]), 0.15, 0.85)
     if color == "black":
         dark, bright = target * 0.25, target + 70
     elif color == "white":
@@ -44,6 +56,7 @@ def recolor(sprite, color):
     below = dark + (target - dark) * np.clip(light / middle, 0, 1)[..., None] ** 0.8
     above = target + (bright - target) * np.clip((light - middle) / max(1 - middle, 0.05), 0, 1)[..., None]
     painted = np.where((light <= middle)[..., None], below, above)
+    painted = np.where(painted_here[..., None], painted, rgb)
     return np.concatenate([painted, alpha.astype(np.float32)], -1).clip(0, 255).astype(np.uint8)
 
 
@@ -59,7 +72,7 @@ class Painter:
         if key not in self.kept:
             image = self.sprites[noun]
             if color != NATURAL[noun]:
-                image = recolor(image, color)
+                image = recolor(image, noun, color)
             # Scaling premultiplied colours keeps transparent pixels from bleeding into the edge.
             a = image[..., 3:].astype(np.float32) / 255
             pre = np.concatenate([image[..., :3] * a, a * 255], -1)
@@ -210,7 +223,7 @@ def sample(rng, kind=None, uniform=False, noisy=False):
             said.append(None), drawn.append(NATURAL[n])
         else:
             c = NATURAL[n] if rng.random() < f["natural_color"] else odd_color(n, rng)
-            wrong = noisy and c != NATURAL[n] and rng.random() < noise["odd_color"]
+            wrong = noisy and c != NATURAL[n] and rng.random() < noise["odd_color" if len(nouns) == 1 else "pair_odd_color"]
             said.append(c), drawn.append(NATURAL[n] if wrong else c)
     if noisy and kind in ("pair", "relation") and say and rng.random() < noise["pair_colors_swapped"]:
         swapped = drawn[::-1]
