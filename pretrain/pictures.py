@@ -15,10 +15,12 @@ POOL = 4096
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
-def scenes(rng, count):
+KINDS = dict(single=0.3, pair=0.25, count=0.25, relation=0.2)
+
+
+def scenes(rng, count, kinds=KINDS):
     """Mostly even over colours and places, partly the skewed world, so that neither prior wins."""
-    return [world.sample(rng, kind=world.choose(rng, ["single", "pair", "count", "relation"], [0.3, 0.25, 0.25, 0.2]), uniform=rng.random() < 0.8)
-            for _ in range(count)]
+    return [world.sample(rng, kind=world.choose(rng, list(kinds), list(kinds.values())), uniform=rng.random() < 0.8) for _ in range(count)]
 
 
 def pool(name, seed, painter, size=POOL):
@@ -62,13 +64,13 @@ def imperfect(x, generator, strength=1.0):
 class Source:
     """Batches of (truths, normalised pictures); a third comes from the pool."""
 
-    def __init__(self, name, seed, strength, run_seed):
-        self.painter, self.strength = world.Painter(), strength
+    def __init__(self, name, seed, strength, run_seed, kinds=KINDS):
+        self.painter, self.strength, self.kinds = world.Painter(), strength, kinds
         self.truths, self.images = pool(name, seed, self.painter)
         self.rng, self.generator = np.random.default_rng(run_seed), torch.Generator().manual_seed(run_seed)
 
     def batch(self, count):
-        fresh = scenes(self.rng, count - count // 3)
+        fresh = scenes(self.rng, count - count // 3, self.kinds)
         picks = self.rng.integers(len(self.truths), size=count // 3)
         truths = fresh + [self.truths[i] for i in picks]
         images = [self.painter.draw(s, self.rng) for s in fresh] + [self.images[i] for i in picks]
