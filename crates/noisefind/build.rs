@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut sha256 = hash::FolderHash::new();
     for relative in &files {
         let path = folder.join(relative).canonicalize()?;
-        sha256.add(relative, &fs::read(&path)?);
+        let content = fs::read(&path)?;
+        sha256.add(relative, content.len() as u64, content.as_slice())?;
         writeln!(code, "    EmbeddedFile {{ path: {relative:?}, bytes: include_bytes!({path:?}) }},")?;
     }
     writeln!(

@@ -27,8 +27,9 @@ pub enum Command {
 /// Which model, and where it runs.
 #[derive(Args)]
 pub struct ModelFlags {
-    /// Model folder in the diffusers layout, a program, or emoji-64, which ships with us [default: emoji-64]
-    #[arg(long, value_name = "DIR|exec:COMMAND|NAME")]
+    /// Model folder in the diffusers layout, an id on the Hugging Face hub, a program, or emoji-64, which ships with us
+    /// [default: emoji-64]
+    #[arg(long, value_name = "DIR|HUB_ID|exec:COMMAND|NAME")]
     pub model: Option<String>,
     /// Where the model runs: auto, cpu, or a GPU this program was built for [default: auto]
     #[arg(long, value_name = "DEVICE")]
@@ -55,6 +56,15 @@ pub struct GenerationFlags {
     /// What should not be drawn [default: nothing]
     #[arg(long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
+    /// Adapter to merge into the model, repeatable: a file in kohya's, peft's or diffusers' naming, or an id on the hub
+    #[arg(long, value_name = "FILE[=WEIGHT]")]
+    pub lora: Vec<String>,
+    /// Decoder to use in place of the model's own, for example TAESD: its folder, or its id on the hub
+    #[arg(long, value_name = "DIR")]
+    pub vae: Option<String>,
+    /// Last layers of the text encoders that the prompt skips, counted as in diffusers [default: 0]
+    #[arg(long, value_name = "N")]
+    pub clip_skip: Option<usize>,
     /// Solver: ddim, pndm, euler, euler-ancestral, dpmpp-2m, lcm or flow-match-euler [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub scheduler: Option<String>,
@@ -74,6 +84,9 @@ impl GenerationFlags {
             guidance_scale: self.guidance_scale,
             eta: self.eta,
             negative_prompt: self.negative_prompt,
+            lora: Some(self.lora).filter(|adapters| !adapters.is_empty()),
+            vae: self.vae,
+            clip_skip: self.clip_skip,
             scheduler: self.scheduler,
             height: self.height,
             width: self.width,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use noisefind_core::noise::{Noise, SampleKey};
 use noisefind_core::rng::{NoiseSource, standard_noise};
-use noisefind_diffusion::{DeviceChoice, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles};
+use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: draw FOLDER PROMPT FILE.ppm COUNT f32|bf16".into());
     };
     let started = Instant::now();
-    let load = LoadOptions { device: DeviceChoice::Auto, dtype: dtype.parse()? };
+    let load = LoadOptions { dtype: dtype.parse()?, ..LoadOptions::default() };
     let model = DiffusionModel::open(ModelFiles::directory(folder)?, &load)?;
     let loaded = started.elapsed();
     let options = GenerationOptions {

@@ -24,6 +24,14 @@ pub enum Error {
         /// Why it is none.
         reason: String,
     },
+    /// The hub does not give the model.
+    #[error("cannot get the model {id}: {reason}")]
+    Hub {
+        /// The model's id.
+        id: String,
+        /// Why, and the way out.
+        reason: String,
+    },
     /// A file that the model needs is absent.
     #[error("{model} has no {expected}; a complete model folder is needed")]
     MissingFile {
@@ -73,6 +81,14 @@ pub enum Error {
         part: String,
         /// What is missing, too much or of the wrong shape.
         mismatch: WeightMismatch,
+    },
+    /// An adapter holds something else than changes of this model.
+    #[error("{file} is no adapter for this model: {reason}")]
+    Lora {
+        /// The file.
+        file: String,
+        /// What was expected and found.
+        reason: String,
     },
     /// A weight is NaN or infinite.
     #[error("{file}: tensor {tensor} holds {value} at element {index}; the weights are damaged")]

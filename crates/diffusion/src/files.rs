@@ -1,4 +1,4 @@
-//! A model's files, whether they lie in a folder or are compiled into the program.
+//! A model's files, whether they lie in a folder, on the hub, or are compiled into the program.
 //!
 //! Layout: the diffusers folder (`model_index.json` and one subfolder a part) or the transformers folder
 //! (`config.json` beside the weights).
@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::hub::{HubModel, HubSettings, is_hub_id};
 
 /// One file of a model that is compiled into the program.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +33,32 @@ pub struct ModelFiles {
 #[derive(Clone, Debug)]
 enum Source {
     Directory(PathBuf),
+    Hub(Arc<HubModel>),
     Embedded(&'static [EmbeddedFile]),
 }
 
 impl ModelFiles {
+    /// The files of the folder `name`, or else of the model that has this id on the hub: `stabilityai/sd-turbo`.
+    ///
+    /// # Errors
+    /// Where it is neither, or the hub does not give it.
+    pub fn find(name: &str) -> Result<Self> {
+        if is_hub_id(name) && !Path::new(name).exists() {
+            Self::hub(name, &HubSettings::from_environment())
+        } else {
+            Self::directory(name)
+        }
+    }
+
+    /// The files of a model of the hub.
+    ///
+    /// # Errors
+    /// Where the hub does not give it, and the cache does not hold it.
+    pub fn hub(id: &str, settings: &HubSettings) -> Result<Self> {
+        let model = HubModel::open(id, settings)?;
+        Ok(Self { source: Source::Hub(Arc::new(model)), name: id.to_owned() })
+    }
+
     /// The files of a folder.
     ///
     /// # Errors
@@ -57,7 +81,23 @@ impl ModelFiles {
         Self { source: Source::Embedded(files), name: name.to_owned() }
     }
 
-    /// The folder's path, or the name of the embedded model.
+    /// The folder, where the files lie in one that is the user's.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Directory(folder) => Some(folder),
+            Source::Hub(_) | Source::Embedded(_) => None,
+        }
+    }
+
+    /// The commit that names the content of every file, for a model of the hub.
+    pub fn commit(&self) -> Option<&str> {
+        match &self.source {
+            Source::Hub(model) => Some(model.commit()),
+            Source::Directory(_) | Source::Embedded(_) => None,
+        }
+    }
+
+    /// The folder's path, the id on the hub, or the name of the embedded model.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -71,6 +111,7 @@ impl ModelFiles {
     pub fn contains(&self, path: &str) -> bool {
         match &self.source {
             Source::Directory(folder) => folder.join(path).is_file(),
+            Source::Hub(model) => model.contains(path),
             Source::Embedded(files) => files.iter().any(|file| file.path == path),
         }
     }
@@ -106,26 +147,32 @@ impl ModelFiles {
     pub(crate) fn open(&self, path: &str) -> Result<OpenFile> {
         let name = self.display(path);
         let missing = || Error::MissingFile { model: self.name.clone(), expected: path.to_owned() };
+        let on_disk = |full: &Path| {
+            if !full.is_file() {
+                return Err(missing());
+            }
+            let opened = File::open(full).and_then(|disk| Ok((disk.metadata()?.len(), disk)));
+            let (length, disk) = opened.map_err(|source| Error::Io { file: name.clone(), source })?;
+            Ok(OpenFile { name: name.clone(), length, content: Content::Disk(disk) })
+        };
         let mut file = match &self.source {
             Source::Embedded(files) => {
                 let file = files.iter().find(|file| file.path == path).ok_or_else(missing)?;
                 OpenFile { name, length: file.bytes.len() as u64, content: Content::Memory(file.bytes) }
             }
-            Source::Directory(folder) => {
-                let full = folder.join(path);
-                if !full.is_file() {
-                    return Err(missing());
-                }
-                let opened = File::open(&full).and_then(|disk| Ok((disk.metadata()?.len(), disk)));
-                let (length, disk) = opened.map_err(|source| Error::Io { file: name.clone(), source })?;
-                OpenFile { name, length, content: Content::Disk(disk) }
-            }
+            Source::Directory(folder) => on_disk(&folder.join(path))?,
+            Source::Hub(model) => on_disk(&model.fetch(path)?)?,
         };
         if file.is_git_lfs_pointer()? {
             return Err(Error::GitLfsPointer { file: file.name });
         }
         Ok(file)
     }
+}
+
+/// The path of a file in a folder of the model; the empty folder is its top.
+pub(crate) fn in_folder(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 /// A file that is read piece by piece, so that a large one never lies in memory as a whole.

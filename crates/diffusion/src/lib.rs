@@ -1,7 +1,7 @@
 //! Frozen diffusion models, opened from their public folder layout.
 //!
-//! A model is a folder of the Hugging Face ecosystem, or the same files compiled into the program ([`files`]). Its
-//! parts ([`clip`], [`unet`], [`vae`]) are driven by their own configs ([`config`]), checked while they load
+//! A model is a folder of the Hugging Face ecosystem, its id there, or the same files compiled into the program
+//! ([`files`], [`hub`]). Its parts ([`clip`], [`unet`], [`vae`]) are driven by their own configs ([`config`]), checked while they load
 //! ([`weights`]), and written with a handful of fused operations ([`ops`]); [`pipeline`] joins them to a generator.
 
 pub mod clip;
@@ -9,6 +9,8 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod hub;
+pub mod lora;
 pub mod ops;
 pub mod pipeline;
 pub mod scheduler;
@@ -21,4 +23,6 @@ pub mod weights;
 pub use device::{DeviceChoice, DtypeChoice, Placement};
 pub use error::{Error, Result};
 pub use files::{EmbeddedFile, ModelFiles};
+pub use hub::HubSettings;
+pub use lora::LoraSource;
 pub use pipeline::{DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo};

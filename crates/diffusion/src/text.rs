@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
+use crate::files::{ModelFiles, in_folder};
 
 /// Turns prompts into token ids as the model's own files say.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Tokenizer {
     /// # Errors
     /// Where the files are absent, damaged, or name tokens that the encoder does not have.
     pub fn open(model: &ModelFiles, folder: &str, max_length: usize, vocab_size: usize) -> Result<Self> {
-        let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        let path = |name: &str| in_folder(folder, name);
         let (file, json) = if model.contains(&path("tokenizer.json")) {
             (path("tokenizer.json"), model.read(&path("tokenizer.json"))?.into_owned())
         } else {

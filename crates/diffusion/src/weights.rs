@@ -4,7 +4,7 @@
 //! `torch.save` writes, read by the module `torch_file`.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::device::Placement;
 use crate::error::{Error, Result, WeightMismatch};
-use crate::files::{ModelFiles, OpenFile};
+use crate::files::{ModelFiles, OpenFile, in_folder};
+use crate::lora::{Adapters, Delta};
 use crate::torch_file::{self, TorchTensor};
 
 /// How the names of safetensors files end; every other file is taken for PyTorch's own format.
@@ -29,6 +30,8 @@ pub struct Weights {
     part: String,
     files: Vec<RefCell<OpenFile>>,
     tensors: BTreeMap<String, Stored>,
+    metadata: HashMap<String, String>,
+    deltas: HashMap<String, Vec<Delta>>,
     asked: RefCell<BTreeSet<String>>,
     mismatch: RefCell<WeightMismatch>,
     failure: RefCell<Option<Error>>,
@@ -68,6 +71,8 @@ impl Weights {
             part,
             files: Vec::new(),
             tensors: BTreeMap::new(),
+            metadata: HashMap::new(),
+            deltas: HashMap::new(),
             asked: RefCell::default(),
             mismatch: RefCell::default(),
             failure: RefCell::default(),
@@ -90,6 +95,42 @@ impl Weights {
             .into_iter()
             .map(|(name, stored)| (rename(&name), stored))
             .collect();
+    }
+
+    /// Lets adapters change the tensors of `part` while they load; `spellings` are the names that adapters may use for a
+    /// module.
+    ///
+    /// # Errors
+    /// Where an adapter changes a module that is not there.
+    pub(crate) fn adapt(
+        &mut self,
+        part: &'static str,
+        adapters: &Adapters,
+        spellings: impl Fn(&str) -> Vec<String>,
+    ) -> Result<()> {
+        let names: Vec<String> = self.tensors.keys().cloned().collect();
+        self.deltas = adapters.deltas(part, &names, spellings)?;
+        Ok(())
+    }
+
+    /// What messages call these weights.
+    pub(crate) fn part(&self) -> &str {
+        &self.part
+    }
+
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A note in a file's header.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// The numbers of a tensor that is known to be there, as f32 in memory order.
+    pub(crate) fn numbers(&self, name: &str) -> Result<Vec<f32>> {
+        self.tensors.get(name).map_or(Ok(Vec::new()), |stored| self.read(name, stored))
     }
 
     /// The place where the layers of this part look for their tensors.
@@ -165,6 +206,7 @@ impl Weights {
             };
             self.tensors.insert(name, stored);
         }
+        self.metadata.extend(metadata.metadata().clone().unwrap_or_default());
         self.files.push(RefCell::new(file));
         Ok(())
     }
@@ -191,7 +233,12 @@ impl Weights {
             self.mismatch.borrow_mut().wrong_shape.push((name, expected, stored.shape.clone()));
             return None;
         }
-        match self.read(&name, stored) {
+        let adapted = |mut values| {
+            let deltas = self.deltas.get(&name).into_iter().flatten();
+            deltas.map(|delta| delta.add_to(&name, &stored.shape, &mut values)).collect::<Result<()>>()?;
+            Ok(values)
+        };
+        match self.read(&name, stored).and_then(adapted) {
             Ok(values) => Some(values),
             Err(error) => {
                 self.failure.borrow_mut().get_or_insert(error);
@@ -306,7 +353,7 @@ struct ShardIndex {
 /// The files that hold a part's weights: the plain name first, then the half-precision variant, then shards; each in
 /// safetensors first, then in PyTorch's own format.
 fn weight_files(model: &ModelFiles, folder: &str, stem: &str) -> Result<Vec<String>> {
-    let inside = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    let inside = |name: &str| in_folder(folder, name);
     // transformers calls its safetensors `model` and its PyTorch files `pytorch_model`.
     let torch_stem = if stem == "model" { "pytorch_model" } else { stem };
     for (stem, extension) in [(stem, "safetensors"), (torch_stem, "bin")] {

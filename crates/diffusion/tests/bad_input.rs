@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{golden_folder, tiny};
+use common::{copy, golden_folder, tiny};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_diffusion::{
     DeviceChoice, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, ModelInfo,
@@ -13,19 +13,6 @@ use noisefind_diffusion::{
 use serde_json::{Value, json};
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the temporary folder is writable");
-    for entry in fs::read_dir(from).expect("the tiny pipelines are in the repository") {
-        let entry = entry.expect("the folder is readable");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("the temporary folder is writable");
-        }
-    }
-}
 
 fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
     let path = folder.join(file);

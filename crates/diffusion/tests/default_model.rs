@@ -53,7 +53,7 @@ fn latents_and_pictures_agree() {
 fn bf16_pictures_stay_near() {
     let golden = Golden::read("emoji-64");
     let metadata = Golden::metadata("emoji-64");
-    let load = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::Bf16 };
+    let load = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::Bf16, ..LoadOptions::default() };
     let model = DiffusionModel::open(files(), &load).expect("it opens");
     let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
     let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");

@@ -11,7 +11,8 @@ use noisefind_diffusion::{
 };
 
 fn model(name: &str, dtype: DtypeChoice) -> DiffusionModel {
-    DiffusionModel::open(tiny(name), &LoadOptions { device: DeviceChoice::Cpu, dtype }).expect("it opens")
+    let load = LoadOptions { device: DeviceChoice::Cpu, dtype, ..LoadOptions::default() };
+    DiffusionModel::open(tiny(name), &load).expect("it opens")
 }
 
 fn noises() -> Vec<Noise> {

@@ -52,6 +52,12 @@ pub struct TuneOptions {
     pub eta: Option<f64>,
     /// What should not be drawn; default nothing.
     pub negative_prompt: Option<String>,
+    /// Adapters to merge into the model, `FILE` or `FILE=WEIGHT`; default none.
+    pub lora: Option<Vec<String>>,
+    /// Folder of another decoder; default: the model's own.
+    pub vae: Option<String>,
+    /// Last layers of the text encoders that the prompt skips; default 0.
+    pub clip_skip: Option<usize>,
     /// Solver; default: the model's own.
     pub scheduler: Option<String>,
     /// Rows of a picture in pixels; default: the model's own.
@@ -102,6 +108,14 @@ pub struct GenerationConfig {
     pub eta: f64,
     /// What should not be drawn.
     pub negative_prompt: String,
+    /// Adapters merged into the model, `FILE` or `FILE=WEIGHT`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<String>,
+    /// Folder of the decoder, where not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae: Option<String>,
+    /// Last layers of the text encoders that the prompt skips.
+    pub clip_skip: usize,
     /// Solver, where not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,
@@ -182,6 +196,9 @@ impl TuneOptions {
             guidance_scale: self.guidance_scale.or(other.guidance_scale),
             eta: self.eta.or(other.eta),
             negative_prompt: self.negative_prompt.or(other.negative_prompt),
+            lora: self.lora.or(other.lora),
+            vae: self.vae.or(other.vae),
+            clip_skip: self.clip_skip.or(other.clip_skip),
             scheduler: self.scheduler.or(other.scheduler),
             height: self.height.or(other.height),
             width: self.width.or(other.width),
@@ -201,6 +218,9 @@ impl TuneOptions {
             guidance_scale: Some(provenance.guidance_scale),
             eta: Some(provenance.eta),
             negative_prompt: Some(provenance.negative_prompt.clone()),
+            lora: Some(provenance.lora.clone()),
+            vae: provenance.vae.clone(),
+            clip_skip: Some(provenance.clip_skip),
             scheduler: provenance.scheduler.clone(),
             height: provenance.height,
             width: provenance.width,
@@ -224,6 +244,9 @@ impl TuneOptions {
             guidance_scale: self.guidance_scale.unwrap_or(defaults.guidance_scale),
             eta: self.eta.unwrap_or(0.0),
             negative_prompt: self.negative_prompt.clone().unwrap_or_default(),
+            lora: self.lora.clone().unwrap_or_default(),
+            vae: self.vae.clone(),
+            clip_skip: self.clip_skip.unwrap_or(0),
             scheduler: self.scheduler.clone(),
             height: self.height,
             width: self.width,

@@ -1,5 +1,7 @@
 //! One hash for a whole model folder, the same whether it lies on disk or in the binary.
 
+use std::io::{self, Read};
+
 use sha2::{Digest, Sha256};
 
 /// Which files of a model folder decide what it draws, by extension; pictures and notes beside them do not.
@@ -18,12 +20,12 @@ impl FolderHash {
         Self(Sha256::new())
     }
 
-    /// Adds one file; `relative_path` is written with `/`.
-    pub fn add(&mut self, relative_path: &str, content: &[u8]) {
+    /// Adds one file of `length` bytes, piece by piece; `relative_path` is written with `/`.
+    pub fn add(&mut self, relative_path: &str, length: u64, mut content: impl Read) -> io::Result<()> {
         self.0.update(relative_path.as_bytes());
         self.0.update([0]);
-        self.0.update((content.len() as u64).to_le_bytes());
-        self.0.update(content);
+        self.0.update(length.to_le_bytes());
+        io::copy(&mut content, &mut self.0).map(drop)
     }
 
     /// 64 hexadecimal digits.

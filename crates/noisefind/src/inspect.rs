@@ -132,7 +132,7 @@ impl ModelSource {
             problems: Vec::new(),
         };
         match &self.place {
-            Place::Files(files, _) => {
+            Place::Files(files) => {
                 let info = ModelInfo::read(files).map_err(|source| Error::model(&self.name, source))?;
                 report.family = info.family;
                 report.noise_shape = info.noise_shape.map(|shape| shape.dims());

@@ -1,9 +1,10 @@
 //! Models, scorers and judges by name.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::Path;
 
 use noisefind_core::ports::{Generator, Scorer};
+use noisefind_diffusion::config::ModelIndex;
 use noisefind_diffusion::{
     DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement,
 };
@@ -39,8 +40,8 @@ pub struct ModelSource {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// A folder, or without one the files inside the program.
-    Files(ModelFiles, Option<PathBuf>),
+    /// A folder, a model of the hub, or the files inside the program.
+    Files(ModelFiles),
     /// The command of a process.
     External(String),
     /// The test double.
@@ -71,20 +72,17 @@ struct Recommended {
 }
 
 impl ModelSource {
-    /// Finds the model called `name`: a folder, `exec:COMMAND`, or `emoji-64`.
+    /// Finds the model called `name`: a folder, an id on the hub, `exec:COMMAND`, or `emoji-64`.
     ///
     /// # Errors
-    /// Where there is no such folder, or this program carries no default model.
+    /// Where there is no such folder, the hub does not give it, or this program carries no default model.
     pub fn find(name: &str) -> Result<Self> {
         let place = match name {
             fake::NAME => Place::Fake,
-            embedded::NAME => Place::Files(embedded::files()?, None),
+            embedded::NAME => Place::Files(embedded::files()?),
             _ => match name.strip_prefix(EXTERNAL) {
                 Some(command) => Place::External(command.to_owned()),
-                None => {
-                    let files = ModelFiles::directory(name).map_err(|source| Error::model(name, source))?;
-                    Place::Files(files, Some(PathBuf::from(name)))
-                }
+                None => Place::Files(ModelFiles::find(name).map_err(|source| Error::model(name, source))?),
             },
         };
         Ok(Self { name: name.to_owned(), place })
@@ -100,16 +98,19 @@ impl ModelSource {
             return Ok(ModelDefaults { num_inference_steps: 1, guidance_scale: 1.0, reward, judge });
         }
         let recommended = self.recommended()?;
+        let index = match &self.place {
+            Place::Files(files) => ModelIndex::read(files).ok(),
+            Place::External(_) | Place::Fake => None,
+        };
+        let (steps, guidance) = index.map_or((50, 7.5), |index| index.default_steps_and_guidance());
         // A model may be given away without its judge.
         let there = |folder: Option<String>| match &self.place {
-            Place::Files(files, _) => {
-                folder.filter(|folder| files.contains(&format!("{folder}/config.json")))
-            }
+            Place::Files(files) => folder.filter(|folder| files.contains(&format!("{folder}/config.json"))),
             Place::External(_) | Place::Fake => None,
         };
         Ok(ModelDefaults {
-            num_inference_steps: recommended.num_inference_steps.unwrap_or(50),
-            guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
+            num_inference_steps: recommended.num_inference_steps.unwrap_or(steps),
+            guidance_scale: recommended.guidance_scale.unwrap_or(guidance),
             reward: there(recommended.default_scorer).map(|_| CLIP_SCORE.to_owned()),
             judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
         })
@@ -127,7 +128,7 @@ impl ModelSource {
             truncated: Vec::new(),
         };
         match &self.place {
-            Place::Files(files, _) => {
+            Place::Files(files) => {
                 self.open_files(files, config, prompt).map_err(|source| Error::model(&self.name, source))
             }
             Place::External(command) => {
@@ -160,11 +161,11 @@ impl ModelSource {
         let failed = |source| Error::reward(name, source);
         let recommended = self.recommended()?;
         match (&self.place, name, recommended.default_scorer, recommended.default_judge) {
-            (Place::Files(files, _), CLIP_SCORE, Some(folder), _) => {
+            (Place::Files(files), CLIP_SCORE, Some(folder), _) => {
                 let scorer = ClipScore::open(files, &folder, ClipVariant::default(), &placement(config)?);
                 return Ok(Box::new(scorer.map_err(failed)?));
             }
-            (Place::Files(files, _), JUDGE, _, Some(folder)) => {
+            (Place::Files(files), JUDGE, _, Some(folder)) => {
                 return Ok(Box::new(SceneJudge::open(files, &folder, &placement(config)?).map_err(failed)?));
             }
             _ => {}
@@ -172,42 +173,47 @@ impl ModelSource {
         let (scorer, folder) =
             name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
         let info = ScorerInfo::named(scorer).ok_or_else(|| self.no_such_reward(scorer))?;
-        let files =
-            folder.map(ModelFiles::directory).transpose().map_err(|source| Error::reward(name, source))?;
+        let files = folder.map(ModelFiles::find).transpose().map_err(|source| Error::reward(name, source))?;
         info.open(files.as_ref(), &placement(config)?).map_err(failed)
     }
 
     /// One sentence about words of `prompt` that the model does not know.
     pub fn unknown_words_warning(&self, prompt: &str) -> Option<String> {
         match &self.place {
-            Place::Files(files, _) => words::unknown_words_warning(files, prompt),
+            Place::Files(files) => words::unknown_words_warning(files, prompt),
             Place::External(_) | Place::Fake => None,
         }
     }
 
-    /// SHA-256 over the model's files; of no files where the model has none that we can see.
+    /// SHA-256 over the model's files, or over the commit where the hub names their content by one; of no files where
+    /// the model has none that we can see.
     ///
     /// # Errors
     /// Where a file cannot be read.
     pub fn sha256(&self) -> Result<String> {
+        let Place::Files(files) = &self.place else {
+            return Ok(FolderHash::new().finish());
+        };
         let mut hash = FolderHash::new();
-        match &self.place {
-            Place::Files(_, None) => return Ok(embedded::SHA256.to_owned()),
-            Place::Files(_, Some(folder)) => {
-                for relative in files_below(folder, "")? {
-                    let path = folder.join(&relative);
-                    let content = fs::read(&path).map_err(|source| Error::Read { path, source })?;
-                    hash.add(&relative, &content);
-                }
-            }
-            Place::External(_) | Place::Fake => {}
+        if let Some(commit) = files.commit() {
+            let added = hash.add("commit", commit.len() as u64, commit.as_bytes());
+            added.map_err(|source| Error::Read { path: self.name.clone().into(), source })?;
+            return Ok(hash.finish());
+        }
+        let Some(folder) = files.folder() else {
+            return Ok(embedded::SHA256.to_owned());
+        };
+        for relative in files_below(folder, "")? {
+            let path = folder.join(&relative);
+            let added = File::open(&path).and_then(|file| hash.add(&relative, file.metadata()?.len(), file));
+            added.map_err(|source| Error::Read { path, source })?;
         }
         Ok(hash.finish())
     }
 
     fn recommended(&self) -> Result<Recommended> {
         match &self.place {
-            Place::Files(files, _) if files.contains(RECOMMENDED) => {
+            Place::Files(files) if files.contains(RECOMMENDED) => {
                 files.read_json(RECOMMENDED).map_err(|source| Error::model(&self.name, source))
             }
             _ => Ok(Recommended::default()),
@@ -220,12 +226,18 @@ impl ModelSource {
         config: &GenerationConfig,
         prompt: &str,
     ) -> noisefind_diffusion::Result<OpenModel> {
-        let load = LoadOptions { device: config.device.parse()?, dtype: config.dtype.parse()? };
+        let load = LoadOptions {
+            device: config.device.parse()?,
+            dtype: config.dtype.parse()?,
+            loras: config.lora.iter().map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
+            vae: config.vae.clone(),
+        };
         let options = GenerationOptions {
             num_inference_steps: config.num_inference_steps,
             guidance_scale: config.guidance_scale as f32,
             eta: config.eta as f32,
             negative_prompt: config.negative_prompt.clone(),
+            clip_skip: config.clip_skip,
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
             width: config.width,

@@ -38,6 +38,15 @@ pub struct Provenance {
     pub height: Option<usize>,
     /// Columns of a picture in pixels, where not the model's own.
     pub width: Option<usize>,
+    /// Adapters merged into the model, `FILE` or `FILE=WEIGHT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<String>,
+    /// Folder of the decoder, where not the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<String>,
+    /// Last layers of the text encoders that the prompt skips.
+    #[serde(default)]
+    pub clip_skip: usize,
     /// `find` or `paper`.
     pub method: String,
     /// The run's seed.
@@ -135,6 +144,9 @@ pub(crate) mod tests {
             scheduler: None,
             height: None,
             width: None,
+            lora: Vec::new(),
+            vae: None,
+            clip_skip: 0,
             method: "find".to_owned(),
             seed: 7,
             evaluations: 160,

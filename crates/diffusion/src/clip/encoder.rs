@@ -52,15 +52,19 @@ impl Encoder {
         Self { layers: layers.collect(), placement: scope.placement().clone() }
     }
 
-    /// The hidden states after the last layer and before it, both `[batch, length, channels]`.
-    pub fn forward(&self, x: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        let mut before = x.clone();
-        let mut hidden = x;
+    /// The hidden state after the last layer, `[batch, length, channels]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.layers.iter().fold(x, |hidden, layer| layer.forward(hidden, &self.placement))
+    }
+
+    /// The hidden states before each layer and after the last, all `[batch, length, channels]`.
+    pub fn hidden_states(&self, x: Tensor<3>) -> Vec<Tensor<3>> {
+        let mut states = vec![x];
         for layer in &self.layers {
-            before = hidden.clone();
-            hidden = layer.forward(hidden, &self.placement);
+            let next = layer.forward(states[states.len() - 1].clone(), &self.placement);
+            states.push(next);
         }
-        (hidden, before)
+        states
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::ClipTextConfig;
 use crate::device::Placement;
 use crate::error::Result;
 use crate::files::ModelFiles;
+use crate::lora::{self, Adapters};
 use crate::ops::{LayerNorm, Linear};
 use crate::weights::{Scope, Weights};
 
@@ -27,8 +28,8 @@ pub struct ClipTextModel {
 pub struct ClipTextOutput {
     /// After the last layer and the final norm, `[batch, length, hidden]`.
     pub last_hidden_state: Tensor<3>,
-    /// Before the last layer, without norm, `[batch, length, hidden]`; what SDXL conditions on.
-    pub penultimate_hidden_state: Tensor<3>,
+    /// Before each layer and after the last, without norm, `[batch, length, hidden]`.
+    pub hidden_states: Vec<Tensor<3>>,
     /// The row of `last_hidden_state` at the end-of-text token, `[batch, hidden]`.
     pub pooled: Tensor<2>,
     /// `pooled` in the space that text and pictures share, `[batch, projection]`, where the model projects.
@@ -40,11 +41,25 @@ impl ClipTextModel {
     ///
     /// # Errors
     /// Where config or weights are absent, damaged or do not fit each other.
-    pub fn open(model: &ModelFiles, folder: &str, placement: &Placement) -> Result<Self> {
+    pub fn open(model: &ModelFiles, folder: &'static str, placement: &Placement) -> Result<Self> {
+        Self::open_adapted(model, folder, placement, &Adapters::default())
+    }
+
+    /// As [`Self::open`], with adapters merged into the weights.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and where an adapter does not fit.
+    pub fn open_adapted(
+        model: &ModelFiles,
+        folder: &'static str,
+        placement: &Placement,
+        adapters: &Adapters,
+    ) -> Result<Self> {
         let config = ClipTextConfig::read(model, folder)?;
         let mut weights = Weights::open(model, folder, "model", placement)?;
         // Published files have the prefix `text_model.`; files saved by transformers from version 5 on do not.
         weights.rename(|name| name.strip_prefix("text_model.").unwrap_or(name).to_owned());
+        weights.adapt(folder, adapters, lora::text_spellings)?;
         let tower = Self::load(&weights.root(), &weights.root(), config);
         weights.finish(&["embeddings.position_ids"])?;
         Ok(tower)
@@ -98,8 +113,8 @@ impl ClipTextModel {
         let hidden = self.config.hidden_size;
         let tokens = self.token_embedding.clone().select(0, indices).reshape([batch, length, hidden]);
         let positions = self.position_embedding.clone().narrow(0, 0, length).unsqueeze::<3>();
-        let (last, penultimate) = self.encoder.forward(tokens + positions);
-        let last_hidden_state = self.final_layer_norm.forward(last);
+        let hidden_states = self.encoder.hidden_states(tokens + positions);
+        let last_hidden_state = self.final_layer_norm.forward(hidden_states[hidden_states.len() - 1].clone());
         let rows = ids.iter().enumerate().map(|(sample, ids)| {
             let row = last_hidden_state.clone().narrow(0, sample, 1).narrow(1, self.end_of_text(ids), 1);
             row.reshape([1, hidden])
@@ -109,8 +124,14 @@ impl ClipTextModel {
             text_embeds: self.text_projection.as_ref().map(|projection| projection.forward(pooled.clone())),
             pooled,
             last_hidden_state,
-            penultimate_hidden_state: penultimate,
+            hidden_states,
         }
+    }
+
+    /// What [`ClipTextOutput::last_hidden_state`] would be without the last `skipped` layers, at most as many as there are.
+    pub fn hidden_state_without(&self, output: &ClipTextOutput, skipped: usize) -> Tensor<3> {
+        let layers = self.config.num_hidden_layers;
+        self.final_layer_norm.forward(output.hidden_states[layers - skipped].clone())
     }
 
     /// Where a sequence is pooled: at its first end-of-text token.

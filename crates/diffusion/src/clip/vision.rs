@@ -67,7 +67,7 @@ impl ClipVisionModel {
         let patches = patches.reshape([batch, rows * columns, hidden]);
         let class = self.class_embedding.clone().repeat_dim(0, batch);
         let x = Tensor::cat(vec![class, patches], 1) + self.position_embedding.clone();
-        let (hidden_state, _) = self.encoder.forward(self.pre_layrnorm.forward(x));
+        let hidden_state = self.encoder.forward(self.pre_layrnorm.forward(x));
         self.post_layernorm.forward(hidden_state.narrow(1, 0, 1).reshape([batch, hidden]))
     }
 }

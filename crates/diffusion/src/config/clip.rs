@@ -4,7 +4,7 @@ use noisefind_kernels::Activation;
 
 use super::Keys;
 use crate::error::Result;
-use crate::files::ModelFiles;
+use crate::files::{ModelFiles, in_folder};
 
 /// The text tower.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,8 +120,7 @@ impl ClipConfig {
     /// # Errors
     /// Where it is absent, damaged or not implemented.
     pub fn read(model: &ModelFiles, folder: &str) -> Result<Self> {
-        let path = if folder.is_empty() { "config.json".to_owned() } else { format!("{folder}/config.json") };
-        let keys = Keys::read(model, &path)?;
+        let keys = Keys::read(model, &in_folder(folder, "config.json"))?;
         keys.refuse_except(&[("model_type", &["clip"])])?;
         let tower = |key| keys.object(key)?.ok_or_else(|| keys.invalid(key, "absent", "the tower's config"));
         Ok(Self {

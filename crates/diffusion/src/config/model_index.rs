@@ -38,6 +38,15 @@ impl ModelIndex {
         })
     }
 
+    /// Steps and guidance scale that the pipeline's class takes where nothing is said.
+    pub fn default_steps_and_guidance(&self) -> (usize, f64) {
+        match self.class_name.as_str() {
+            "LatentConsistencyModelPipeline" => (4, 8.5),
+            "StableDiffusionXLPipeline" => (50, 5.0),
+            _ => (50, 7.5),
+        }
+    }
+
     /// Whether the pipeline has this part.
     pub fn has(&self, part: &str) -> bool {
         self.parts.iter().any(|name| name == part)

@@ -2,7 +2,7 @@
 
 use super::Keys;
 use crate::error::Result;
-use crate::files::ModelFiles;
+use crate::files::{ModelFiles, in_folder};
 
 /// Which decoder turns latents into pictures.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +59,7 @@ impl VaeConfig {
     /// # Errors
     /// Where it is absent, damaged or not implemented.
     pub fn read(model: &ModelFiles, folder: &str) -> Result<Self> {
-        let path = if folder.is_empty() { "config.json".to_owned() } else { format!("{folder}/config.json") };
-        let keys = Keys::read(model, &path)?;
+        let keys = Keys::read(model, &in_folder(folder, "config.json"))?;
         keys.refuse_except(&[
             ("_class_name", &["AutoencoderKL", "AutoencoderTiny"]),
             ("out_channels", &["3"]),

@@ -21,7 +21,8 @@ use crate::clip::read_back;
 use crate::config::{ModelIndex, SchedulerConfig};
 use crate::device::Placement;
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
+use crate::files::{ModelFiles, in_folder};
+use crate::lora::Adapters;
 use crate::ops::release_buffers;
 use crate::unet::Unet;
 use crate::vae::Vae;
@@ -43,7 +44,7 @@ impl DiffusionModel {
     /// Opens a diffusers folder.
     ///
     /// # Errors
-    /// Where a part is absent, damaged, not implemented, or does not fit the others; or the device is not available.
+    /// Where a part or an adapter is absent, damaged, not implemented, or does not fit the others; or the device is not available.
     pub fn open(files: ModelFiles, options: &LoadOptions) -> Result<Self> {
         let placement = Placement::open(options.device, options.dtype)?;
         let index = ModelIndex::read(&files)?;
@@ -54,15 +55,20 @@ impl DiffusionModel {
             }
             error => Err(error),
         })?;
-        let text = TextEncoders::open(&files, &index, &placement)?;
-        let unet = Unet::open(&files, &placement)?;
-        let vae_placement = Vae::placement(&files, "vae", &placement)?;
-        let vae = Vae::open(&files, "vae", &vae_placement)?;
+        let adapters = Adapters::open(&options.loras, &index.parts)?;
+        let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
+        let unet = Unet::open_adapted(&files, &placement, &adapters)?;
+        let (vae_files, folder) = match &options.vae {
+            Some(name) => (ModelFiles::find(name)?, ""),
+            None => (files.clone(), "vae"),
+        };
+        let vae_placement = Vae::placement(&vae_files, folder, &placement)?;
+        let vae = Vae::open(&vae_files, folder, &vae_placement)?;
         text.check_fits(&files, unet.config())?;
         let (latents, channels) = (vae.config().latent_channels(), unet.config().in_channels);
         if latents != channels {
             return Err(Error::Config {
-                file: files.display("vae/config.json"),
+                file: vae_files.display(&in_folder(folder, "config.json")),
                 key: "latent_channels",
                 found: latents.to_string(),
                 expected: format!("{channels}, the in_channels of unet/config.json"),

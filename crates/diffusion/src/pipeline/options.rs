@@ -3,17 +3,22 @@
 use crate::config::SolverKind;
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::error::{Error, Result};
+use crate::lora::LoraSource;
 
 /// Stands in while a model is opened whose own solver is not implemented.
 pub(super) const FALLBACK_SOLVER: SolverKind = SolverKind::Ddim;
 
-/// Where a model runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where a model runs, and what is changed about it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadOptions {
     /// The device.
     pub device: DeviceChoice,
     /// The number format of weights and activations.
     pub dtype: DtypeChoice,
+    /// Adapters to merge into the weights.
+    pub loras: Vec<LoraSource>,
+    /// Another decoder: a folder with `config.json` and weights, or an id on the hub.
+    pub vae: Option<String>,
 }
 
 /// How a model draws; the defaults are those of diffusers.
@@ -27,6 +32,8 @@ pub struct GenerationOptions {
     pub eta: f32,
     /// What the picture should not show; replaces the empty prompt in guidance.
     pub negative_prompt: String,
+    /// Last layers of the text encoders that the prompt skips.
+    pub clip_skip: usize,
     /// The solver, where not the model's own.
     pub scheduler: Option<SolverKind>,
     /// Rows of the picture in pixels, where not native.
@@ -44,6 +51,7 @@ impl Default for GenerationOptions {
             guidance_scale: 7.5,
             eta: 0.0,
             negative_prompt: String::new(),
+            clip_skip: 0,
             scheduler: None,
             height: None,
             width: None,

@@ -9,6 +9,7 @@ use crate::config::{ModelIndex, UnetConfig};
 use crate::device::Placement;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
+use crate::lora::Adapters;
 use crate::scheduler::Schedule;
 use crate::text::Tokenizer;
 use crate::unet::{AddedConditioning, StepConditioning, TextContext};
@@ -63,8 +64,9 @@ impl TextEncoder {
         folder: &'static str,
         tokenizer: &str,
         placement: &Placement,
+        adapters: &Adapters,
     ) -> Result<Self> {
-        let model = ClipTextModel::open(files, folder, placement)?;
+        let model = ClipTextModel::open_adapted(files, folder, placement, adapters)?;
         let config = model.config();
         let tokenizer = Tokenizer::open(files, tokenizer, config.max_position_embeddings, config.vocab_size)?;
         Ok(Self { folder, tokenizer, model })
@@ -85,16 +87,15 @@ struct Encoded {
 }
 
 impl TextEncoders {
-    pub(super) fn open(files: &ModelFiles, index: &ModelIndex, placement: &Placement) -> Result<Self> {
-        let second = index.has("text_encoder_2");
-        Ok(Self {
-            first: TextEncoder::open(files, "text_encoder", "tokenizer", placement)?,
-            second: if second {
-                Some(TextEncoder::open(files, "text_encoder_2", "tokenizer_2", placement)?)
-            } else {
-                None
-            },
-        })
+    pub(super) fn open(
+        files: &ModelFiles,
+        index: &ModelIndex,
+        placement: &Placement,
+        adapters: &Adapters,
+    ) -> Result<Self> {
+        let open = |folder, tokenizer| TextEncoder::open(files, folder, tokenizer, placement, adapters);
+        let second = index.has("text_encoder_2").then(|| open("text_encoder_2", "tokenizer_2"));
+        Ok(Self { first: open("text_encoder", "tokenizer")?, second: second.transpose()? })
     }
 
     /// The tokenizer that says what the model reads of a prompt.
@@ -133,7 +134,21 @@ impl TextEncoders {
         Ok(())
     }
 
-    fn encode(&self, texts: &[&str], truncated: &mut Vec<String>) -> Result<Encoded> {
+    /// Checks that a layer of each encoder is left.
+    fn check_skip(&self, clip_skip: usize) -> Result<()> {
+        let layers = |encoder: &TextEncoder| encoder.model.config().num_hidden_layers;
+        let (first, second) = (layers(&self.first), self.second.as_ref().map(layers));
+        let maximum = second.map_or(first, |second| first.min(second) - 1) - 1;
+        if clip_skip <= maximum {
+            return Ok(());
+        }
+        let expected = format!("0 to {maximum}, which leaves a layer of each text encoder");
+        Err(Error::Option { option: "clip-skip", found: clip_skip.to_string(), expected })
+    }
+
+    /// Encodes `texts`, of which the last is the prompt and skips `clip_skip` layers; the negative prompt skips none, as
+    /// in diffusers.
+    fn encode(&self, texts: &[&str], clip_skip: usize, truncated: &mut Vec<String>) -> Result<Encoded> {
         let mut run = |encoder: &TextEncoder| -> Result<ClipTextOutput> {
             let mut ids = Vec::new();
             for text in texts {
@@ -145,16 +160,25 @@ impl TextEncoders {
             }
             Ok(encoder.model.forward(&ids))
         };
-        let first = run(&self.first)?;
-        let Some(second) = &self.second else {
-            return Ok(Encoded { hidden_states: first.last_hidden_state, pooled: first.pooled });
+        let skipping = |state: &dyn Fn(usize) -> Tensor<3>| match texts.len() - 1 {
+            0 => state(clip_skip),
+            prompt => {
+                let rows = vec![state(0).narrow(0, 0, prompt), state(clip_skip).narrow(0, prompt, 1)];
+                Tensor::cat(rows, 0)
+            }
         };
-        let second = run(second)?;
-        let states = vec![first.penultimate_hidden_state, second.penultimate_hidden_state];
-        Ok(Encoded {
-            hidden_states: Tensor::cat(states, 2),
-            pooled: second.text_embeds.unwrap_or(second.pooled),
-        })
+        let first = run(&self.first)?;
+        let Some(second_encoder) = &self.second else {
+            let state = |skipped| self.first.model.hidden_state_without(&first, skipped);
+            return Ok(Encoded { hidden_states: skipping(&state), pooled: first.pooled });
+        };
+        let second = run(second_encoder)?;
+        // Two encoders were trained with the states before their last layers, without a norm.
+        let state = |skipped: usize| {
+            let before = |states: &[Tensor<3>]| states[states.len() - 2 - skipped].clone();
+            Tensor::cat(vec![before(&first.hidden_states), before(&second.hidden_states)], 2)
+        };
+        Ok(Encoded { hidden_states: skipping(&state), pooled: second.text_embeds.unwrap_or(second.pooled) })
     }
 }
 
@@ -178,7 +202,8 @@ impl DiffusionModel {
         let guided = options.guidance_scale > 1.0 && !takes_scale;
         let mut truncated = Vec::new();
         let texts = if guided { vec![options.negative_prompt.as_str(), prompt] } else { vec![prompt] };
-        let mut encoded = self.text.encode(&texts, &mut truncated)?;
+        self.text.check_skip(options.clip_skip)?;
+        let mut encoded = self.text.encode(&texts, options.clip_skip, &mut truncated)?;
         let [groups, _, _] = encoded.hidden_states.dims();
         let last = encoded.pooled.clone().narrow(0, groups - 1, 1);
         let embedding = read_back(last, "prompt embedding")?;

@@ -18,6 +18,7 @@ use crate::config::UnetConfig;
 use crate::device::Placement;
 use crate::error::Result;
 use crate::files::ModelFiles;
+use crate::lora::{self, Adapters};
 use crate::ops::{Activation, Conv2d, ConvOptions, GroupNorm};
 use crate::weights::{Scope, Weights};
 use blocks::{DownBlock, MidBlock, UpBlock};
@@ -68,8 +69,17 @@ impl Unet {
     /// # Errors
     /// Where config or weights are absent, damaged or do not fit each other.
     pub fn open(model: &ModelFiles, placement: &Placement) -> Result<Self> {
+        Self::open_adapted(model, placement, &Adapters::default())
+    }
+
+    /// As [`Self::open`], with adapters merged into the weights.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and where an adapter does not fit.
+    pub fn open_adapted(model: &ModelFiles, placement: &Placement, adapters: &Adapters) -> Result<Self> {
         let config = UnetConfig::read(model)?;
-        let weights = Weights::open(model, "unet", "diffusion_pytorch_model", placement)?;
+        let mut weights = Weights::open(model, "unet", "diffusion_pytorch_model", placement)?;
+        weights.adapt("unet", adapters, |module| lora::unet_spellings(module, config.layers_per_block))?;
         let unet = Self::load(&weights.root(), config);
         weights.finish(&[])?;
         Ok(unet)

@@ -3,14 +3,16 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_diffusion::{DeviceChoice, DtypeChoice, LoadOptions, ModelFiles, Placement};
 
 /// The CPU in the format of the golden numbers.
-pub const F32: LoadOptions = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::F32 };
+pub const F32: LoadOptions =
+    LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::F32, loras: Vec::new(), vae: None };
 use safetensors::SafeTensors;
 
 /// The folder of golden numbers.
@@ -21,6 +23,20 @@ pub fn golden_folder() -> PathBuf {
 /// One of the tiny pipelines.
 pub fn tiny(name: &str) -> ModelFiles {
     ModelFiles::directory(golden_folder().join(name)).expect("the tiny pipelines are in the repository")
+}
+
+/// Copies a folder with everything in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the temporary folder is writable");
+    for entry in fs::read_dir(from).expect("the tiny pipelines are in the repository") {
+        let entry = entry.expect("the folder is readable");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("the temporary folder is writable");
+        }
+    }
 }
 
 /// The CPU with the kernels, and with plain Burn operations.
@@ -34,8 +50,8 @@ pub struct Golden(HashMap<String, (Vec<usize>, Vec<f32>)>);
 
 impl Golden {
     pub fn read(name: &str) -> Self {
-        let bytes = std::fs::read(golden_folder().join(format!("{name}.safetensors")))
-            .expect("the golden file is there");
+        let bytes =
+            fs::read(golden_folder().join(format!("{name}.safetensors"))).expect("the golden file is there");
         let file = SafeTensors::deserialize(&bytes).expect("the golden file is valid");
         let read = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
             let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
@@ -46,8 +62,8 @@ impl Golden {
 
     /// The metadata of a golden file.
     pub fn metadata(name: &str) -> HashMap<String, String> {
-        let bytes = std::fs::read(golden_folder().join(format!("{name}.safetensors")))
-            .expect("the golden file is there");
+        let bytes =
+            fs::read(golden_folder().join(format!("{name}.safetensors"))).expect("the golden file is there");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("the golden file is valid");
         metadata.metadata().clone().unwrap_or_default()
     }
