@@ -24,10 +24,11 @@ impl Dtype {
 mod sealed {
     use half::bf16;
 
+    use crate::compiled::Compiled;
     use crate::micro::LoadAs;
     use crate::scratch::Plain;
 
-    pub trait Sealed: Plain + LoadAs<f32> + LoadAs<bf16> {}
+    pub trait Sealed: Compiled + Plain + LoadAs<f32> + LoadAs<bf16> {}
     impl Sealed for f32 {}
     impl Sealed for bf16 {}
 }

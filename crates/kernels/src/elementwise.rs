@@ -21,7 +21,7 @@ const TASK_ELEMENTS: usize = 16_384;
 /// # Errors
 /// Lengths that differ.
 pub fn activate<T: Element>(x: &[T], activation: Activation, out: &mut [T]) -> Result<()> {
-    activate_for(Isa::current(), x, activation, out)
+    T::activate(Isa::current(), x, activation, out)
 }
 
 /// Maps with an instruction set that this machine has.

@@ -25,7 +25,7 @@ pub(crate) trait RowSource<T>: Sync {
 }
 
 /// A dense matrix `[m, k]`.
-pub(crate) struct DenseRows<'a, T> {
+pub struct DenseRows<'a, T> {
     pub(crate) x: &'a [T],
     pub(crate) k: usize,
 }

@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod compiled;
 mod conv;
 mod dispatch;
 mod element;

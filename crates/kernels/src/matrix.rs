@@ -144,7 +144,7 @@ pub fn gemm<T: Element>(
 ) -> Result<()> {
     let k = weights.k;
     check_shape("input length", "a multiple of the inner size", x.len(), x.len().is_multiple_of(k))?;
-    multiply(&DenseRows { x, k }, x.len() / k, weights, epilogue, out)
+    T::multiply_dense(&DenseRows { x, k }, x.len() / k, weights, epilogue, out)
 }
 
 /// `out[m, n] = epilogue(rows * weights^T + bias)` for any source of rows.

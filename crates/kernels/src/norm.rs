@@ -45,7 +45,7 @@ pub fn group_norm<T: Element>(
     activation: Activation,
     out: &mut [T],
 ) -> Result<()> {
-    group_norm_for(Isa::current(), x, shape, epsilon, [gamma, beta], activation, out)
+    T::group_norm(Isa::current(), x, shape, epsilon, [gamma, beta], activation, out)
 }
 
 /// Normalises with an instruction set that this machine has.
@@ -248,7 +248,7 @@ pub fn layer_norm<T: Element>(
     beta: &[f32],
     out: &mut [T],
 ) -> Result<()> {
-    layer_norm_for(Isa::current(), x, epsilon, gamma, beta, out)
+    T::layer_norm(Isa::current(), x, epsilon, gamma, beta, out)
 }
 
 /// Normalises with an instruction set that this machine has.

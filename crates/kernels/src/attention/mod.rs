@@ -56,7 +56,7 @@ pub fn attention<T: Element>(
     shape: &AttentionShape<'_>,
     out: &mut [T],
 ) -> Result<()> {
-    attention_for(Isa::current(), [q, k, v], shape, out)
+    T::attention(Isa::current(), [q, k, v], shape, out)
 }
 
 /// Attends with an instruction set that this machine has.

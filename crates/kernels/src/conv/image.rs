@@ -11,7 +11,7 @@ use crate::micro::{LoadAs, MicroKernel, Operand};
 const TASK_PIXELS: usize = 256;
 
 /// The pixels under the window of each output pixel, window position by window position, as rows of a matrix.
-pub(super) struct ImageRows<'a, T> {
+pub struct ImageRows<'a, T> {
     pub(super) inputs: [&'a [T]; 2],
     pub(super) geometry: &'a ConvGeometry,
     pub(super) size: ImageSize,

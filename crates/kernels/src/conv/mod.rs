@@ -6,9 +6,9 @@ use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::error::{Result, check_length, check_shape};
 use crate::isa::Isa;
-use crate::matrix::{Gating, PackedMatrix, multiply};
+use crate::matrix::{Gating, PackedMatrix};
 
-use image::ImageRows;
+pub(crate) use image::ImageRows;
 
 /// What happens to the picture before the convolution sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,5 +170,5 @@ pub fn conv2d<T: Element>(
     let output = geometry.output_size(size)?;
     check_length("output", output.pixels() * geometry.out_channels, out.len())?;
     let source = ImageRows { inputs: [x, second.unwrap_or(&[])], geometry, size, output };
-    multiply(&source, output.pixels(), &weights.matrix, epilogue, out)
+    T::multiply_image(&source, output.pixels(), &weights.matrix, epilogue, out)
 }
