@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use noisefind::core::record::StepRecord;
 use noisefind::observer::{Header, Observer};
+use noisefind::record::MetricsLine;
 
 use crate::interrupt;
 use crate::output::say;
@@ -83,6 +83,9 @@ impl Observer for Terminal {
             "climbs   {} by {}, {} evaluations{again}",
             header.reward, header.method, header.evaluations
         ));
+        if !header.watched.is_empty() {
+            say(&format!("watches  {}", header.watched.join(", ")));
+        }
         say(&format!("run      {}", header.run));
         self.evaluations = header.evaluations;
         self.begin(Phase::Tuning, header.evaluations, header.evaluations_done);
@@ -92,15 +95,21 @@ impl Observer for Terminal {
         self.bar.suspend(|| say(&format!("warning: {warning}")));
     }
 
-    fn stepped(&mut self, record: &StepRecord, _elapsed_seconds: f64) {
+    fn stepped(&mut self, line: &MetricsLine) {
+        let record = &line.record;
         let number =
             |value: Option<f64>| value.map_or_else(|| "missing".to_owned(), |value| format!("{value:.3}"));
         let sigmas =
-            record.reward_base_sigmas.map(|sigmas| format!(" ({sigmas:+.1} sigma)")).unwrap_or_default();
+            |sigmas: Option<f64>| sigmas.map(|sigmas| format!(" ({sigmas:+.1} sigma)")).unwrap_or_default();
+        let watched = line.watched.iter().map(|one| {
+            format!("{} {}{}  ", one.scorer, number(one.reward_mean), sigmas(one.reward_base_sigmas))
+        });
         let what = format!(
-            "reward {}{sigmas}  best {}  KL {:.1} nats  ",
+            "reward {}{}  best {}  {}KL {:.1} nats  ",
             number(record.reward_mean),
+            sigmas(record.reward_base_sigmas),
             number(record.best_reward),
+            watched.collect::<String>(),
             record.kl_nats,
         );
         self.advance(record.evaluations, self.evaluations, &what);

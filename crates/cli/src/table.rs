@@ -1,6 +1,6 @@
 //! The comparison as a short table for people.
 
-use noisefind::comparison::{Arm, Comparison, Interval};
+use noisefind::comparison::{Arm, Comparison, Interval, ScorerArm};
 
 /// Base beside tuned, then what it cost and what the same cost would buy otherwise.
 pub fn comparison(compared: &Comparison) -> String {
@@ -14,6 +14,14 @@ pub fn comparison(compared: &Comparison) -> String {
         table += &row("success rate", &|arm| with_interval(arm.success_rate, arm.success_ci95));
     }
     table += &row("diversity", &|arm| number(arm.diversity));
+    for (kind, scorers) in [("part of the reward", &compared.parts), ("held out", &compared.watched)] {
+        for one in scorers {
+            let cell = |arm: &ScorerArm| with_interval(arm.reward_mean, arm.reward_ci95);
+            table += &format!("{:<14}{:<26}{}\n", one.scorer, cell(&one.base), cell(&one.tuned));
+            let (gain, interval) = (signed(one.gain_sigmas), signed_interval(one.gain_sigmas_ci95));
+            table += &format!("{:<14}{kind}, gain {gain}{interval} base sigmas\n", "");
+        }
+    }
     let best = &compared.best_of_n;
     let success = best.success_rate.map(|rate| format!(", success rate {rate:.3}")).unwrap_or_default();
     let rival = match best.reward_mean {
@@ -24,9 +32,7 @@ pub fn comparison(compared: &Comparison) -> String {
             format!("best of {} base pictures at the same cost: unknown, needs as many --samples", best.n)
         }
     };
-    let gain = compared.gain_sigmas.map_or_else(|| "unknown".to_owned(), |gain| format!("{gain:+.2}"));
-    let interval =
-        compared.gain_sigmas_ci95.map(|[low, high]| format!(" [{low:+.2}, {high:+.2}]")).unwrap_or_default();
+    let (gain, interval) = (signed(compared.gain_sigmas), signed_interval(compared.gain_sigmas_ci95));
     format!(
         "{table}\ngain {gain}{interval} base sigmas on {} fresh seeds, diversity ratio {}, KL {:.1} nats\n\
          {} evaluations in {:.1} s\n{rival}",
@@ -41,6 +47,14 @@ pub fn comparison(compared: &Comparison) -> String {
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
     let interval = interval.map(|[low, high]| format!(" [{low:.3}, {high:.3}]")).unwrap_or_default();
     format!("{}{interval}", number(value))
+}
+
+fn signed(value: Option<f64>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:+.2}"))
+}
+
+fn signed_interval(interval: Option<Interval>) -> String {
+    interval.map(|[low, high]| format!(" [{low:+.2}, {high:+.2}]")).unwrap_or_default()
 }
 
 fn number(value: Option<f64>) -> String {

@@ -3,6 +3,7 @@
 use crate::config::RunConfig;
 use crate::progress::Progress;
 use crate::statistics::standard_deviation;
+use crate::watch::WatchRecord;
 
 /// Rewards that differ by less than this share of their size are called flat.
 const FLAT: f64 = 1e-6;
@@ -55,6 +56,21 @@ pub fn warnings(
         }
     }
     warnings
+}
+
+/// What a user should know of a held-out scorer.
+pub fn watch_warning(watched: &WatchRecord) -> Option<String> {
+    let name = &watched.scorer;
+    if watched.fallen {
+        return Some(format!(
+            "the held-out scorer {name} fell while the reward was climbed: the policy from before the fall is kept; \
+             lower kl_budget_nats or evaluations, or climb {name} too"
+        ));
+    }
+    let missing = watched.rewards.iter().filter(|reward| reward.is_none()).count();
+    (missing as f64 > MISSING_SHARE * watched.rewards.len() as f64).then(|| {
+        format!("{missing} of {} rewards of the held-out scorer {name} are missing", watched.rewards.len())
+    })
 }
 
 #[cfg(test)]

@@ -30,5 +30,6 @@ pub mod run;
 pub mod state;
 pub mod statistics;
 pub mod step;
+pub mod watch;
 
 pub use error::{Error, Result};

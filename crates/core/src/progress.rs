@@ -6,6 +6,7 @@ use crate::config::RunConfig;
 use crate::noise::SampleKey;
 use crate::record::StopReason;
 use crate::statistics::{mean, standard_deviation};
+use crate::watch::Watched;
 
 /// How far the mean reward of the policy is expected to move in one iteration, in base standard deviations.
 const DRIFT: f64 = 0.25;
@@ -35,6 +36,8 @@ pub struct Progress {
     pub explained: Explained,
     /// Names and rewards of the best noises, best first.
     pub kept: Vec<(SampleKey, f64)>,
+    /// The held-out scorers, in the order in which they are told.
+    pub watched: Vec<Watched>,
 }
 
 /// A level with its uncertainty: the state of a local-level Kalman filter.
@@ -73,11 +76,7 @@ impl Progress {
         let (batch_mean, spread) = (mean(rewards), standard_deviation(rewards));
         let first = self.base.is_none();
         let (_, base_spread) = *self.base.get_or_insert((batch_mean, spread));
-        let batch_variance = spread.max(0.1 * base_spread).powi(2) / rewards.len() as f64;
-        let level = match self.level {
-            None => Level { mean: batch_mean, variance: batch_variance },
-            Some(before) => before.next(batch_mean, batch_variance, (DRIFT * base_spread).powi(2)),
-        };
+        let level = Level::after(self.level, rewards, base_spread);
         self.level = Some(level);
         self.peak = if first { level.mean } else { self.peak.max(level.mean) };
         self.at_its_best = level.mean >= self.peak - level.variance.sqrt();
@@ -91,7 +90,9 @@ impl Progress {
 
     /// Whether the run is over, and why.
     pub(crate) fn stop_reason(&self, config: &RunConfig) -> Option<StopReason> {
-        if self.evaluations >= config.evaluations {
+        if self.watched.iter().any(Watched::has_fallen) {
+            Some(StopReason::HeldOutFell)
+        } else if self.evaluations >= config.evaluations {
             Some(StopReason::EvaluationsUsed)
         } else if self.missing_in_a_row >= config.max_missing_in_a_row {
             Some(StopReason::RewardsMissing)
@@ -104,6 +105,16 @@ impl Progress {
 }
 
 impl Level {
+    /// The level after `before` (`None`: the first) and the rewards of one more batch.
+    pub(crate) fn after(before: Option<Self>, rewards: &[f64], base_spread: f64) -> Self {
+        let (batch_mean, spread) = (mean(rewards), standard_deviation(rewards));
+        let batch_variance = spread.max(0.1 * base_spread).powi(2) / rewards.len() as f64;
+        match before {
+            None => Self { mean: batch_mean, variance: batch_variance },
+            Some(before) => before.next(batch_mean, batch_variance, (DRIFT * base_spread).powi(2)),
+        }
+    }
+
     /// One step of the filter: the level drifts, then an observation is weighed against it.
     fn next(self, observed: f64, observed_variance: f64, drift_variance: f64) -> Self {
         let predicted = self.variance + drift_variance;

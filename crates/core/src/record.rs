@@ -61,4 +61,6 @@ pub enum StopReason {
     Plateau,
     /// Too many rewards in a row were missing.
     RewardsMissing,
+    /// A held-out scorer fell while the reward was climbed.
+    HeldOutFell,
 }

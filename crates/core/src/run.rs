@@ -10,6 +10,7 @@ use crate::ports::Reward;
 use crate::progress::Progress;
 use crate::record::StopReason;
 use crate::state::{NamedTensor, RunHeader, RunState, policy_tensors, read_policy, read_tensor};
+use crate::watch::{WatchRecord, Watched};
 
 /// A run between two steps; [`step`](crate::step::step) moves it on.
 pub struct Run {
@@ -18,6 +19,8 @@ pub struct Run {
     pub(crate) progress: Progress,
     pub(crate) learner: Box<dyn Learner>,
     best: NoisePolicy,
+    /// The last policy that was best for the reward and for every held-out scorer.
+    before_fall: NoisePolicy,
     kept: Vec<Evaluation>,
 }
 
@@ -35,7 +38,16 @@ impl Run {
             }
         };
         let best = NoisePolicy::standard(shape);
-        Ok(Self { config, shape, progress: Progress::default(), learner, best, kept: Vec::new() })
+        let before_fall = best.clone();
+        Ok(Self {
+            config,
+            shape,
+            progress: Progress::default(),
+            learner,
+            best,
+            before_fall,
+            kept: Vec::new(),
+        })
     }
 
     /// Goes on from a saved state; the steps that follow have the bits that they would have had without a stop.
@@ -48,6 +60,9 @@ impl Run {
         let mut run = Self::new(config.clone(), shape, prompt_embedding)?;
         run.learner.restore(read_policy(tensors, "", shape)?, memory, tensors)?;
         run.best = read_policy(tensors, "best.", shape)?;
+        if !progress.watched.is_empty() {
+            run.before_fall = read_policy(tensors, "before_fall.", shape)?;
+        }
         let kept = read_tensor(tensors, "kept.noise", progress.kept.len() * shape.numel())?;
         let rows = kept.chunks_exact(shape.numel().max(1));
         run.kept = progress
@@ -68,6 +83,9 @@ impl Run {
         let (memory, mut tensors) = self.learner.save();
         tensors.extend(policy_tensors("", self.learner.policy()));
         tensors.extend(policy_tensors("best.", &self.best));
+        if !self.progress.watched.is_empty() {
+            tensors.extend(policy_tensors("before_fall.", &self.before_fall));
+        }
         let kept: Vec<f32> = self.kept.iter().flat_map(|one| one.noise.values().iter().copied()).collect();
         tensors.push(NamedTensor::new("kept.noise", vec![self.kept.len(), self.shape.numel()], kept));
         let (config, progress) = (self.config.clone(), self.progress.clone());
@@ -95,8 +113,11 @@ impl Run {
     }
 
     /// The policy to keep: the newest one while the smoothed reward is at its best, otherwise the last one that
-    /// was.
+    /// was. Where a held-out scorer fell, the last policy that was best for the reward and for all of them.
     pub fn best_policy(&self) -> &NoisePolicy {
+        if self.progress.stop_reason(&self.config) == Some(StopReason::HeldOutFell) {
+            return &self.before_fall;
+        }
         if self.progress.at_its_best { self.learner.policy() } else { &self.best }
     }
 
@@ -108,6 +129,27 @@ impl Run {
     /// Whether the run is over, and why; seconds are for the caller to watch.
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.progress.stop_reason(&self.config)
+    }
+
+    /// Takes in what held-out scorers, by name and always in the same order, said of the newest step's samples.
+    /// They decide when the run ends and which policy is kept, never where the policy goes.
+    pub fn watch(&mut self, answers: &[(&str, Vec<Reward>)]) -> Vec<WatchRecord> {
+        let watched = &mut self.progress.watched;
+        watched.resize_with(answers.len(), Watched::default);
+        let records =
+            watched.iter_mut().zip(answers).map(|(one, (name, rewards))| one.observe(name, rewards));
+        let records = records.collect();
+        if self.progress.at_its_best && self.progress.watched.iter().all(Watched::is_at_its_best) {
+            self.before_fall = self.best.clone();
+        }
+        records
+    }
+
+    /// Gives a run that ended because rewards were missing another try.
+    pub fn forgive_missing(&mut self) {
+        if self.stop_reason() == Some(StopReason::RewardsMissing) {
+            self.progress.missing_in_a_row = 0;
+        }
     }
 
     /// Draws the next batch, never more than the budget has left.

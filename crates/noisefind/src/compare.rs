@@ -8,7 +8,7 @@ use crate::comparison::{Comparison, Cost};
 use crate::config::TuneOptions;
 use crate::error::Result;
 use crate::observer::Observer;
-use crate::record::MetricsLine;
+use crate::record::{MetricsLine, Saved};
 use crate::sample::{policy_for, read_policy, warn_about_policy};
 use crate::session::Session;
 
@@ -21,6 +21,8 @@ pub struct CompareRequest {
     pub seed: Option<u64>,
     /// Judge; `None`: as in the run's config.
     pub judge: Option<String>,
+    /// Held-out scorers; `None`: as in the run's config.
+    pub watch: Option<Vec<String>>,
 }
 
 /// Compares the policy of the run in `root` with the model as it is; writes nothing. `None` where the observer
@@ -36,10 +38,17 @@ pub fn compare(
     let reader = RunReader::open(root)?;
     let file = read_policy(root)?;
     let recorded = TuneOptions::parse(&reader.layout().config(), reader.config())?;
-    let changed =
-        TuneOptions { samples: request.samples, judge: request.judge.clone(), ..TuneOptions::default() };
+    let changed = TuneOptions {
+        samples: request.samples,
+        judge: request.judge.clone(),
+        watch: request.watch.clone(),
+        ..TuneOptions::default()
+    };
     let mut session = Session::open(&changed.or(recorded))?;
-    let policy = policy_for(&file, session.model.generator.noise_shape(), &session.config.generation.model)?;
+    if let Some(checkpoint) = reader.last_checkpoint::<Saved>()? {
+        session.use_standards(checkpoint.metadata.standards)?;
+    }
+    let policy = policy_for(&file, session.noise_shape(), &session.config.generation.model)?;
     warn_about_policy(&file, &session.source, &session.config.prompt, observer)?;
     let seeds = match request.seed {
         Some(first) => (0..u64::from(session.config.samples)).map(|at| first.wrapping_add(at)).collect(),

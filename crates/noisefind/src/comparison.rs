@@ -43,6 +43,51 @@ pub struct Comparison {
     pub elapsed_seconds: f64,
     /// The rival at equal cost.
     pub best_of_n: BestOfN,
+    /// Each part of a reward of several, in its own units; empty where one scorer is climbed.
+    #[serde(default)]
+    pub parts: Vec<ScorerComparison>,
+    /// Each held-out scorer, which was never climbed.
+    #[serde(default)]
+    pub watched: Vec<ScorerComparison>,
+}
+
+/// One scorer on both arms, in its own units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScorerComparison {
+    /// Its name.
+    pub scorer: String,
+    /// The model as it is.
+    pub base: ScorerArm,
+    /// The same seeds under the policy.
+    pub tuned: ScorerArm,
+    /// Difference of the means in standard deviations of the base arm.
+    pub gain_sigmas: Option<f64>,
+    /// 95 % interval of it, by bootstrap over seeds.
+    pub gain_sigmas_ci95: Option<Interval>,
+}
+
+/// What one scorer said of one arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScorerArm {
+    /// Mean reward.
+    pub reward_mean: Option<f64>,
+    /// 95 % interval of the mean, by bootstrap.
+    pub reward_ci95: Option<Interval>,
+    /// Pictures without a reward.
+    pub rewards_missing: usize,
+}
+
+/// Who looked at the pictures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScorerNames {
+    /// The reward that was climbed.
+    pub reward: String,
+    /// Its parts.
+    pub parts: Vec<String>,
+    /// The held-out scorers.
+    pub watched: Vec<String>,
+    /// The judge.
+    pub judge: Option<String>,
 }
 
 /// One arm of the comparison.
@@ -97,19 +142,11 @@ pub struct Cost {
 
 impl Comparison {
     /// Compares two arms that were drawn from the same seeds.
-    pub fn new(
-        prompt: &str,
-        reward: &str,
-        judge: Option<&str>,
-        base: &Drawn,
-        tuned: &Drawn,
-        cost: Cost,
-    ) -> Self {
+    pub fn new(prompt: &str, names: ScorerNames, base: &Drawn, tuned: &Drawn, cost: Cost) -> Self {
         let samples = base.seeds.len();
         // The resamples are named by the pictures, so a report is reproducible to the last digit.
         let first_seed = base.seeds.first().copied().unwrap_or_default();
-        let numbers = |drawn: &Drawn| drawn.rewards.iter().map(Reward::given).collect::<Vec<_>>();
-        let gain = gain_sigmas(&numbers(base), &numbers(tuned), first_seed);
+        let gain = gain_sigmas(&numbers(&base.rewards), &numbers(&tuned.rewards), first_seed);
         let (base_arm, tuned_arm) = (Arm::new(base, first_seed), Arm::new(tuned, first_seed));
         let diversity_ratio = match (base_arm.diversity, tuned_arm.diversity) {
             (Some(base), Some(tuned)) if base > 0.0 => Some(tuned / base),
@@ -117,8 +154,8 @@ impl Comparison {
         };
         Self {
             prompt: prompt.to_owned(),
-            reward: reward.to_owned(),
-            judge: judge.map(str::to_owned),
+            reward: names.reward,
+            judge: names.judge,
             samples,
             first_seed,
             base: base_arm,
@@ -130,6 +167,11 @@ impl Comparison {
             evaluations: cost.evaluations,
             elapsed_seconds: cost.elapsed_seconds,
             best_of_n: BestOfN::at_equal_cost(base, cost.evaluations),
+            parts: match names.parts.as_slice() {
+                [_] => Vec::new(),
+                parts => ScorerComparison::all(parts, &base.parts, &tuned.parts, first_seed),
+            },
+            watched: ScorerComparison::all(&names.watched, &base.watched, &tuned.watched, first_seed),
         }
     }
 }
@@ -138,20 +180,50 @@ impl Arm {
     fn new(drawn: &Drawn, seed: u64) -> Self {
         let rewards = given(&drawn.rewards);
         let judged = given(&drawn.judgements);
-        let mean = mean_estimate(&rewards, seed);
+        let of_reward = ScorerArm::new(&drawn.rewards, seed);
         let successes = judged.iter().filter(|judgement| **judgement >= 0.5).count();
         let success = success_rate(successes, judged.len());
         Self {
-            reward_mean: mean.map(|mean| mean.value),
-            // One picture says nothing about the spread.
-            reward_ci95: mean.filter(|_| rewards.len() >= 2).map(interval),
+            reward_mean: of_reward.reward_mean,
+            reward_ci95: of_reward.reward_ci95,
             reward_p5: percentile(&rewards, 5.0),
             reward_p50: percentile(&rewards, 50.0),
             reward_p95: percentile(&rewards, 95.0),
-            rewards_missing: drawn.rewards.len() - rewards.len(),
+            rewards_missing: of_reward.rewards_missing,
             success_rate: success.map(|success| success.value),
             success_ci95: success.map(interval),
             diversity: mean_pairwise_distance(&drawn.media),
+        }
+    }
+}
+
+impl ScorerComparison {
+    fn all(names: &[String], base: &[Vec<Reward>], tuned: &[Vec<Reward>], seed: u64) -> Vec<Self> {
+        let arms = base.iter().zip(tuned);
+        names.iter().zip(arms).map(|(name, (base, tuned))| Self::new(name, base, tuned, seed)).collect()
+    }
+
+    fn new(scorer: &str, base: &[Reward], tuned: &[Reward], seed: u64) -> Self {
+        let gain = gain_sigmas(&numbers(base), &numbers(tuned), seed);
+        Self {
+            scorer: scorer.to_owned(),
+            base: ScorerArm::new(base, seed),
+            tuned: ScorerArm::new(tuned, seed),
+            gain_sigmas: gain.map(|gain| gain.value),
+            gain_sigmas_ci95: gain.map(interval),
+        }
+    }
+}
+
+impl ScorerArm {
+    fn new(rewards: &[Reward], seed: u64) -> Self {
+        let given = given(rewards);
+        let mean = mean_estimate(&given, seed);
+        Self {
+            reward_mean: mean.map(|mean| mean.value),
+            // One picture says nothing about the spread.
+            reward_ci95: mean.filter(|_| given.len() >= 2).map(interval),
+            rewards_missing: rewards.len() - given.len(),
         }
     }
 }
@@ -181,6 +253,10 @@ fn interval(estimate: Estimate) -> Interval {
     [estimate.low, estimate.high]
 }
 
+fn numbers(rewards: &[Reward]) -> Vec<Option<f64>> {
+    rewards.iter().map(Reward::given).collect()
+}
+
 fn given(rewards: &[Reward]) -> Vec<f64> {
     rewards.iter().filter_map(Reward::given).collect()
 }
@@ -192,12 +268,24 @@ mod tests {
     fn drawn(rewards: &[f64], judgements: &[f64]) -> Drawn {
         let all = |values: &[f64]| values.iter().map(|value| Reward::from_number(*value)).collect();
         let seeds = (100..).take(rewards.len()).collect();
-        Drawn { media: Vec::new(), seeds, rewards: all(rewards), judgements: all(judgements) }
+        Drawn {
+            seeds,
+            rewards: all(rewards),
+            judgements: all(judgements),
+            watched: vec![all(judgements)],
+            ..Drawn::default()
+        }
     }
 
     fn compare(base: &Drawn, tuned: &Drawn) -> Comparison {
         let cost = Cost { kl_nats: 1.0, evaluations: 4, elapsed_seconds: 2.0 };
-        Comparison::new("a dog", "fake", Some("judge"), base, tuned, cost)
+        let names = ScorerNames {
+            reward: "fake".to_owned(),
+            watched: vec!["taste".to_owned()],
+            judge: Some("judge".to_owned()),
+            ..ScorerNames::default()
+        };
+        Comparison::new("a dog", names, base, tuned, cost)
     }
 
     #[test]
@@ -208,6 +296,9 @@ mod tests {
         assert!((compared.gain_sigmas.unwrap() - 3.0 / spread).abs() < 1e-12);
         assert_eq!((compared.base.success_rate, compared.tuned.success_rate), (Some(0.25), Some(1.0)));
         assert_eq!((compared.samples, compared.first_seed), (4, 100));
+        let watched = &compared.watched[0];
+        assert_eq!((watched.base.reward_mean, watched.tuned.reward_mean), (Some(0.25), Some(1.0)));
+        assert_eq!(watched.gain_sigmas, Some(1.5));
         // 4 evaluations over 4 samples buy one more picture each; one of the six pairs has no 3.
         assert_eq!(compared.best_of_n.n, 2);
         assert!((compared.best_of_n.reward_mean.unwrap() - (5.0 * 3.0 + 1.0) / 6.0).abs() < 1e-12);

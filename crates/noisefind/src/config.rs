@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedded;
 use crate::error::{Error, Result};
+use crate::reward::{RewardScale, RewardTerm, one_or_many};
 
 /// What the user gave; a value that is absent is decided by the model or the program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,8 +21,14 @@ pub struct TuneOptions {
     pub prompt: Option<String>,
     /// Model folder or name; default `emoji-64`.
     pub model: Option<String>,
-    /// Scorer to climb; default: the model's own.
-    pub reward: Option<String>,
+    /// Scorers to climb, summed by weight; default: the model's own.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub reward: Option<Vec<RewardTerm>>,
+    /// Scale in which several rewards are summed; default `standardised`.
+    pub reward_scale: Option<RewardScale>,
+    /// Held-out scorers: measured at every step and never climbed, they end the run where they fall; default none.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub watch: Option<Vec<String>>,
     /// Judge of the final comparison; default: the model's own.
     pub judge: Option<String>,
     /// Pictures to generate and score while tuning; default 160.
@@ -77,8 +84,13 @@ pub struct TuneOptions {
 pub struct TuneConfig {
     /// What should be drawn.
     pub prompt: String,
-    /// Scorer to climb.
-    pub reward: String,
+    /// Scorers to climb, summed by weight.
+    pub reward: Vec<RewardTerm>,
+    /// Scale in which several rewards are summed.
+    pub reward_scale: RewardScale,
+    /// Held-out scorers, never climbed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<String>,
     /// Judge of the final comparison; none where the model brings none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,
@@ -181,6 +193,8 @@ impl TuneOptions {
             prompt: self.prompt.or(other.prompt),
             model: self.model.or(other.model),
             reward: self.reward.or(other.reward),
+            reward_scale: self.reward_scale.or(other.reward_scale),
+            watch: self.watch.or(other.watch),
             judge: self.judge.or(other.judge),
             evaluations: self.evaluations.or(other.evaluations),
             max_seconds: self.max_seconds.or(other.max_seconds),
@@ -213,7 +227,6 @@ impl TuneOptions {
         Self {
             prompt: Some(provenance.prompt.clone()),
             model: Some(provenance.model.clone()),
-            reward: Some(provenance.reward.clone()),
             num_inference_steps: Some(provenance.num_inference_steps),
             guidance_scale: Some(provenance.guidance_scale),
             eta: Some(provenance.eta),
@@ -266,11 +279,19 @@ impl TuneOptions {
     /// Where the prompt is empty, a value is outside its range, or there is no reward to climb.
     pub fn resolve(&self, defaults: &ModelDefaults) -> Result<TuneConfig> {
         let generation = self.resolve_generation(defaults)?;
-        let reward = self.reward.clone().or_else(|| defaults.reward.clone());
+        let own = || defaults.reward.as_deref().map(|name| vec![RewardTerm::new(name)]);
+        let reward = self.reward.clone().filter(|terms| !terms.is_empty()).or_else(own);
         let reward = reward.ok_or_else(|| no_reward(&generation.model))?;
+        let watch = self.watch.clone().unwrap_or_default();
+        if let Some(both) = watch.iter().find(|name| reward.iter().any(|term| term.scorer == **name)) {
+            let reason = format!("--watch {both}: it is climbed, so it is no held-out scorer");
+            return Err(Error::Usage(format!("{reason}; take it out of --watch or of --reward")));
+        }
         let config = TuneConfig {
             prompt: checked_prompt(self.prompt.as_deref().unwrap_or_default())?.to_owned(),
             reward,
+            reward_scale: self.reward_scale.unwrap_or_default(),
+            watch,
             judge: self.judge.clone().or_else(|| defaults.judge.clone()),
             max_seconds: self.max_seconds,
             samples: self.samples.unwrap_or(32),
@@ -361,6 +382,8 @@ mod tests {
         let mut given = options();
         given.max_seconds = Some(1.5);
         given.seed = Some(7);
+        given.reward = Some(vec!["aesthetic=0.5:a=b".parse().unwrap(), RewardTerm::new("exec:./judge")]);
+        given.watch = Some(vec!["image-reward:folder".to_owned()]);
         given.method = Some(MethodConfig::Paper(Default::default()));
         let config = given.resolve(&defaults()).unwrap();
         let other_model =
@@ -374,6 +397,14 @@ mod tests {
         let file = TuneOptions { seed: Some(1), samples: Some(8), ..TuneOptions::default() };
         let merged = TuneOptions { seed: Some(2), ..options() }.or(file);
         assert_eq!((merged.seed, merged.samples), (Some(2), Some(8)));
+    }
+
+    #[test]
+    fn one_value_stands_for_a_list_of_one() {
+        let text = "reward = \"jpeg-size=-1\"\nwatch = \"aesthetic\"";
+        let read = TuneOptions::parse(Path::new("c.toml"), text).unwrap();
+        assert_eq!(read.reward, Some(vec![RewardTerm { scorer: "jpeg-size".to_owned(), weight: -1.0 }]));
+        assert_eq!(read.watch, Some(vec!["aesthetic".to_owned()]));
     }
 
     #[test]
@@ -401,5 +432,7 @@ mod tests {
         assert!(message(|given| given.prompt = Some(" \n".to_owned())).starts_with("the prompt is empty"));
         let too_large = message(|given| (given.batch_size, given.evaluations) = (Some(20), Some(10)));
         assert!(too_large.starts_with("--batch-size is 20, more than the whole budget"), "{too_large}");
+        let both = message(|given| given.watch = Some(vec!["clip-score".to_owned()]));
+        assert!(both.starts_with("--watch clip-score: it is climbed"), "{both}");
     }
 }

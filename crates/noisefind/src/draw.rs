@@ -5,6 +5,7 @@ use noisefind_core::noise::{Noise, SampleKey};
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Generator, Reward, Scorer};
 use noisefind_core::rng::{Domain, NoiseSource, Stream};
+use noisefind_rewards::Weighted;
 
 use crate::error::Result;
 use crate::observer::Observer;
@@ -18,8 +19,12 @@ pub struct Drawn {
     pub seeds: Vec<u64>,
     /// Its reward, where a scorer was given.
     pub rewards: Vec<Reward>,
+    /// What each part of the reward said of it, part by part.
+    pub parts: Vec<Vec<Reward>>,
     /// Its judgement, where a judge was given.
     pub judgements: Vec<Reward>,
+    /// What each held-out scorer said of it, scorer by scorer.
+    pub watched: Vec<Vec<Reward>>,
 }
 
 /// A generator with those who look at its pictures.
@@ -27,9 +32,11 @@ pub struct Sampler<'a> {
     /// Draws.
     pub generator: &'a mut dyn Generator,
     /// Gives the rewards.
-    pub scorer: Option<&'a mut dyn Scorer>,
+    pub reward: Option<&'a mut Weighted>,
     /// Gives the judgements.
-    pub judge: Option<&'a mut dyn Scorer>,
+    pub judge: Option<&'a mut (dyn Scorer + 'static)>,
+    /// Say what is recorded only.
+    pub watched: &'a mut [Box<dyn Scorer>],
     /// Where the noise comes from.
     pub source: NoiseSource,
     /// What should be drawn.
@@ -78,7 +85,7 @@ impl Sampler<'_> {
         (done, total): (usize, usize),
         observer: &mut dyn Observer,
     ) -> Result<Drawn> {
-        let mut drawn = Drawn::default();
+        let mut drawn = Drawn { watched: vec![Vec::new(); self.watched.len()], ..Drawn::default() };
         observer.drawn(done, total);
         for noises in noises.chunks(self.batch_size.max(1)) {
             if observer.interrupted() {
@@ -87,11 +94,16 @@ impl Sampler<'_> {
             let media =
                 self.generator.generate(self.prompt, noises).map_err(noisefind_core::Error::Generator)?;
             counted_right("generator", "pictures", noises.len(), media.len())?;
-            if let Some(scorer) = &mut self.scorer {
-                drawn.rewards.extend(score(&mut **scorer, self.prompt, &media)?);
+            if let Some(reward) = &mut self.reward {
+                drawn.rewards.extend(score(&mut **reward, self.prompt, &media)?);
+                drawn.parts.resize(reward.last().len(), Vec::new());
+                drawn.parts.iter_mut().zip(reward.last()).for_each(|(all, new)| all.extend_from_slice(new));
             }
             if let Some(judge) = &mut self.judge {
                 drawn.judgements.extend(score(&mut **judge, self.prompt, &media)?);
+            }
+            for (all, scorer) in drawn.watched.iter_mut().zip(&mut *self.watched) {
+                all.extend(score(&mut **scorer, self.prompt, &media)?);
             }
             drawn.media.extend(media);
             drawn.seeds.extend(noises.iter().map(|noise| noise.key.seed));

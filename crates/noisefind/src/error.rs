@@ -1,6 +1,6 @@
 //! What can go wrong, in words that name the culprit and the way out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use noisefind_core::ports::PortError;
 
@@ -44,6 +44,23 @@ pub enum Error {
         name: String,
         /// What is wrong with it.
         source: PortError,
+    },
+    /// Too many rewards were missing for the run to go on, or to have learnt anything.
+    #[error(
+        "{in_a_row} rewards in a row are missing after {evaluations} evaluations ({}); {}",
+        listed(reasons), after_missing(run, *can_go_on)
+    )]
+    RewardsMissing {
+        /// The run folder.
+        run: PathBuf,
+        /// Pictures generated so far.
+        evaluations: usize,
+        /// Missing rewards since the last given one.
+        in_a_row: usize,
+        /// Why, each reason of the last step once.
+        reasons: Vec<String>,
+        /// Whether there is budget left to go on with.
+        can_go_on: bool,
     },
     /// This build of the program carries no default model.
     #[error(
@@ -89,5 +106,19 @@ impl Error {
             self,
             Self::Usage(_) | Self::Config { .. } | Self::Method(noisefind_core::Error::Config { .. })
         )
+    }
+}
+
+fn listed(reasons: &[String]) -> String {
+    if reasons.is_empty() { "no reason given".to_owned() } else { reasons.join("; ") }
+}
+
+fn after_missing(run: &Path, can_go_on: bool) -> String {
+    let run = run.display();
+    if can_go_on {
+        format!("everything is saved; see to the scorer, then go on with `noisefind tune --resume {run}`")
+    } else {
+        "the budget is used up and nothing was learnt; see to the scorer, then start again with --force"
+            .to_owned()
     }
 }

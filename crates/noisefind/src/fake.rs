@@ -1,6 +1,7 @@
 //! A model, a scorer and a judge that need no weights: the test doubles behind `--model fake`.
 //!
-//! The picture shows the noise itself, the reward is how green it is, the judge accepts what is green enough.
+//! The picture shows the noise itself, the reward is how green it is, the judge accepts what is green enough. A
+//! prompt with the word "blocked" comes out black now and then, as from a safety filter.
 //! With them every command runs in milliseconds, so that a command line can be tested as a whole.
 
 use noisefind_core::media::Media;
@@ -9,6 +10,9 @@ use noisefind_core::ports::{Generator, PortError, Reward, Scorer};
 
 /// Name of the model, its scorer and the beginning of its judge's name.
 pub const NAME: &str = "fake";
+
+/// Name of a scorer that likes what [`FakeScorer`] dislikes.
+pub const RED: &str = "fake-red";
 
 /// Name of the judge.
 pub const JUDGE: &str = "fake-judge";
@@ -23,11 +27,13 @@ impl Generator for FakeGenerator {
         SHAPE
     }
 
-    fn generate(&mut self, _prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
+    fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
         noises
             .iter()
             .map(|noise| {
-                let pixels = noise.values().iter().map(|value| 1.0 / (1.0 + (-value).exp())).collect();
+                let blocked = prompt.contains("blocked") && noise.values()[0] > 0.0;
+                let pixel = |value: &f32| if blocked { 0.0 } else { 1.0 / (1.0 + (-value).exp()) };
+                let pixels = noise.values().iter().map(pixel).collect();
                 Media::new(1, SHAPE.height, SHAPE.width, pixels).ok_or_else(|| {
                     format!("noise of shape {:?} for the fake model", noise.shape().dims()).into()
                 })
@@ -42,6 +48,19 @@ impl Generator for FakeGenerator {
 
 /// Mean of green less mean of red and blue.
 pub struct FakeScorer;
+
+/// Mean of red less mean of green and blue.
+pub struct FakeRed;
+
+impl Scorer for FakeRed {
+    fn name(&self) -> &str {
+        RED
+    }
+
+    fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
+        Ok(media.iter().map(|media| Reward::from_number(excess(media, 0))).collect())
+    }
+}
 
 impl Scorer for FakeScorer {
     fn name(&self) -> &str {
@@ -74,10 +93,15 @@ impl Scorer for FakeJudge {
 }
 
 fn greenness(media: &Media) -> f64 {
+    excess(media, 1)
+}
+
+/// Mean of one colour less mean of the two others.
+fn excess(media: &Media, colour: usize) -> f64 {
     let plane = media.values().len() / 3;
     let mean = |channel: usize| {
         let values = &media.values()[channel * plane..(channel + 1) * plane];
         values.iter().map(|value| f64::from(*value)).sum::<f64>() / plane as f64
     };
-    mean(1) - 0.5 * (mean(0) + mean(2))
+    1.5 * mean(colour) - 0.5 * (mean(0) + mean(1) + mean(2))
 }

@@ -9,14 +9,21 @@ use crate::error::{Error, Result};
 use crate::pictures::{Cell, Curve, Row, curve, grid};
 use crate::record::MetricsLine;
 use crate::report::report;
+use crate::reward::sum_name;
 use crate::sample::save_frames;
 use crate::session::Arms;
+use crate::tune::StopReason;
 
 /// Pictures an arm on the grid: as many as fit a screen side by side.
 const GRID_COLUMNS: usize = 8;
 
 /// Writes everything that is made from the comparison; `comparison.json` comes last.
-pub(crate) fn write(layout: &Layout, config: &TuneConfig, arms: &Arms) -> Result<()> {
+pub(crate) fn write(
+    layout: &Layout,
+    config: &TuneConfig,
+    stop_reason: StopReason,
+    arms: &Arms,
+) -> Result<()> {
     for (arm, drawn) in [("base", &arms.base), ("tuned", &arms.tuned)] {
         save_pictures(layout, config, arm, drawn)?;
     }
@@ -27,7 +34,7 @@ pub(crate) fn write(layout: &Layout, config: &TuneConfig, arms: &Arms) -> Result
     let curve = draw_curve(config, &metrics, arms)?;
     write_atomic(&layout.grid(), &grid)?;
     write_atomic(&layout.curve(), &curve)?;
-    write_atomic(&layout.report(), report(config, &arms.comparison, &grid, &curve).as_bytes())?;
+    write_atomic(&layout.report(), report(config, stop_reason, &arms.comparison, &grid, &curve).as_bytes())?;
     let path = layout.comparison();
     let json = serde_json::to_vec_pretty(&arms.comparison)
         .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
@@ -43,7 +50,7 @@ fn save_pictures(layout: &Layout, config: &TuneConfig, arm: &str, drawn: &Drawn)
             ("model", config.generation.model.clone()),
         ];
         if let Some(reward) = drawn.rewards.get(at).and_then(Reward::given) {
-            texts.push(("reward", format!("{} {reward}", config.reward)));
+            texts.push(("reward", format!("{} {reward}", sum_name(&config.reward))));
         }
         save_frames(&layout.images(), &format!("{arm}-{seed}"), media, &texts)?;
     }
@@ -67,11 +74,19 @@ fn draw_curve(config: &TuneConfig, metrics: &[MetricsLine], arms: &Arms) -> Resu
         .iter()
         .filter_map(|line| Some((line.record.evaluations as u64, line.record.reward_mean?)))
         .collect::<Vec<_>>();
+    let names = metrics.first().map(|line| &line.watched[..]).unwrap_or_default();
+    let watched = names.iter().enumerate().map(|(at, first)| {
+        let of = |line: &MetricsLine| {
+            Some((line.record.evaluations as u64, line.watched.get(at)?.reward_base_sigmas?))
+        };
+        (first.scorer.clone(), metrics.iter().filter_map(of).collect())
+    });
     curve(&Curve {
         title: &config.prompt,
-        reward: &config.reward,
+        reward: &arms.comparison.reward,
         steps: &steps,
         base: arms.comparison.base.reward_mean,
         tuned: arms.comparison.tuned.reward_mean,
+        watched: &watched.collect::<Vec<_>>(),
     })
 }

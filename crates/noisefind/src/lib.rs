@@ -22,6 +22,7 @@ pub mod pictures;
 pub mod record;
 pub mod registry;
 mod report;
+pub mod reward;
 pub mod sample;
 pub mod score;
 mod session;

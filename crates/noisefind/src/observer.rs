@@ -1,7 +1,8 @@
 //! How long work tells somebody how it goes; the library itself prints nothing.
 
-use noisefind_core::record::StepRecord;
 use serde::Serialize;
+
+use crate::record::MetricsLine;
 
 /// Watches long work. Every method has a body that does nothing, so a program implements what it shows.
 pub trait Observer {
@@ -11,9 +12,8 @@ pub trait Observer {
     /// Something the user should know that does not stop the work; one sentence.
     fn warned(&mut self, _warning: &str) {}
 
-    /// One step of the method is done and saved; the seconds count from the beginning of the run, resumed
-    /// parts added up.
-    fn stepped(&mut self, _record: &StepRecord, _elapsed_seconds: f64) {}
+    /// One step of the method is done and saved.
+    fn stepped(&mut self, _line: &MetricsLine) {}
 
     /// `done` of `total` pictures of the final comparison, or of `sample`, are drawn; told before the first too.
     fn drawn(&mut self, _done: usize, _total: usize) {}
@@ -38,6 +38,8 @@ pub struct Header {
     pub noise_shape: Vec<usize>,
     /// Name of the reward.
     pub reward: String,
+    /// Names of the held-out scorers.
+    pub watched: Vec<String>,
     /// Name of the method.
     pub method: String,
     /// Where the model runs.

@@ -1,7 +1,11 @@
 //! How a run is kept on disk: the line of a step, the state after it, the environment it ran in.
 
+use std::collections::BTreeMap;
+
 use noisefind_core::record::StepRecord;
 use noisefind_core::state::{NamedTensor, RunHeader, RunState};
+use noisefind_core::watch::WatchRecord;
+use noisefind_rewards::Standard;
 use noisefind_rundir::{Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +19,23 @@ pub struct MetricsLine {
     /// What the method says.
     #[serde(flatten)]
     pub record: StepRecord,
+    /// Each part of a reward of several, in its own units.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartRecord>,
+    /// Each held-out scorer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<WatchRecord>,
+}
+
+/// What one part of a weighted reward said of a step's samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Its name.
+    pub scorer: String,
+    /// Its rewards in order of the samples' index; `null` is missing.
+    pub rewards: Vec<Option<f64>>,
+    /// Mean of the given rewards.
+    pub reward_mean: Option<f64>,
 }
 
 /// `environment.json`: what the run depends on that is no setting.
@@ -41,21 +62,26 @@ pub struct Environment {
 pub(crate) struct Saved {
     /// The step whose policy is the best so far.
     pub best_step: u32,
+    /// Mean and spread on the model as it is of each part of the reward; `None` before they are measured.
+    pub standards: Option<Vec<Standard>>,
     /// The method's own memory.
     pub header: RunHeader,
 }
 
 /// The state as a file.
-pub(crate) fn to_file(state: RunState, best_step: u32) -> TensorFile<Saved> {
+pub(crate) fn to_file(
+    state: RunState,
+    best_step: u32,
+    standards: Option<Vec<Standard>>,
+) -> TensorFile<Saved> {
     let entry = |tensor: NamedTensor| (tensor.name, Tensor { shape: tensor.shape, values: tensor.values });
     let tensors = state.tensors.into_iter().map(entry).collect();
-    TensorFile { tensors, metadata: Saved { best_step, header: state.header } }
+    TensorFile { tensors, metadata: Saved { best_step, standards, header: state.header } }
 }
 
-/// The state that [`to_file`] wrote, and its best step.
-pub(crate) fn from_file(file: TensorFile<Saved>) -> (RunState, u32) {
+/// The state that [`to_file`] wrote.
+pub(crate) fn state_of(tensors: BTreeMap<String, Tensor>, header: RunHeader) -> RunState {
     let entry =
         |(name, tensor): (String, Tensor)| NamedTensor { name, shape: tensor.shape, values: tensor.values };
-    let tensors = file.tensors.into_iter().map(entry).collect();
-    (RunState { tensors, header: file.metadata.header }, file.metadata.best_step)
+    RunState { tensors: tensors.into_iter().map(entry).collect(), header }
 }

@@ -10,7 +10,7 @@ use noisefind_diffusion::{
 };
 use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
 use noisefind_rewards::judge::SceneJudge;
-use noisefind_rewards::{ClipScore, ClipVariant, SCORERS, ScorerInfo};
+use noisefind_rewards::{ClipScore, ClipVariant, SCORERS, ScorerInfo, Screened};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{GenerationConfig, ModelDefaults};
@@ -143,11 +143,15 @@ impl ModelSource {
         }
     }
 
-    /// Opens a scorer or a judge by name, to run where `config` says.
+    /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any.
     ///
     /// # Errors
     /// Where there is no such scorer, or it cannot be opened.
     pub fn open_scorer(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
+        Ok(Box::new(Screened::new(self.open_unscreened(name, config)?)))
+    }
+
+    fn open_unscreened(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
         if let Some(command) = name.strip_prefix(EXTERNAL) {
             let scorer = ExternalScorer::open(command, ExternalOptions::default())
                 .map_err(|source| Error::reward(name, source))?;
@@ -155,6 +159,7 @@ impl ModelSource {
         }
         match (&self.place, name) {
             (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
+            (Place::Fake, fake::RED) => return Ok(Box::new(fake::FakeRed)),
             (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
             _ => {}
         }

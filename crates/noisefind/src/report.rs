@@ -5,15 +5,22 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::comparison::{Arm, Comparison, Interval};
+use crate::comparison::{Arm, Comparison, Interval, ScorerArm};
 use crate::config::{TuneConfig, method_name};
+use crate::tune::StopReason;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;\
 color:#222}table{border-collapse:collapse}td,th{padding:.2rem 1.2rem .2rem 0;text-align:left;\
 font-variant-numeric:tabular-nums}img{max-width:100%}h1{font-size:1.5rem}.faint{color:#777}";
 
 /// The page for one finished run; `grid` and `curve` are PNG files.
-pub(crate) fn report(config: &TuneConfig, compared: &Comparison, grid: &[u8], curve: &[u8]) -> String {
+pub(crate) fn report(
+    config: &TuneConfig,
+    stop_reason: StopReason,
+    compared: &Comparison,
+    grid: &[u8],
+    curve: &[u8],
+) -> String {
     let prompt = escaped(&config.prompt);
     let mut rows = String::new();
     let mut row = |name: &str, cell: &dyn Fn(&Arm) -> String| {
@@ -25,6 +32,17 @@ pub(crate) fn report(config: &TuneConfig, compared: &Comparison, grid: &[u8], cu
     row("5 % to 95 %", &|arm| format!("{} to {}", number(arm.reward_p5), number(arm.reward_p95)));
     row("success rate", &|arm| with_interval(arm.success_rate, arm.success_ci95));
     row("diversity", &|arm| number(arm.diversity));
+    for (kind, scorers) in [("part", &compared.parts), ("held out", &compared.watched)] {
+        for one in scorers {
+            let cell = |arm: &ScorerArm| with_interval(arm.reward_mean, arm.reward_ci95);
+            let (name, base, tuned) = (escaped(&one.scorer), cell(&one.base), cell(&one.tuned));
+            let gain = with_interval(one.gain_sigmas, one.gain_sigmas_ci95);
+            let _ = writeln!(
+                rows,
+                "<tr><th>{name} ({kind})</th><td>{base}</td><td>{tuned}</td><td>gain {gain} sigmas</td></tr>"
+            );
+        }
+    }
     let picture = |png: &[u8], alt: &str| {
         format!("<p><img alt=\"{alt}\" src=\"data:image/png;base64,{}\"></p>", BASE64_STANDARD.encode(png))
     };
@@ -32,14 +50,15 @@ pub(crate) fn report(config: &TuneConfig, compared: &Comparison, grid: &[u8], cu
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{prompt}</title><style>{STYLE}</style>\n\
          <h1>{prompt}</h1>\n\
          <p class=\"faint\">{model}, {method}, reward {reward}, {evaluations} evaluations in {seconds:.1} s, \
-         seed {seed}</p>\n\
+         seed {seed}; stopped because {why}</p>\n\
          {grid}\n<p>Above: noise from the standard normal. Below: the same seeds under the tuned policy.</p>\n\
          <table><tr><th></th><th>base</th><th>tuned</th></tr>\n{rows}</table>\n\
          <p>Gain {gain} base standard deviations, diversity ratio {ratio}, divergence {kl:.1} nats. \
          Best of {n} base pictures at the same cost: reward {best}.</p>\n{curve}\n</html>\n",
         model = escaped(&config.generation.model),
         method = method_name(&config.run.method),
-        reward = escaped(&config.reward),
+        reward = escaped(&compared.reward),
+        why = stop_reason.why(),
         evaluations = compared.evaluations,
         seconds = compared.elapsed_seconds,
         seed = config.run.seed,

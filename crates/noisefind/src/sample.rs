@@ -99,8 +99,9 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     }
     let mut sampler = Sampler {
         generator: &mut *model.generator,
-        scorer: None,
+        reward: None,
         judge: None,
+        watched: &mut [],
         source: rng,
         prompt,
         batch_size: 8,

@@ -28,21 +28,22 @@ pub struct Scored {
     pub reason: Option<String>,
 }
 
-/// Scores `files` against the prompt of `options` with its reward, or the model's own; `each` gets the scores
-/// in order as they come.
+/// Scores `files` against the prompt of `options` with the scorer `reward`, or the model's own; `each` gets the
+/// scores in order as they come.
 ///
 /// # Errors
 /// Where the prompt is empty, the scorer cannot be opened, or a file is no picture.
 pub fn score<E: From<Error>>(
     files: &[PathBuf],
     options: &TuneOptions,
+    reward: Option<&str>,
     mut each: impl FnMut(Scored) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
     let source = ModelSource::find(options.model_name())?;
     let defaults = source.defaults()?;
     let config = options.resolve_generation(&defaults)?;
-    let name = options.reward.clone().or(defaults.reward).ok_or_else(|| no_reward(&source.name))?;
+    let name = reward.map(str::to_owned).or(defaults.reward).ok_or_else(|| no_reward(&source.name))?;
     let mut scorer = source.open_scorer(&name, &config)?;
     for files in files.chunks(BATCH) {
         let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;

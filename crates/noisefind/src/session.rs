@@ -1,16 +1,22 @@
 //! Model, scorer and judge of one run, opened together and checked before anything is written.
 
+use noisefind_core::noise::NoiseShape;
 use noisefind_core::policy::NoisePolicy;
-use noisefind_core::ports::Scorer;
+use noisefind_core::ports::{Reward, Scorer};
+use noisefind_core::statistics::mean;
+use noisefind_rewards::{Part, Standard, Weighted};
+use noisefind_rundir::Provenance;
 
-use crate::comparison::{Comparison, Cost};
-use crate::config::{TuneConfig, TuneOptions};
+use crate::comparison::{Comparison, Cost, ScorerNames};
+use crate::config::{TuneConfig, TuneOptions, method_name};
 use crate::draw::{Drawn, Sampler, fresh_seeds};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::machine;
 use crate::observer::Observer;
-use crate::record::Environment;
+use crate::record::{Environment, PartRecord};
 use crate::registry::{ModelSource, OpenModel};
+use crate::reward::{RewardScale, RewardTerm, sum_name};
+use crate::tune::StopReason;
 
 /// Everything that a run works with.
 pub struct Session {
@@ -23,9 +29,11 @@ pub struct Session {
     /// The model.
     pub model: OpenModel,
     /// What is climbed.
-    pub scorer: Box<dyn Scorer>,
+    pub reward: Weighted,
     /// What is never climbed; none where the model brings none.
     pub judge: Option<Box<dyn Scorer>>,
+    /// What is measured at every step and never climbed.
+    pub watched: Vec<Box<dyn Scorer>>,
 }
 
 /// Both arms of a comparison.
@@ -46,12 +54,14 @@ impl Session {
     pub fn open(options: &TuneOptions) -> Result<Self> {
         let source = ModelSource::find(options.model_name())?;
         let config = options.resolve(&source.defaults()?)?;
-        let scorer = source.open_scorer(&config.reward, &config.generation)?;
+        let reward = open_reward(&source, &config)?;
+        let watched = config.watch.iter().map(|name| source.open_scorer(name, &config.generation));
+        let watched = watched.collect::<Result<_>>()?;
         let judge = config.judge.as_deref();
         let judge = judge.map(|name| source.open_scorer(name, &config.generation)).transpose()?;
         let model = source.open(&config.generation, &config.prompt)?;
         let model_sha256 = source.sha256()?;
-        Ok(Self { config, source, model_sha256, model, scorer, judge })
+        Ok(Self { config, source, model_sha256, model, reward, judge, watched })
     }
 
     /// Says what the user should know about the prompt.
@@ -72,6 +82,80 @@ impl Session {
         }
     }
 
+    /// Shape of the noise that the model takes.
+    pub fn noise_shape(&self) -> NoiseShape {
+        self.model.generator.noise_shape()
+    }
+
+    /// What the value network sees of the prompt.
+    ///
+    /// # Errors
+    /// Whatever the text encoder reports.
+    pub fn prompt_embedding(&mut self) -> Result<Vec<f32>> {
+        let embedding = self.model.generator.prompt_embedding(&self.config.prompt);
+        Ok(embedding.map_err(noisefind_core::Error::Generator)?)
+    }
+
+    /// Uses what was measured when a saved run began; `None` where that was not yet.
+    ///
+    /// # Errors
+    /// Where the number of standards is not that of the rewards.
+    pub fn use_standards(&mut self, standards: Option<Vec<Standard>>) -> Result<()> {
+        let name = sum_name(&self.config.reward);
+        match standards {
+            Some(standards) => {
+                self.reward.set_standards(standards).map_err(|source| Error::reward(&name, source))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the run depends on to go on with the same rewards.
+    pub fn standards(&self) -> Option<Vec<Standard>> {
+        self.reward.standards().map(<[Standard]>::to_vec)
+    }
+
+    /// What the parts of a reward of several said of the pictures that were scored last.
+    pub fn part_records(&self) -> Vec<PartRecord> {
+        let parts = self.reward.parts().iter().zip(self.reward.last());
+        let record = |(part, rewards): (&Part, &Vec<Reward>)| {
+            let rewards = rewards.iter().map(Reward::given).collect::<Vec<_>>();
+            let given = rewards.iter().flatten().copied().collect::<Vec<_>>();
+            let reward_mean = (!given.is_empty()).then(|| mean(&given));
+            PartRecord { scorer: part.scorer.name().to_owned(), rewards, reward_mean }
+        };
+        if parts.len() == 1 { Vec::new() } else { parts.map(record).collect() }
+    }
+
+    /// Where a policy of this run comes from.
+    pub fn provenance(&self, kl_nats: f64, evaluations: usize, stop_reason: StopReason) -> Provenance {
+        let TuneConfig { generation, run, .. } = &self.config;
+        Provenance {
+            format: Provenance::FORMAT.to_owned(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            prompt: self.config.prompt.clone(),
+            negative_prompt: generation.negative_prompt.clone(),
+            model: generation.model.clone(),
+            model_sha256: self.model_sha256.clone(),
+            noise_shape: self.noise_shape().dims(),
+            num_inference_steps: generation.num_inference_steps,
+            guidance_scale: generation.guidance_scale,
+            eta: generation.eta,
+            scheduler: generation.scheduler.clone(),
+            height: generation.height,
+            width: generation.width,
+            lora: generation.lora.clone(),
+            vae: generation.vae.clone(),
+            clip_skip: generation.clip_skip,
+            method: method_name(&run.method).to_owned(),
+            seed: run.seed,
+            evaluations,
+            stop_reason: stop_reason.name().to_owned(),
+            reward: sum_name(&self.config.reward),
+            kl_nats,
+        }
+    }
+
     /// Draws base and tuned pictures from the same seeds and compares them; `None` where the observer
     /// interrupted.
     ///
@@ -86,8 +170,9 @@ impl Session {
     ) -> Result<Option<Arms>> {
         let mut sampler = Sampler {
             generator: &mut *self.model.generator,
-            scorer: Some(&mut *self.scorer),
-            judge: self.judge.as_mut().map(|judge| &mut **judge as &mut dyn Scorer),
+            reward: Some(&mut self.reward),
+            judge: self.judge.as_deref_mut(),
+            watched: &mut self.watched,
             source: self.config.run.noise_rng,
             prompt: &self.config.prompt,
             batch_size: self.config.run.generation_batch,
@@ -98,9 +183,13 @@ impl Session {
         if base.seeds.len() + tuned.seeds.len() < total {
             return Ok(None);
         }
-        let judge = self.config.judge.as_deref();
-        let comparison =
-            Comparison::new(&self.config.prompt, &self.config.reward, judge, &base, &tuned, cost);
+        let names = ScorerNames {
+            reward: sum_name(&self.config.reward),
+            parts: self.reward.parts().iter().map(|part| part.scorer.name().to_owned()).collect(),
+            watched: self.watched.iter().map(|scorer| scorer.name().to_owned()).collect(),
+            judge: self.config.judge.clone(),
+        };
+        let comparison = Comparison::new(&self.config.prompt, names, &base, &tuned, cost);
         Ok(Some(Arms { base, tuned, comparison }))
     }
 
@@ -108,6 +197,22 @@ impl Session {
     pub fn fresh_seeds(&self) -> Vec<u64> {
         fresh_seeds(self.config.run.seed, self.config.samples)
     }
+}
+
+/// The weighted sum of what is climbed.
+fn open_reward(source: &ModelSource, config: &TuneConfig) -> Result<Weighted> {
+    let part = |term: &RewardTerm| {
+        Ok(Part { scorer: source.open_scorer(&term.scorer, &config.generation)?, weight: term.weight })
+    };
+    let parts = config.reward.iter().map(part).collect::<Result<Vec<_>>>()?;
+    let sum = if is_standardised(config) { Weighted::standardised(parts) } else { Weighted::raw(parts) };
+    sum.map_err(|source| Error::reward(&sum_name(&config.reward), source))
+}
+
+/// Whether rewards are measured in spreads of the model as it is; one scorer alone keeps its own units.
+fn is_standardised(config: &TuneConfig) -> bool {
+    let alone = matches!(config.reward.as_slice(), [RewardTerm { weight: 1.0, .. }]);
+    config.reward_scale == RewardScale::Standardised && !alone
 }
 
 /// Says which words the model does not know and which it does not read.

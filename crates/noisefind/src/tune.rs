@@ -3,21 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use noisefind_core::diagnostics::watch_warning;
 use noisefind_core::record::StopReason as MethodStop;
 use noisefind_core::run::Run;
-use noisefind_core::step::step;
+use noisefind_core::step::{Step, step};
 use noisefind_rundir::{
-    IfOccupied, PolicyFile, Provenance, Resumed, RunReader, RunWriter, file_name_from_prompt,
+    IfOccupied, PolicyFile, Resumed, RunReader, RunWriter, TensorFile, file_name_from_prompt,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::comparison::{Comparison, Cost};
 use crate::config::{TuneOptions, method_name};
+use crate::draw::score;
 use crate::error::{Error, Result};
 use crate::finish;
 use crate::machine;
 use crate::observer::{Header, Observer};
-use crate::record::{Environment, MetricsLine, Saved, from_file, to_file};
+use crate::record::{Environment, MetricsLine, Saved, state_of, to_file};
+use crate::reward::sum_name;
 use crate::session::Session;
 
 /// What to tune.
@@ -57,26 +60,50 @@ pub struct Tuned {
 }
 
 /// Why tuning stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// The budget of evaluations is used up.
     EvaluationsUsed,
     /// The mean reward stopped rising.
     Plateau,
-    /// Too many rewards in a row were missing.
-    RewardsMissing,
+    /// A held-out scorer fell while the reward was climbed.
+    HeldOutFell,
     /// The budget of seconds is used up.
     SecondsUsed,
     /// The observer asked to stop.
     Interrupted,
 }
 
+impl StopReason {
+    /// As `--json` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EvaluationsUsed => "evaluations-used",
+            Self::Plateau => "plateau",
+            Self::HeldOutFell => "held-out-fell",
+            Self::SecondsUsed => "seconds-used",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// In a sentence that begins with "stopped because".
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::EvaluationsUsed => "the budget is used up",
+            Self::Plateau => "the reward stopped rising",
+            Self::HeldOutFell => "a held-out scorer fell; the policy is the best from before the fall",
+            Self::SecondsUsed => "the time is used up",
+            Self::Interrupted => "it was interrupted",
+        }
+    }
+}
+
 /// Tunes a policy, then compares it with the model as it is and leaves everything in the run folder.
 ///
 /// # Errors
-/// Where the request cannot be met, or the model, the scorer or the disk fails. What was saved before can be
-/// resumed.
+/// Where the request cannot be met, the model, the scorer or the disk fails, or too many rewards in a row are
+/// missing. What was saved before can be resumed.
 pub fn tune(request: &TuneRequest, observer: &mut dyn Observer) -> Result<Tuned> {
     let mut tuning = match request {
         TuneRequest::New { options, out, if_occupied } => {
@@ -110,13 +137,10 @@ impl Tuning {
             RunWriter::check(root, if_occupied)?;
         }
         let mut session = Session::open(options)?;
-        let (prompt, config) = (session.config.prompt.clone(), session.config.run.clone());
-        let embedding =
-            session.model.generator.prompt_embedding(&prompt).map_err(noisefind_core::Error::Generator)?;
-        let run = Run::new(config, session.model.generator.noise_shape(), embedding)?;
-        let root = out.map_or_else(|| free_folder(&prompt, session.config.run.seed), Path::to_owned);
-        let writer =
-            RunWriter::create(&root, if_occupied, &session.config.to_toml()?, &session.environment())?;
+        let config = session.config.clone();
+        let run = Run::new(config.run.clone(), session.noise_shape(), session.prompt_embedding()?)?;
+        let root = out.map_or_else(|| free_folder(&config.prompt, config.run.seed), Path::to_owned);
+        let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &session.environment())?;
         Ok(Self {
             session,
             writer,
@@ -134,17 +158,15 @@ impl Tuning {
         let mut session = Session::open(&options)?;
         let reader = RunReader::open(root)?;
         check_model(&session, reader.json(&writer.layout().environment())?)?;
-        let prompt = &session.config.prompt;
-        let embedding =
-            session.model.generator.prompt_embedding(prompt).map_err(noisefind_core::Error::Generator)?;
+        let embedding = session.prompt_embedding()?;
         let (run, best_step) = match checkpoint {
-            Some((_, file)) => {
-                let (state, best_step) = from_file(file);
-                (Run::resume(&state, embedding)?, best_step)
+            Some((_, TensorFile { tensors, metadata })) => {
+                session.use_standards(metadata.standards)?;
+                let mut run = Run::resume(&state_of(tensors, metadata.header), embedding)?;
+                run.forgive_missing();
+                (run, metadata.best_step)
             }
-            None => {
-                (Run::new(session.config.run.clone(), session.model.generator.noise_shape(), embedding)?, 0)
-            }
+            None => (Run::new(session.config.run.clone(), session.noise_shape(), embedding)?, 0),
         };
         let elapsed_before = reader.metrics::<MetricsLine>()?.last().map_or(0.0, |line| line.elapsed_seconds);
         let elapsed_saved = elapsed_before;
@@ -157,7 +179,8 @@ impl Tuning {
             prompt: config.prompt.clone(),
             model: config.generation.model.clone(),
             noise_shape: self.run.shape().dims(),
-            reward: config.reward.clone(),
+            reward: sum_name(&config.reward),
+            watched: config.watch.clone(),
             method: method_name(&config.run.method).to_owned(),
             device: self.session.model.device.clone(),
             dtype: self.session.model.dtype.clone(),
@@ -170,8 +193,12 @@ impl Tuning {
 
     fn run_steps(&mut self, observer: &mut dyn Observer) -> Result<StopReason> {
         loop {
-            if let Some(reason) = self.run.stop_reason() {
-                return Ok(reason.into());
+            match self.run.stop_reason() {
+                Some(MethodStop::EvaluationsUsed) => return Ok(StopReason::EvaluationsUsed),
+                Some(MethodStop::Plateau) => return Ok(StopReason::Plateau),
+                Some(MethodStop::HeldOutFell) => return Ok(StopReason::HeldOutFell),
+                Some(MethodStop::RewardsMissing) => return Err(self.rewards_missing()?),
+                None => {}
             }
             if observer.interrupted() {
                 return Ok(StopReason::Interrupted);
@@ -179,23 +206,36 @@ impl Tuning {
             if self.session.config.max_seconds.is_some_and(|limit| self.elapsed_seconds() >= limit) {
                 return Ok(StopReason::SecondsUsed);
             }
-            let Session { model, scorer, config, .. } = &mut self.session;
-            let record = step(&mut self.run, &config.prompt, &mut *model.generator, &mut **scorer)?.record;
-            let step = self.run.progress().iteration;
-            if self.run.progress().at_its_best {
-                self.best_step = step;
-            }
-            let line = MetricsLine { step, elapsed_seconds: self.elapsed_seconds(), record };
-            self.writer.save_step(
-                step,
-                &line,
-                &to_file(self.run.state(), self.best_step),
-                Some(self.best_step),
-            )?;
-            self.elapsed_saved = line.elapsed_seconds;
-            observer.stepped(&line.record, line.elapsed_seconds);
+            let line = self.step()?;
+            observer.stepped(&line);
             line.record.warnings.iter().for_each(|warning| observer.warned(warning));
         }
+    }
+
+    /// One step of the method, saved.
+    fn step(&mut self) -> Result<MetricsLine> {
+        let Session { model, reward, config, watched, .. } = &mut self.session;
+        let Step { mut record, media, .. } =
+            step(&mut self.run, &config.prompt, &mut *model.generator, reward)?;
+        let answers = watched
+            .iter_mut()
+            .map(|scorer| {
+                let rewards = score(&mut **scorer, &config.prompt, &media)?;
+                Ok((scorer.name(), rewards))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let watched = self.run.watch(&answers);
+        record.warnings.extend(watched.iter().filter_map(watch_warning));
+        let step = self.run.progress().iteration;
+        if self.run.progress().at_its_best {
+            self.best_step = step;
+        }
+        let (elapsed_seconds, parts) = (self.elapsed_seconds(), self.session.part_records());
+        let line = MetricsLine { step, elapsed_seconds, record, parts, watched };
+        let state = to_file(self.run.state(), self.best_step, self.session.standards());
+        self.writer.save_step(step, &line, &state, Some(self.best_step))?;
+        self.elapsed_saved = elapsed_seconds;
+        Ok(line)
     }
 
     fn finish(mut self, stop_reason: StopReason, observer: &mut dyn Observer) -> Result<Tuned> {
@@ -211,11 +251,14 @@ impl Tuning {
         if stop_reason == StopReason::Interrupted {
             return Ok(tuned);
         }
+        if self.run.progress().base.is_none() {
+            return Err(self.rewards_missing()?);
+        }
         let policy = self.run.best_policy().clone();
         let file = PolicyFile {
             mu: policy.mean().to_vec(),
             sigma: policy.sigma().to_vec(),
-            provenance: self.provenance(policy.kl_nats()),
+            provenance: self.session.provenance(policy.kl_nats(), tuned.evaluations, stop_reason),
         };
         self.writer.save_policy(&file)?;
         tuned.policy = Some(layout.policy());
@@ -227,7 +270,7 @@ impl Tuning {
         let seeds = self.session.fresh_seeds();
         match self.session.compare(&policy, &seeds, cost, observer)? {
             Some(arms) => {
-                finish::write(&layout, &self.session.config, &arms)?;
+                finish::write(&layout, &self.session.config, stop_reason, &arms)?;
                 tuned.comparison = Some(arms.comparison);
             }
             None => tuned.stop_reason = StopReason::Interrupted,
@@ -235,45 +278,21 @@ impl Tuning {
         Ok(tuned)
     }
 
-    fn provenance(&self, kl_nats: f64) -> Provenance {
-        let config = &self.session.config;
-        Provenance {
-            format: Provenance::FORMAT.to_owned(),
-            program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            prompt: config.prompt.clone(),
-            negative_prompt: config.generation.negative_prompt.clone(),
-            model: config.generation.model.clone(),
-            model_sha256: self.session.model_sha256.clone(),
-            noise_shape: self.run.shape().dims(),
-            num_inference_steps: config.generation.num_inference_steps,
-            guidance_scale: config.generation.guidance_scale,
-            eta: config.generation.eta,
-            scheduler: config.generation.scheduler.clone(),
-            height: config.generation.height,
-            width: config.generation.width,
-            lora: config.generation.lora.clone(),
-            vae: config.generation.vae.clone(),
-            clip_skip: config.generation.clip_skip,
-            method: method_name(&config.run.method).to_owned(),
-            seed: config.run.seed,
+    /// The run is over without a result, with the reasons of its last step.
+    fn rewards_missing(&self) -> Result<Error> {
+        let root = self.writer.layout().root();
+        let last = RunReader::open(root)?.metrics::<MetricsLine>()?.pop();
+        Ok(Error::RewardsMissing {
+            run: root.to_owned(),
             evaluations: self.run.progress().evaluations,
-            reward: config.reward.clone(),
-            kl_nats,
-        }
+            in_a_row: self.run.progress().missing_in_a_row,
+            reasons: last.map(|line| line.record.missing_reasons).unwrap_or_default(),
+            can_go_on: self.run.stop_reason() == Some(MethodStop::RewardsMissing),
+        })
     }
 
     fn elapsed_seconds(&self) -> f64 {
         self.elapsed_before + self.started.elapsed().as_secs_f64()
-    }
-}
-
-impl From<MethodStop> for StopReason {
-    fn from(reason: MethodStop) -> Self {
-        match reason {
-            MethodStop::EvaluationsUsed => Self::EvaluationsUsed,
-            MethodStop::Plateau => Self::Plateau,
-            MethodStop::RewardsMissing => Self::RewardsMissing,
-        }
     }
 }
 

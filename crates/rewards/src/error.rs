@@ -122,7 +122,7 @@ pub enum Error {
     /// A reward that does not vary on the base pictures.
     #[error(
         "reward `{scorer}` cannot be standardised: it gave {given} rewards for {pictures} base pictures, all \
-         the same; use raw rewards, or take it out"
+         the same; use --reward-scale raw, or take it out"
     )]
     NoSpread {
         /// The scorer's name.
@@ -130,6 +130,16 @@ pub enum Error {
         /// Rewards that were not missing.
         given: usize,
         /// Base pictures.
+        pictures: usize,
+    },
+    /// A scorer that does not give one reward a picture.
+    #[error("reward `{scorer}` gave {found} rewards for {pictures} pictures")]
+    Count {
+        /// The scorer's name.
+        scorer: String,
+        /// Rewards that it gave.
+        found: usize,
+        /// Pictures that it saw.
         pictures: usize,
     },
     /// A sum of no rewards, or with the standards of another sum.

@@ -53,6 +53,9 @@ pub struct Provenance {
     pub seed: u64,
     /// Pictures generated and scored.
     pub evaluations: usize,
+    /// Why tuning stopped; empty in files of programs that did not say.
+    #[serde(default)]
+    pub stop_reason: String,
     /// Name of the reward.
     pub reward: String,
     /// Divergence from N(0, I), summed, in nats.
@@ -150,6 +153,7 @@ pub(crate) mod tests {
             method: "find".to_owned(),
             seed: 7,
             evaluations: 160,
+            stop_reason: "plateau".to_owned(),
             reward: "clip-score".to_owned(),
             kl_nats: 12.5,
         };

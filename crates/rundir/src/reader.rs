@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::policy::PolicyFile;
+use crate::tensors::TensorFile;
 use crate::writer::{read_config, saved_steps};
 
 /// A run folder, opened without a lock.
@@ -60,6 +62,15 @@ impl RunReader {
     /// Where the folder cannot be listed.
     pub fn saved_steps(&self) -> Result<Vec<u32>> {
         saved_steps(&self.layout)
+    }
+
+    /// The newest checkpoint; `None` where no step is saved.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn last_checkpoint<M: Serialize + DeserializeOwned>(&self) -> Result<Option<TensorFile<M>>> {
+        let step = self.saved_steps()?.pop();
+        step.map(|step| TensorFile::read(&self.layout.checkpoint(step))).transpose()
     }
 
     /// A JSON file of the run (`comparison.json`, `environment.json`); `None` where it is absent.

@@ -29,6 +29,9 @@ pub struct Flags {
     /// Judge that decides about success, never climbed [default: the model's own]
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
+    /// Held-out scorer to report beside the reward; repeatable [default: those of the run]
+    #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND")]
+    watch: Vec<String>,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -37,7 +40,12 @@ pub struct Flags {
 /// Runs the command.
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     interrupt::listen();
-    let request = CompareRequest { samples: flags.samples, seed: flags.seed, judge: flags.judge };
+    let request = CompareRequest {
+        samples: flags.samples,
+        seed: flags.seed,
+        judge: flags.judge,
+        watch: Some(flags.watch).filter(|names| !names.is_empty()),
+    };
     let mut terminal = Terminal::new();
     let compared = compare(&flags.run, &request, &mut terminal)?;
     terminal.finish();

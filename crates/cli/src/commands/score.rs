@@ -28,7 +28,7 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
-    let options = TuneOptions { prompt: Some(flags.prompt), reward: flags.reward, ..flags.model.options() };
-    score::<anyhow::Error>(&flags.files, &options, |scored| print_json(&scored))?;
+    let options = TuneOptions { prompt: Some(flags.prompt), ..flags.model.options() };
+    score::<anyhow::Error>(&flags.files, &options, flags.reward.as_deref(), |scored| print_json(&scored))?;
     Ok(Outcome::Done)
 }

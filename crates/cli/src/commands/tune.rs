@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use noisefind::config::TuneOptions;
 use noisefind::core::config::{FindConfig, MethodConfig, PaperConfig};
 use noisefind::core::rng::NoiseSource;
+use noisefind::reward::{RewardScale, RewardTerm};
 use noisefind::rundir::IfOccupied;
 use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
 
@@ -26,10 +27,17 @@ pub struct Flags {
     /// What should be drawn, for example "a green dog"
     #[arg(required_unless_present_any = ["config", "resume"])]
     prompt: Option<String>,
-    /// Scorer to climb, by name, with the folder of its weights, or a program; `noisefind doctor` lists the names
-    /// [default: the model's own]
-    #[arg(long, value_name = "NAME|NAME:DIR|exec:COMMAND")]
-    reward: Option<String>,
+    /// Scorer to climb: a name with the folder of its weights, or a program; `noisefind doctor` lists the names.
+    /// Repeatable: the sum is climbed, each by its WEIGHT, which stands before the colon (what follows the colon
+    /// may hold any character) and is negative to avoid what the scorer likes [default: the model's own]
+    #[arg(long, value_name = "NAME[=WEIGHT][:DIR]|exec[=WEIGHT]:COMMAND")]
+    reward: Vec<RewardTerm>,
+    /// Scale in which several rewards are summed [default: standardised]
+    #[arg(long, value_enum)]
+    reward_scale: Option<Scale>,
+    /// Held-out scorer: measured at every step and never climbed, it ends the run where it falls; repeatable
+    #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND")]
+    watch: Vec<String>,
     /// Judge of the final comparison, never climbed [default: the model's own]
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
@@ -81,6 +89,23 @@ enum Method {
     Paper,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Scale {
+    /// In standard deviations above the mean of the model as it is, measured on the first batch
+    Standardised,
+    /// In each scorer's own units
+    Raw,
+}
+
+impl From<Scale> for RewardScale {
+    fn from(scale: Scale) -> Self {
+        match scale {
+            Scale::Standardised => Self::Standardised,
+            Scale::Raw => Self::Raw,
+        }
+    }
+}
+
 impl From<Method> for MethodConfig {
     fn from(method: Method) -> Self {
         match method {
@@ -117,7 +142,9 @@ fn request(flags: Flags) -> noisefind::Result<TuneRequest> {
     let from_file = flags.config.as_deref().map(TuneOptions::read).transpose()?.unwrap_or_default();
     let options = TuneOptions {
         prompt: flags.prompt,
-        reward: flags.reward,
+        reward: Some(flags.reward).filter(|terms| !terms.is_empty()),
+        reward_scale: flags.reward_scale.map(RewardScale::from),
+        watch: Some(flags.watch).filter(|names| !names.is_empty()),
         judge: flags.judge,
         method: flags.method.map(MethodConfig::from),
         evaluations: flags.evaluations,
@@ -143,15 +170,9 @@ fn request(flags: Flags) -> noisefind::Result<TuneRequest> {
 fn summary(tuned: &Tuned) -> String {
     let comparison = tuned.comparison.as_ref().map(table::comparison).unwrap_or_default();
     let path = |name: &str| tuned.run.join(name).display().to_string();
-    let why = match tuned.stop_reason {
-        StopReason::EvaluationsUsed => "the budget is used up",
-        StopReason::Plateau => "the reward stopped rising",
-        StopReason::RewardsMissing => "too many rewards in a row were missing",
-        StopReason::SecondsUsed => "the time is used up",
-        StopReason::Interrupted => "interrupted",
-    };
     format!(
-        "{comparison}\nstopped because {why}\n\ngrid    {}\ncurve   {}\nreport  {}\npolicy  {}\n\n{}",
+        "{comparison}\nstopped because {}\n\ngrid    {}\ncurve   {}\nreport  {}\npolicy  {}\n\n{}",
+        tuned.stop_reason.why(),
         path("grid.png"),
         path("curve.png"),
         path("report.html"),

@@ -5,10 +5,27 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{outcome, succeed};
+use crate::{metrics, outcome, succeed};
 
-const SETTINGS: [&str; 10] =
-    ["tune", "a green dog", "--model", "fake", "--evaluations", "800", "--samples", "8", "--seed", "3"];
+/// Two rewards, because their standards are measured once, and a held-out scorer, because it has a memory.
+const SETTINGS: [&str; 16] = [
+    "tune",
+    "a green dog",
+    "--model",
+    "fake",
+    "--reward",
+    "fake",
+    "--reward",
+    "jpeg-size=0.1",
+    "--watch",
+    "fake-judge",
+    "--evaluations",
+    "800",
+    "--samples",
+    "8",
+    "--seed",
+    "3",
+];
 
 fn spawn(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_noisefind"))
@@ -26,13 +43,11 @@ fn settings(out: &str) -> Vec<&str> {
 
 /// Records without what depends on the clock.
 fn records(run: &Path) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics are there");
-    let parse = |line: &str| {
-        let mut record: serde_json::Value = serde_json::from_str(line).expect("a record");
+    let mut records = metrics(run);
+    for record in &mut records {
         record.as_object_mut().expect("an object").remove("elapsed_seconds");
-        record
-    };
-    text.lines().map(parse).collect()
+    }
+    records
 }
 
 fn assert_same_result(folder: &Path, whole: &str, stopped: &str) {

@@ -3,7 +3,10 @@
 mod bad_input;
 mod help;
 mod kill;
+#[cfg(unix)]
+mod missing;
 mod results;
+mod rewards;
 
 use std::path::Path;
 
@@ -50,6 +53,17 @@ fn small_run<'a>(more: &[&'a str]) -> Vec<&'a str> {
     ];
     arguments.extend(more);
     arguments
+}
+
+/// The records of a run's steps.
+fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics are there");
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+/// One JSON object.
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("one JSON object")
 }
 
 /// The names in a folder, sorted, without hidden ones.

@@ -4,11 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{names, outcome, small_run, succeed};
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).expect("one JSON object")
-}
+use crate::{json, names, outcome, small_run, succeed};
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()

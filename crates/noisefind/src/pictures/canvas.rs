@@ -15,6 +15,13 @@ pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 pub(super) const FAINT: RGBColor = RGBColor(0x88, 0x88, 0x88);
 pub(super) const BASE: RGBColor = RGBColor(0x6b, 0x7a, 0x8f);
 pub(super) const TUNED: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
+/// One a held-out scorer.
+pub(super) const WATCHED: [RGBColor; 4] = [
+    RGBColor(0x1b, 0x7f, 0x79),
+    RGBColor(0x8e, 0x4f, 0xa8),
+    RGBColor(0xb0, 0x7d, 0x12),
+    RGBColor(0x3a, 0x6f, 0xc4),
+];
 
 pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
