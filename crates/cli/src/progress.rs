@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use noisefind::observer::{Header, Observer};
+use noisefind::prompts::Found;
 use noisefind::record::MetricsLine;
 
 use crate::interrupt;
@@ -89,6 +90,16 @@ impl Observer for Terminal {
         say(&format!("run      {}", header.run));
         self.evaluations = header.evaluations;
         self.begin(Phase::Tuning, header.evaluations, header.evaluations_done);
+    }
+
+    fn prompt(&mut self, at: usize, total: usize, prompt: &str, found: Found) {
+        self.finish();
+        let what = match found {
+            Found::Nothing => "starts",
+            Found::Begun => "goes on",
+            Found::Finished => "was finished before",
+        };
+        say(&format!("prompt {at} of {total} {what}: {prompt}"));
     }
 
     fn warned(&mut self, warning: &str) {

@@ -1,6 +1,7 @@
 //! The comparison as a short table for people.
 
 use noisefind::comparison::{Arm, Comparison, Interval, ScorerArm};
+use noisefind::prompts::PromptsTuned;
 
 /// Base beside tuned, then what it cost and what the same cost would buy otherwise.
 pub fn comparison(compared: &Comparison) -> String {
@@ -42,6 +43,42 @@ pub fn comparison(compared: &Comparison) -> String {
         compared.evaluations,
         compared.elapsed_seconds,
     )
+}
+
+/// One line a prompt, then the means.
+pub fn prompts(tuned: &PromptsTuned) -> String {
+    let longest = tuned.runs.iter().map(|run| run.prompt.chars().count()).max().unwrap_or_default();
+    let width = longest.clamp(6, 40);
+    let line = |prompt: &str, gain: &str, success: &str, diversity: &str, run: &str| {
+        let prompt = match prompt.chars().count() > width {
+            true => prompt.chars().take(width - 1).chain(['…']).collect(),
+            false => prompt.to_owned(),
+        };
+        format!("{prompt:<width$}  {gain:<22}{success:<17}{diversity:<11}{run}").trim_end().to_owned()
+    };
+    let success = |base: Option<f64>, tuned: Option<f64>| match (base, tuned) {
+        (Some(base), Some(tuned)) => format!("{base:.2} to {tuned:.2}"),
+        _ => "unknown".to_owned(),
+    };
+    let ratio =
+        |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.2}"));
+    let rows = tuned.runs.iter().filter_map(|run| {
+        let compared = run.tuned.comparison.as_ref()?;
+        let gain = signed(compared.gain_sigmas) + &signed_interval(compared.gain_sigmas_ci95);
+        let success = success(compared.base.success_rate, compared.tuned.success_rate);
+        let diversity = ratio(compared.diversity_ratio);
+        Some(line(&run.prompt, &gain, &success, &diversity, &run.tuned.run.display().to_string()))
+    });
+    let mean = &tuned.mean;
+    let means = line(
+        "mean",
+        &signed(mean.gain_sigmas),
+        &success(mean.base_success_rate, mean.tuned_success_rate),
+        &ratio(mean.diversity_ratio),
+        "",
+    );
+    let heading = line("prompt", "gain in base sigmas", "success", "diversity", "run");
+    std::iter::once(heading).chain(rows).chain([means]).collect::<Vec<_>>().join("\n")
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {

@@ -45,6 +45,19 @@ pub trait Generator {
     /// Whatever the model reports; the method stops and can be resumed.
     fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError>;
 
+    /// As [`generate`](Self::generate), with the final latents that each picture was decoded from, in the shape of
+    /// the noise.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); where the generator has no latents to show.
+    fn generate_with_latents(
+        &mut self,
+        _prompt: &str,
+        _noises: &[Noise],
+    ) -> Result<Vec<(Media, Vec<f32>)>, PortError> {
+        Err("this model does not show its latents".into())
+    }
+
     /// A fixed-length embedding of the prompt for the value network, empty where the generator has none.
     ///
     /// # Errors

@@ -230,6 +230,11 @@ impl Placement {
     }
 }
 
+/// The instruction set that the CPU kernels use, as the environment variable `NOISEFIND_ISA` names it.
+pub fn kernels_in_use() -> &'static str {
+    Isa::current().name()
+}
+
 fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }

@@ -15,6 +15,8 @@ use crate::observer::Observer;
 pub struct Drawn {
     /// What was drawn, one a seed.
     pub media: Vec<Media>,
+    /// The final latents of each, where they were asked for.
+    pub latents: Vec<Vec<f32>>,
     /// The seed of each.
     pub seeds: Vec<u64>,
     /// Its reward, where a scorer was given.
@@ -43,6 +45,8 @@ pub struct Sampler<'a> {
     pub prompt: &'a str,
     /// Pictures between two looks at the observer.
     pub batch_size: usize,
+    /// Whether to keep final latents, which not every model shows.
+    pub keep_latents: bool,
 }
 
 /// The seeds of `count` fresh pictures for a run: the same in every comparison of the run, and never a noise
@@ -91,9 +95,7 @@ impl Sampler<'_> {
             if observer.interrupted() {
                 break;
             }
-            let media =
-                self.generator.generate(self.prompt, noises).map_err(noisefind_core::Error::Generator)?;
-            counted_right("generator", "pictures", noises.len(), media.len())?;
+            let media = self.generate(noises, &mut drawn.latents)?;
             if let Some(reward) = &mut self.reward {
                 drawn.rewards.extend(score(&mut **reward, self.prompt, &media)?);
                 drawn.parts.resize(reward.last().len(), Vec::new());
@@ -110,6 +112,22 @@ impl Sampler<'_> {
             observer.drawn(done + drawn.seeds.len(), total);
         }
         Ok(drawn)
+    }
+
+    fn generate(&mut self, noises: &[Noise], latents: &mut Vec<Vec<f32>>) -> Result<Vec<Media>> {
+        let media = if self.keep_latents {
+            let pairs = self.generator.generate_with_latents(self.prompt, noises);
+            pairs.map(|pairs| {
+                let (media, newest): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+                latents.extend(newest);
+                media
+            })
+        } else {
+            self.generator.generate(self.prompt, noises)
+        };
+        let media = media.map_err(noisefind_core::Error::Generator)?;
+        counted_right("generator", "pictures", noises.len(), media.len())?;
+        Ok(media)
     }
 }
 

@@ -14,6 +14,9 @@ pub const NAME: &str = "fake";
 /// Name of a scorer that likes what [`FakeScorer`] dislikes.
 pub const RED: &str = "fake-red";
 
+/// Name of a scorer to which all pictures are alike.
+pub const FLAT: &str = "fake-flat";
+
 /// Name of the judge.
 pub const JUDGE: &str = "fake-judge";
 
@@ -39,6 +42,15 @@ impl Generator for FakeGenerator {
                 })
             })
             .collect()
+    }
+
+    fn generate_with_latents(
+        &mut self,
+        prompt: &str,
+        noises: &[Noise],
+    ) -> Result<Vec<(Media, Vec<f32>)>, PortError> {
+        let media = self.generate(prompt, noises)?;
+        Ok(media.into_iter().zip(noises.iter().map(|noise| noise.values().to_vec())).collect())
     }
 
     fn prompt_embedding(&mut self, prompt: &str) -> Result<Vec<f32>, PortError> {
@@ -69,6 +81,19 @@ impl Scorer for FakeScorer {
 
     fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
         Ok(media.iter().map(|media| Reward::from_number(greenness(media))).collect())
+    }
+}
+
+/// The same for every picture.
+pub struct FakeFlat;
+
+impl Scorer for FakeFlat {
+    fn name(&self) -> &str {
+        FLAT
+    }
+
+    fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
+        Ok(vec![Reward::Given(1.0); media.len()])
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a finished run leaves for people: pictures, the grid, the curve, the comparison as numbers.
 
 use noisefind_core::ports::Reward;
-use noisefind_rundir::{Layout, RunReader, write_atomic};
+use noisefind_rundir::{Event, EventValue, Layout, RunReader, write_atomic};
 
 use crate::config::TuneConfig;
 use crate::draw::Drawn;
@@ -17,13 +17,28 @@ use crate::tune::StopReason;
 /// Pictures an arm on the grid: as many as fit a screen side by side.
 const GRID_COLUMNS: usize = 8;
 
+/// The pictures of the whole run, as PNG files.
+pub(crate) struct Overview {
+    grid: Vec<u8>,
+    curve: Vec<u8>,
+}
+
+impl Overview {
+    /// The pictures for TensorBoard.
+    pub(crate) fn event(&self, step: u32, elapsed_seconds: f64) -> Event<'_> {
+        let value = |name: &str, bytes| (name.to_owned(), EventValue::Png(bytes));
+        let values = vec![value("grid", &self.grid[..]), value("curve", &self.curve[..])];
+        Event { step, elapsed_seconds, values }
+    }
+}
+
 /// Writes everything that is made from the comparison; `comparison.json` comes last.
 pub(crate) fn write(
     layout: &Layout,
     config: &TuneConfig,
     stop_reason: StopReason,
     arms: &Arms,
-) -> Result<()> {
+) -> Result<Overview> {
     for (arm, drawn) in [("base", &arms.base), ("tuned", &arms.tuned)] {
         save_pictures(layout, config, arm, drawn)?;
     }
@@ -38,7 +53,8 @@ pub(crate) fn write(
     let path = layout.comparison();
     let json = serde_json::to_vec_pretty(&arms.comparison)
         .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
-    Ok(write_atomic(&path, &json)?)
+    write_atomic(&path, &json)?;
+    Ok(Overview { grid, curve })
 }
 
 fn save_pictures(layout: &Layout, config: &TuneConfig, arm: &str, drawn: &Drawn) -> Result<()> {

@@ -1,6 +1,6 @@
 //! One hash for a whole model folder, the same whether it lies on disk or in the binary.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
 
@@ -9,6 +9,11 @@ pub fn counts(relative_path: &str) -> bool {
     [".json", ".txt", ".safetensors", ".bin", ".model", "SHA256SUMS"]
         .iter()
         .any(|ending| relative_path.ends_with(ending))
+}
+
+/// Whether a file of a model folder holds weights.
+pub fn is_weights(relative_path: &str) -> bool {
+    [".safetensors", ".bin"].iter().any(|ending| relative_path.ends_with(ending))
 }
 
 /// SHA-256 in hexadecimal over (path, length, content) of files in the order given, which must be by path.
@@ -20,17 +25,35 @@ impl FolderHash {
         Self(Sha256::new())
     }
 
-    /// Adds one file of `length` bytes, piece by piece; `relative_path` is written with `/`.
-    pub fn add(&mut self, relative_path: &str, length: u64, mut content: impl Read) -> io::Result<()> {
+    /// Adds one file of `length` bytes, piece by piece, and gives the hash of its content alone; `relative_path` is
+    /// written with `/`.
+    pub fn add(&mut self, relative_path: &str, length: u64, mut content: impl Read) -> io::Result<String> {
         self.0.update(relative_path.as_bytes());
         self.0.update([0]);
         self.0.update(length.to_le_bytes());
-        io::copy(&mut content, &mut self.0).map(drop)
+        let mut both = Both(&mut self.0, Sha256::new());
+        io::copy(&mut content, &mut both)?;
+        Ok(hexadecimal(&both.1.finalize()))
     }
 
     /// 64 hexadecimal digits.
     pub fn finish(self) -> String {
         hexadecimal(&self.0.finalize())
+    }
+}
+
+/// Two hashes of the same bytes.
+struct Both<'a>(&'a mut Sha256, Sha256);
+
+impl Write for Both<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        self.1.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! The library prints nothing and never exits: results are typed values, progress goes to an
 //! [`observer::Observer`], and everything that lasts goes to a run folder.
 
+mod best;
 pub mod compare;
 pub mod comparison;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod machine;
 mod noise_file;
 pub mod observer;
 pub mod pictures;
+pub mod prompts;
 pub mod record;
 pub mod registry;
 mod report;

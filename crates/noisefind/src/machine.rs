@@ -31,6 +31,16 @@ pub fn instruction_sets() -> Vec<String> {
     found.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// The instruction set that the CPU kernels use.
+pub fn kernels() -> String {
+    noisefind_diffusion::device::kernels_in_use().to_owned()
+}
+
+/// Commit that this program was built from, where it was built in its repository.
+pub fn git_commit() -> Option<String> {
+    option_env!("NOISEFIND_GIT_COMMIT").map(str::to_owned)
+}
+
 /// Memory that is free for use, in bytes; `None` where the system does not say.
 pub fn available_memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

@@ -1,5 +1,5 @@
 //! Noises in a file: tensor `noise` of `[N, C, (F,) h, w]` in unit space, so that other programs can draw from the
-//! very same ones.
+//! very same ones; and the latents that came of them, so that other programs can decode them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,16 +10,40 @@ use noisefind_rundir::{Tensor, TensorFile, read_tensors};
 use crate::error::{Error, Result};
 
 const NAME: &str = "noise";
+const LATENTS: &str = "latents";
 
-/// Writes noises of one shape; the seeds stand beside them as metadata.
+/// Writes the final latents of pictures, `[N, C, (F,) h, w]`, in order of the noises that they came from.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub(crate) fn write_latents(
+    path: &Path,
+    shape: NoiseShape,
+    noises: &[Noise],
+    latents: &[Vec<f32>],
+) -> Result<()> {
+    write_as(LATENTS, path, shape, noises, latents.iter().map(Vec::as_slice))
+}
+
+/// Writes noises of one shape; their keys (seed, iteration, index) stand beside them as metadata.
 ///
 /// # Errors
 /// Where the file cannot be written.
 pub(crate) fn write(path: &Path, shape: NoiseShape, noises: &[Noise]) -> Result<()> {
-    let dims = std::iter::once(noises.len()).chain(shape.dims()).collect();
-    let values = noises.iter().flat_map(|noise| noise.values().iter().copied()).collect();
-    let metadata = noises.iter().map(|noise| noise.key.seed).collect::<Vec<_>>();
-    let tensors = BTreeMap::from([(NAME.to_owned(), Tensor { shape: dims, values })]);
+    write_as(NAME, path, shape, noises, noises.iter().map(Noise::values))
+}
+
+fn write_as<'a>(
+    name: &str,
+    path: &Path,
+    shape: NoiseShape,
+    noises: &[Noise],
+    rows: impl ExactSizeIterator<Item = &'a [f32]>,
+) -> Result<()> {
+    let dims = std::iter::once(rows.len()).chain(shape.dims()).collect();
+    let values = rows.flatten().copied().collect();
+    let metadata = noises.iter().map(|noise| noise.key).collect::<Vec<SampleKey>>();
+    let tensors = BTreeMap::from([(name.to_owned(), Tensor { shape: dims, values })]);
     Ok(TensorFile { tensors, metadata }.write(path)?)
 }
 

@@ -2,12 +2,16 @@
 
 use serde::Serialize;
 
+use crate::prompts::Found;
 use crate::record::MetricsLine;
 
 /// Watches long work. Every method has a body that does nothing, so a program implements what it shows.
 pub trait Observer {
     /// Everything is open and checked; work starts.
     fn started(&mut self, _header: &Header) {}
+
+    /// Of a list of prompts, number `at` of `total` (counted from 1) is next.
+    fn prompt(&mut self, _at: usize, _total: usize, _prompt: &str, _found: Found) {}
 
     /// Something the user should know that does not stop the work; one sentence.
     fn warned(&mut self, _warning: &str) {}

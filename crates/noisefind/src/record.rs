@@ -6,7 +6,7 @@ use noisefind_core::record::StepRecord;
 use noisefind_core::state::{NamedTensor, RunHeader, RunState};
 use noisefind_core::watch::WatchRecord;
 use noisefind_rewards::Standard;
-use noisefind_rundir::{Tensor, TensorFile};
+use noisefind_rundir::{Event, EventValue, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
 /// One line of `metrics.jsonl`.
@@ -38,11 +38,52 @@ pub struct PartRecord {
     pub reward_mean: Option<f64>,
 }
 
+impl MetricsLine {
+    /// The figures of the step for TensorBoard, in groups.
+    pub(crate) fn event(&self) -> Event<'static> {
+        let record = &self.record;
+        let own = [
+            ("reward/mean", record.reward_mean),
+            ("reward/std", record.reward_std),
+            ("reward/base_sigmas", record.reward_base_sigmas),
+            ("reward/smoothed", record.reward_smoothed),
+            ("reward/best", record.best_reward),
+            ("reward/missing", Some(record.missing as f64)),
+            ("reward/evaluations", Some(record.evaluations as f64)),
+            ("policy/kl_nats", Some(record.kl_nats)),
+            ("policy/mean_rms", Some(record.mean_rms)),
+            ("policy/sigma_mean", Some(record.sigma_mean)),
+            ("policy/step_norm", Some(record.step_norm)),
+            ("update/effective_sample_size", Some(record.effective_sample_size)),
+            ("update/explained_share", record.explained_share),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let parts = self.parts.iter().map(|part| (format!("parts/{}", part.scorer), part.reward_mean));
+        let watched = self.watched.iter().map(|one| (format!("held_out/{}", one.scorer), one.reward_mean));
+        let values = own.chain(parts).chain(watched);
+        let values = values.filter_map(|(name, value)| Some((name, EventValue::Scalar(value?))));
+        Event { step: self.step, elapsed_seconds: self.elapsed_seconds, values: values.collect() }
+    }
+}
+
+impl Environment {
+    /// When the run began, in seconds since 1970; 0 where that is not recorded.
+    pub(crate) fn started_unix_seconds(&self) -> f64 {
+        self.started.parse::<jiff::Timestamp>().map_or(0.0, |began| began.as_second() as f64)
+    }
+}
+
 /// `environment.json`: what the run depends on that is no setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Version of the program.
     pub program_version: String,
+    /// Commit that the program was built from; `null` where it was built outside its repository.
+    #[serde(default)]
+    pub git_commit: Option<String>,
+    /// When the run began, in UTC.
+    #[serde(default)]
+    pub started: String,
     /// Where the model runs.
     pub device: String,
     /// In which numbers it computes.
@@ -53,8 +94,14 @@ pub struct Environment {
     pub platform: String,
     /// What the processor can do beyond its family.
     pub instruction_sets: Vec<String>,
+    /// The instruction set that the CPU kernels used.
+    #[serde(default)]
+    pub kernels: String,
     /// SHA-256 over the model's files.
     pub model_sha256: String,
+    /// SHA-256 of each file of weights of the model.
+    #[serde(default)]
+    pub weights_sha256: BTreeMap<String, String>,
 }
 
 /// What a step checkpoint says beside its tensors.

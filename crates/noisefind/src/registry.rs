@@ -1,5 +1,6 @@
 //! Models, scorers and judges by name.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
-use crate::hash::{FolderHash, counts};
+use crate::hash::{FolderHash, counts, is_weights};
 use crate::{embedded, fake, words};
 
 /// Where a model folder may say what its makers recommend.
@@ -46,6 +47,15 @@ pub(crate) enum Place {
     External(String),
     /// The test double.
     Fake,
+}
+
+/// SHA-256 in hexadecimal of what a model is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelHashes {
+    /// Over all files.
+    pub model: String,
+    /// Of each file of weights.
+    pub weights: BTreeMap<String, String>,
 }
 
 /// A model that is ready to draw.
@@ -159,6 +169,7 @@ impl ModelSource {
         }
         match (&self.place, name) {
             (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
+            (Place::Fake, fake::FLAT) => return Ok(Box::new(fake::FakeFlat)),
             (Place::Fake, fake::RED) => return Ok(Box::new(fake::FakeRed)),
             (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
             _ => {}
@@ -196,24 +207,37 @@ impl ModelSource {
     /// # Errors
     /// Where a file cannot be read.
     pub fn sha256(&self) -> Result<String> {
+        Ok(self.hashes()?.model)
+    }
+
+    /// The hashes of the model's files, each read once; without those of single files where the hub names them all by
+    /// a commit.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn hashes(&self) -> Result<ModelHashes> {
+        let (mut model, mut weights) = (FolderHash::new(), BTreeMap::new());
         let Place::Files(files) = &self.place else {
-            return Ok(FolderHash::new().finish());
+            return Ok(ModelHashes { model: model.finish(), weights });
         };
-        let mut hash = FolderHash::new();
         if let Some(commit) = files.commit() {
-            let added = hash.add("commit", commit.len() as u64, commit.as_bytes());
+            let added = model.add("commit", commit.len() as u64, commit.as_bytes());
             added.map_err(|source| Error::Read { path: self.name.clone().into(), source })?;
-            return Ok(hash.finish());
+            return Ok(ModelHashes { model: model.finish(), weights });
         }
         let Some(folder) = files.folder() else {
-            return Ok(embedded::SHA256.to_owned());
+            let known = embedded::WEIGHTS.iter().map(|(path, own)| ((*path).to_owned(), (*own).to_owned()));
+            return Ok(ModelHashes { model: embedded::SHA256.to_owned(), weights: known.collect() });
         };
         for relative in files_below(folder, "")? {
             let path = folder.join(&relative);
-            let added = File::open(&path).and_then(|file| hash.add(&relative, file.metadata()?.len(), file));
-            added.map_err(|source| Error::Read { path, source })?;
+            let added = File::open(&path).and_then(|file| model.add(&relative, file.metadata()?.len(), file));
+            let own = added.map_err(|source| Error::Read { path, source })?;
+            if is_weights(&relative) {
+                weights.insert(relative, own);
+            }
         }
-        Ok(hash.finish())
+        Ok(ModelHashes { model: model.finish(), weights })
     }
 
     fn recommended(&self) -> Result<Recommended> {

@@ -33,6 +33,8 @@ pub struct SampleRequest {
     pub noise: Option<PathBuf>,
     /// Where to write the noises that were used, in the same format.
     pub save_noise: Option<PathBuf>,
+    /// Where to write the final latents, before decoding: tensor `latents`, `[N, C, (F,) h, w]`.
+    pub save_latents: Option<PathBuf>,
     /// Folder for the pictures.
     pub out: PathBuf,
     /// All pictures on one sheet.
@@ -105,8 +107,12 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         source: rng,
         prompt,
         batch_size: 8,
+        keep_latents: request.save_latents.is_some(),
     };
     let drawn = sampler.draw_noises(&noises, (0, noises.len()), observer)?;
+    if let Some(path) = &request.save_latents {
+        noise_file::write_latents(path, shape, &noises[..drawn.latents.len()], &drawn.latents)?;
+    }
     let mut pictures = Vec::new();
     for (media, seed) in drawn.media.iter().zip(&drawn.seeds) {
         let texts =

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::machine;
 use crate::observer::Observer;
 use crate::record::{Environment, PartRecord};
-use crate::registry::{ModelSource, OpenModel};
+use crate::registry::{ModelHashes, ModelSource, OpenModel};
 use crate::reward::{RewardScale, RewardTerm, sum_name};
 use crate::tune::StopReason;
 
@@ -24,8 +24,8 @@ pub struct Session {
     pub config: TuneConfig,
     /// Where the model is.
     pub source: ModelSource,
-    /// Its weights, hashed.
-    pub model_sha256: String,
+    /// Its files, hashed.
+    pub hashes: ModelHashes,
     /// The model.
     pub model: OpenModel,
     /// What is climbed.
@@ -60,8 +60,8 @@ impl Session {
         let judge = config.judge.as_deref();
         let judge = judge.map(|name| source.open_scorer(name, &config.generation)).transpose()?;
         let model = source.open(&config.generation, &config.prompt)?;
-        let model_sha256 = source.sha256()?;
-        Ok(Self { config, source, model_sha256, model, reward, judge, watched })
+        let hashes = source.hashes()?;
+        Ok(Self { config, source, hashes, model, reward, judge, watched })
     }
 
     /// Says what the user should know about the prompt.
@@ -73,12 +73,18 @@ impl Session {
     pub fn environment(&self) -> Environment {
         Environment {
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: machine::git_commit(),
+            started: jiff::Timestamp::now()
+                .round(jiff::Unit::Second)
+                .map_or_else(|_| String::new(), |now| now.to_string()),
             device: self.model.device.clone(),
             dtype: self.model.dtype.clone(),
             threads: machine::threads(),
             platform: machine::platform(),
             instruction_sets: machine::instruction_sets(),
-            model_sha256: self.model_sha256.clone(),
+            kernels: machine::kernels(),
+            model_sha256: self.hashes.model.clone(),
+            weights_sha256: self.hashes.weights.clone(),
         }
     }
 
@@ -136,7 +142,7 @@ impl Session {
             prompt: self.config.prompt.clone(),
             negative_prompt: generation.negative_prompt.clone(),
             model: generation.model.clone(),
-            model_sha256: self.model_sha256.clone(),
+            model_sha256: self.hashes.model.clone(),
             noise_shape: self.noise_shape().dims(),
             num_inference_steps: generation.num_inference_steps,
             guidance_scale: generation.guidance_scale,
@@ -176,6 +182,7 @@ impl Session {
             source: self.config.run.noise_rng,
             prompt: &self.config.prompt,
             batch_size: self.config.run.generation_batch,
+            keep_latents: false,
         };
         let total = 2 * seeds.len();
         let base = sampler.draw(&NoisePolicy::standard(policy.shape()), seeds, (0, total), observer)?;

@@ -8,10 +8,12 @@ use noisefind_core::record::StopReason as MethodStop;
 use noisefind_core::run::Run;
 use noisefind_core::step::{Step, step};
 use noisefind_rundir::{
-    IfOccupied, PolicyFile, Resumed, RunReader, RunWriter, TensorFile, file_name_from_prompt,
+    EventFile, IfOccupied, Layout, PolicyFile, Resumed, RunReader, RunWriter, TensorFile,
+    file_name_from_prompt,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::best;
 use crate::comparison::{Comparison, Cost};
 use crate::config::{TuneOptions, method_name};
 use crate::draw::score;
@@ -87,6 +89,13 @@ impl StopReason {
         }
     }
 
+    /// The reason of that [`name`](Self::name).
+    pub fn named(name: &str) -> Option<Self> {
+        let all =
+            [Self::EvaluationsUsed, Self::Plateau, Self::HeldOutFell, Self::SecondsUsed, Self::Interrupted];
+        all.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// In a sentence that begins with "stopped because".
     pub fn why(self) -> &'static str {
         match self {
@@ -122,6 +131,7 @@ struct Tuning {
     session: Session,
     writer: RunWriter,
     run: Run,
+    events: EventFile,
     best_step: u32,
     /// Seconds of the resumed parts.
     elapsed_before: f64,
@@ -140,11 +150,14 @@ impl Tuning {
         let config = session.config.clone();
         let run = Run::new(config.run.clone(), session.noise_shape(), session.prompt_embedding()?)?;
         let root = out.map_or_else(|| free_folder(&config.prompt, config.run.seed), Path::to_owned);
-        let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &session.environment())?;
+        let environment = session.environment();
+        let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &environment)?;
+        let events = events(writer.layout(), Some(&environment), &[])?;
         Ok(Self {
             session,
             writer,
             run,
+            events,
             best_step: 0,
             elapsed_before: 0.0,
             elapsed_saved: 0.0,
@@ -157,7 +170,8 @@ impl Tuning {
         let options = TuneOptions::parse(&writer.layout().config(), &config)?;
         let mut session = Session::open(&options)?;
         let reader = RunReader::open(root)?;
-        check_model(&session, reader.json(&writer.layout().environment())?)?;
+        let environment = reader.json::<Environment>(&writer.layout().environment())?;
+        check_model(&session, environment.as_ref())?;
         let embedding = session.prompt_embedding()?;
         let (run, best_step) = match checkpoint {
             Some((_, TensorFile { tensors, metadata })) => {
@@ -168,9 +182,12 @@ impl Tuning {
             }
             None => (Run::new(session.config.run.clone(), session.noise_shape(), embedding)?, 0),
         };
-        let elapsed_before = reader.metrics::<MetricsLine>()?.last().map_or(0.0, |line| line.elapsed_seconds);
+        let lines = reader.metrics::<MetricsLine>()?;
+        let events = events(writer.layout(), environment.as_ref(), &lines)?;
+        let elapsed_before = lines.last().map_or(0.0, |line| line.elapsed_seconds);
         let elapsed_saved = elapsed_before;
-        Ok(Self { session, writer, run, best_step, elapsed_before, elapsed_saved, started: Instant::now() })
+        let started = Instant::now();
+        Ok(Self { session, writer, run, events, best_step, elapsed_before, elapsed_saved, started })
     }
 
     fn header(&self) -> Header {
@@ -215,8 +232,9 @@ impl Tuning {
     /// One step of the method, saved.
     fn step(&mut self) -> Result<MetricsLine> {
         let Session { model, reward, config, watched, .. } = &mut self.session;
-        let Step { mut record, media, .. } =
-            step(&mut self.run, &config.prompt, &mut *model.generator, reward)?;
+        let stepped = step(&mut self.run, &config.prompt, &mut *model.generator, reward)?;
+        best::save(self.writer.layout(), config, &self.run, &stepped)?;
+        let Step { mut record, media, .. } = stepped;
         let answers = watched
             .iter_mut()
             .map(|scorer| {
@@ -234,6 +252,7 @@ impl Tuning {
         let line = MetricsLine { step, elapsed_seconds, record, parts, watched };
         let state = to_file(self.run.state(), self.best_step, self.session.standards());
         self.writer.save_step(step, &line, &state, Some(self.best_step))?;
+        self.events.append(&line.event())?;
         self.elapsed_saved = elapsed_seconds;
         Ok(line)
     }
@@ -270,7 +289,8 @@ impl Tuning {
         let seeds = self.session.fresh_seeds();
         match self.session.compare(&policy, &seeds, cost, observer)? {
             Some(arms) => {
-                finish::write(&layout, &self.session.config, stop_reason, &arms)?;
+                let pictures = finish::write(&layout, &self.session.config, stop_reason, &arms)?;
+                self.events.append(&pictures.event(self.run.progress().iteration, tuned.elapsed_seconds))?;
                 tuned.comparison = Some(arms.comparison);
             }
             None => tuned.stop_reason = StopReason::Interrupted,
@@ -296,6 +316,13 @@ impl Tuning {
     }
 }
 
+/// The event file of a run that did the steps of `lines`.
+fn events(layout: &Layout, environment: Option<&Environment>, lines: &[MetricsLine]) -> Result<EventFile> {
+    let started = environment.map_or(0.0, Environment::started_unix_seconds);
+    let done = lines.iter().map(MetricsLine::event).collect::<Vec<_>>();
+    Ok(EventFile::rewrite(layout.tensorboard(), started, &done)?)
+}
+
 /// `runs/2026-01-31-a-green-dog-7`, or with `-2`, `-3` and so on where that exists.
 fn free_folder(prompt: &str, seed: u64) -> PathBuf {
     let day = jiff::Zoned::now().date();
@@ -309,9 +336,9 @@ fn free_folder(prompt: &str, seed: u64) -> PathBuf {
 }
 
 /// A run goes on only with the weights that it began with.
-fn check_model(session: &Session, began_with: Option<Environment>) -> Result<()> {
+fn check_model(session: &Session, began_with: Option<&Environment>) -> Result<()> {
     match began_with {
-        Some(environment) if environment.model_sha256 != session.model_sha256 => Err(Error::Model {
+        Some(environment) if environment.model_sha256 != session.hashes.model => Err(Error::Model {
             name: session.source.name.clone(),
             source: "its weights are not those that the run began with; bring them back, or start a new run"
                 .into(),

@@ -78,7 +78,10 @@ pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Removes a file or a folder with all it holds; absent is fine.
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Where the system refuses.
+pub fn remove_if_there(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),

@@ -10,7 +10,7 @@ pub struct Layout {
 
 impl Layout {
     /// What a run folder may hold at its top; anything else is somebody else's.
-    pub(crate) const NAMES: [&str; 12] = [
+    pub(crate) const NAMES: [&str; 13] = [
         ".lock",
         "config.toml",
         "environment.json",
@@ -18,6 +18,7 @@ impl Layout {
         "policy",
         "policy.safetensors",
         "comparison.json",
+        "best-noises.safetensors",
         "images",
         "grid.png",
         "curve.png",
@@ -70,6 +71,11 @@ impl Layout {
         self.root.join("comparison.json")
     }
 
+    /// The best noises seen while tuning, best first.
+    pub fn best_noises(&self) -> PathBuf {
+        self.root.join("best-noises.safetensors")
+    }
+
     /// The folder of the single pictures.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
@@ -88,6 +94,11 @@ impl Layout {
     /// One self-contained page.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")
+    }
+
+    /// The folder of the event files.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
     }
 
     pub(crate) fn lock(&self) -> PathBuf {

@@ -6,6 +6,7 @@
 
 mod atomic;
 mod error;
+mod events;
 mod layout;
 mod metrics;
 mod policy;
@@ -13,8 +14,9 @@ mod reader;
 mod tensors;
 mod writer;
 
-pub use atomic::write_atomic;
+pub use atomic::{remove_if_there, write_atomic};
 pub use error::{Error, Result};
+pub use events::{Event, EventFile, EventValue};
 pub use layout::{Layout, file_name_from_prompt};
 pub use policy::{PolicyFile, Provenance};
 pub use reader::RunReader;

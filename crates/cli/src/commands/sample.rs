@@ -39,6 +39,9 @@ pub struct Flags {
     /// Write the noises that the pictures were drawn from, for --noise or for diffusers
     #[arg(long, value_name = "FILE.safetensors")]
     save_noise: Option<PathBuf>,
+    /// Write the final latents before decoding: tensor "latents", [N, C, (F,) h, w]
+    #[arg(long, value_name = "FILE.safetensors")]
+    save_latents: Option<PathBuf>,
     #[command(flatten)]
     generation: GenerationFlags,
     /// Folder for the pictures, seed-SEED.png each
@@ -66,6 +69,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         seed: flags.seed,
         noise: flags.noise,
         save_noise: flags.save_noise,
+        save_latents: flags.save_latents,
         out: flags.out,
         grid: flags.grid,
     };

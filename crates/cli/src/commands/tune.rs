@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use noisefind::config::TuneOptions;
 use noisefind::core::config::{FindConfig, MethodConfig, PaperConfig};
 use noisefind::core::rng::NoiseSource;
+use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
 use noisefind::reward::{RewardScale, RewardTerm};
 use noisefind::rundir::IfOccupied;
 use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
@@ -13,7 +14,7 @@ use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
 use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
 use crate::interrupt;
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, say};
 use crate::progress::Terminal;
 use crate::table;
 
@@ -25,8 +26,12 @@ use crate::table;
 #[derive(Args)]
 pub struct Flags {
     /// What should be drawn, for example "a green dog"
-    #[arg(required_unless_present_any = ["config", "resume"])]
+    #[arg(required_unless_present_any = ["config", "resume", "prompts"])]
     prompt: Option<String>,
+    /// Tune every prompt of this file, one a line (blank lines and lines that begin with # are skipped), each in its
+    /// own folder below --out [default: runs/FILE]. The same command goes on where it was stopped
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "resume"])]
+    prompts: Option<PathBuf>,
     /// Scorer to climb: a name with the folder of its weights, or a program; `noisefind doctor` lists the names.
     /// Repeatable: the sum is climbed, each by its WEIGHT, which stands before the colon (what follows the colon
     /// may hold any character) and is negative to avoid what the scorer likes [default: the model's own]
@@ -64,10 +69,10 @@ pub struct Flags {
     samples: Option<u32>,
     #[command(flatten)]
     generation: GenerationFlags,
-    /// Run folder to make [default: runs/DAY-PROMPT-SEED]
+    /// Run folder to make, or the folder of the run folders of --prompts [default: runs/DAY-PROMPT-SEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replace the run that --out holds
+    /// Replace the run that --out holds, or all runs of --prompts
     #[arg(long)]
     force: bool,
     /// Take from this file what no flag gives; config.toml of a run repeats that run
@@ -118,27 +123,30 @@ impl From<Method> for MethodConfig {
 /// Runs the command.
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     let json = flags.json;
-    let request = request(flags)?;
+    let work = work(flags)?;
     interrupt::listen();
     let mut terminal = Terminal::new();
-    let tuned = tune(&request, &mut terminal)?;
-    terminal.finish();
-    if json {
-        print_json(&tuned)?;
-    } else if tuned.stop_reason != StopReason::Interrupted {
-        print(&summary(&tuned))?;
+    match work {
+        Work::One(request) => {
+            let tuned = tune(&request, &mut terminal);
+            terminal.finish();
+            one(&tuned?, json)
+        }
+        Work::List(request) => {
+            let tuned = tune_prompts(&request, &mut terminal);
+            terminal.finish();
+            list(&tuned?, json)
+        }
     }
-    Ok(match tuned.stop_reason {
-        StopReason::Interrupted => Outcome::Interrupted(format!(
-            "interrupted after {} evaluations; everything is saved, go on with: noisefind tune --resume {}",
-            tuned.evaluations,
-            tuned.run.display()
-        )),
-        _ => Outcome::Done,
-    })
 }
 
-fn request(flags: Flags) -> noisefind::Result<TuneRequest> {
+/// One prompt, or a list of them.
+enum Work {
+    One(TuneRequest),
+    List(PromptsRequest),
+}
+
+fn work(flags: Flags) -> noisefind::Result<Work> {
     let from_file = flags.config.as_deref().map(TuneOptions::read).transpose()?.unwrap_or_default();
     let options = TuneOptions {
         prompt: flags.prompt,
@@ -160,10 +168,54 @@ fn request(flags: Flags) -> noisefind::Result<TuneRequest> {
             let reason = "--resume goes on with the settings of its run; leave out every other setting";
             return Err(noisefind::Error::Usage(reason.to_owned()));
         }
-        return Ok(TuneRequest::Resume { run });
+        return Ok(Work::One(TuneRequest::Resume { run }));
     }
     let if_occupied = if flags.force { IfOccupied::Replace } else { IfOccupied::Refuse };
-    Ok(TuneRequest::New { options: Box::new(options.or(from_file)), out: flags.out, if_occupied })
+    let (options, out) = (options.or(from_file), flags.out);
+    match flags.prompts {
+        Some(_) if options.prompt.is_some() => {
+            let reason = "--prompts names the prompts; take `prompt` out of the --config file";
+            Err(noisefind::Error::Usage(reason.to_owned()))
+        }
+        Some(file) => Ok(Work::List(PromptsRequest { file, options, out, if_occupied })),
+        None => Ok(Work::One(TuneRequest::New { options: Box::new(options), out, if_occupied })),
+    }
+}
+
+fn one(tuned: &Tuned, json: bool) -> anyhow::Result<Outcome> {
+    if json {
+        print_json(tuned)?;
+    } else if tuned.stop_reason != StopReason::Interrupted {
+        print(&summary(tuned))?;
+    }
+    Ok(match tuned.stop_reason {
+        StopReason::Interrupted => Outcome::Interrupted(format!(
+            "interrupted after {} evaluations; everything is saved, go on with: noisefind tune --resume {}",
+            tuned.evaluations,
+            tuned.run.display()
+        )),
+        _ => Outcome::Done,
+    })
+}
+
+fn list(tuned: &PromptsTuned, json: bool) -> anyhow::Result<Outcome> {
+    if json {
+        print_json(tuned)?;
+    } else if !tuned.runs.is_empty() {
+        print(&table::prompts(tuned))?;
+    }
+    for failed in &tuned.failed {
+        say(&format!("{:?} came to no result: {}", failed.prompt, failed.error));
+    }
+    if tuned.not_reached > 0 {
+        let left = tuned.not_reached;
+        let reason =
+            format!("interrupted with {left} prompts left; everything is saved, the same command goes on");
+        return Ok(Outcome::Interrupted(reason));
+    }
+    let count = tuned.failed.len();
+    anyhow::ensure!(count == 0, "{count} prompts came to no result; the same command tries them again");
+    Ok(Outcome::Done)
 }
 
 /// The table, the paths, and how to go on from Python.

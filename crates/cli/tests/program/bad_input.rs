@@ -51,6 +51,41 @@ fn unknown_reward() {
 }
 
 #[test]
+fn weight_that_is_none() {
+    let arguments = ["tune", "a dog", "--model", "fake", "--reward", "fake=much"];
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = outcome(folder.path(), &arguments);
+    insta::assert_snapshot!(format!("{code:?} {}", stderr.lines().next().unwrap()));
+}
+
+#[test]
+fn held_out_scorer_that_is_climbed() {
+    insta::assert_snapshot!(refused(&["tune", "a dog", "--model", "fake", "--watch", "fake"]));
+}
+
+#[test]
+fn reward_without_spread() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments =
+        ["tune", "a dog", "--model", "fake", "--reward", "fake", "--reward", "fake-flat", "--out", "run"];
+    let (code, _, stderr) = outcome(folder.path(), &arguments);
+    insta::assert_snapshot!(format!("{code:?} {}", stderr.lines().last().unwrap()));
+}
+
+#[test]
+fn list_without_a_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("list.txt"), "# nothing yet\n\n").unwrap();
+    let arguments = ["tune", "--prompts", "list.txt", "--model", "fake"];
+    insta::assert_snapshot!(refused_in(folder.path(), &arguments));
+}
+
+#[test]
+fn absent_list() {
+    insta::assert_snapshot!(refused(&["tune", "--prompts", "list.txt", "--model", "fake"]));
+}
+
+#[test]
 fn absent_model_folder() {
     insta::assert_snapshot!(refused(&["tune", "a dog", "--model", "no/such/folder"]));
 }
@@ -152,11 +187,19 @@ fn disk_without_room() {
 
     // Room for the first files, none for the state after a step: what is there can be gone on with.
     let (code, message) =
-        limited(2, "tune 'a green dog' --model fake --evaluations 64 --samples 16 --out run");
+        limited(8, "tune 'a green dog' --model fake --evaluations 64 --samples 16 --out run");
     insta::assert_snapshot!(format!("{code:?} {message}"));
     assert_eq!(
         names(&folder.path().join("run")),
-        ["config.toml", "environment.json", "metrics.jsonl", "policy"]
+        [
+            "best-noises.safetensors",
+            "config.toml",
+            "environment.json",
+            "images",
+            "metrics.jsonl",
+            "policy",
+            "tensorboard"
+        ]
     );
     assert_eq!(names(&folder.path().join("run/policy")), [""; 0]);
     succeed(folder.path(), &["tune", "--resume", "run"]);

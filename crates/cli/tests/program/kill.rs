@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{metrics, outcome, succeed};
+use crate::{metrics, names, outcome, succeed};
 
 /// Two rewards, because their standards are measured once, and a held-out scorer, because it has a memory.
 const SETTINGS: [&str; 16] = [
@@ -52,10 +52,11 @@ fn records(run: &Path) -> Vec<serde_json::Value> {
 
 fn assert_same_result(folder: &Path, whole: &str, stopped: &str) {
     let read = |run: &str, file: &str| fs::read(folder.join(run).join(file)).expect("the file is there");
-    for file in ["policy.safetensors", "config.toml", "grid.png"] {
+    for file in ["policy.safetensors", "config.toml", "grid.png", "best-noises.safetensors"] {
         assert!(read(whole, file) == read(stopped, file), "{file} differs");
     }
     assert_eq!(records(&folder.join(whole)), records(&folder.join(stopped)));
+    assert_eq!(names(&folder.join(whole).join("images")), names(&folder.join(stopped).join("images")));
 }
 
 #[test]

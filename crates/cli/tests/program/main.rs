@@ -1,10 +1,12 @@
 //! The whole program with the fake model: every command, every message, every way to be stopped.
 
 mod bad_input;
+mod diffusers;
 mod help;
 mod kill;
 #[cfg(unix)]
 mod missing;
+mod prompts;
 mod results;
 mod rewards;
 

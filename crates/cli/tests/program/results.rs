@@ -47,6 +47,7 @@ fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
     assert_eq!(
         names(&run),
         [
+            "best-noises.safetensors",
             "comparison.json",
             "config.toml",
             "curve.png",
@@ -56,10 +57,13 @@ fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
             "metrics.jsonl",
             "policy",
             "policy.safetensors",
-            "report.html"
+            "report.html",
+            "tensorboard"
         ]
     );
-    assert_eq!(names(&run.join("images")).len(), 32);
+    let images = names(&run.join("images"));
+    let count = |prefix| images.iter().filter(|name| name.starts_with(prefix)).count();
+    assert_eq!((count("base-"), count("tuned-"), count("best-"), images.len()), (16, 16, 4, 36));
     assert_eq!(fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 4);
 }
 
@@ -141,6 +145,60 @@ fn a_picture_of_the_comparison_can_be_drawn_and_scored_again() {
         (&judged["reward"], &judged["reason"]),
         (&Value::Null, &Value::from("the judge knows only the word green"))
     );
+}
+
+#[test]
+fn the_best_noises_draw_the_best_pictures_again() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &small_run(&[]));
+    let best = ["sample", "run", "--noise", "run/best-noises.safetensors"];
+    let saves = ["--save-noise", "noise.safetensors", "--save-latents", "latents.safetensors"];
+    let drawn = json(&succeed(folder.path(), &[&best[..], &saves, &["--json"]].concat()));
+    let files = |values: &Value| {
+        let files = values.as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap().to_owned());
+        files.collect::<Vec<_>>()
+    };
+    let open = |path: &str| image::open(folder.path().join(path)).unwrap().into_rgb8().into_raw();
+    let mut again = files(&drawn["pictures"]).iter().map(|file| open(file)).collect::<Vec<_>>();
+    let images = names(&folder.path().join("run/images"));
+    let kept = images.iter().filter(|name| name.starts_with("best-"));
+    let mut kept = kept.map(|name| open(&format!("run/images/{name}"))).collect::<Vec<_>>();
+    again.sort();
+    kept.sort();
+    assert!(again == kept);
+
+    // The best comes first, and its reward is the best of the run.
+    let first = files(&drawn["pictures"])[0].clone();
+    let scored =
+        json(&succeed(folder.path(), &["score", &first, "--model", "fake", "--prompt", "a green dog"]));
+    let best = crate::metrics(&folder.path().join("run")).last().unwrap()["best_reward"].as_f64().unwrap();
+    // The picture on disk has 8 bits.
+    assert!((scored["reward"].as_f64().unwrap() - best).abs() < 2e-3);
+    let picture = fs::read(
+        folder.path().join("run/images").join(images.iter().find(|name| name.starts_with("best-")).unwrap()),
+    );
+    let text = String::from_utf8_lossy(&picture.unwrap()).into_owned();
+    assert!(text.contains("seed\0\0\0\0\00, step ") && text.contains("reward\0\0\0\0\0fake 0."));
+
+    let [noise, latents] = ["noise.safetensors", "latents.safetensors"]
+        .map(|file| noisefind::rundir::read_tensors(&folder.path().join(file)).unwrap());
+    assert_eq!((&noise["noise"].shape, &latents["latents"].shape), (&vec![4, 3, 8, 8], &vec![4, 3, 8, 8]));
+    // The fake model's latents are its noise.
+    assert!(noise["noise"].values == latents["latents"].values);
+}
+
+#[test]
+fn the_environment_says_what_made_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &small_run(&[]));
+    let made = json(&fs::read_to_string(folder.path().join("run/environment.json")).unwrap());
+    let documented =
+        ["program_version", "git_commit", "started", "device", "dtype", "threads", "instruction_sets"];
+    let hashes = ["kernels", "model_sha256", "weights_sha256"];
+    documented.iter().chain(&hashes).for_each(|key| assert!(keys(&made).contains(key), "{key} is missing"));
+    if let Some(commit) = made["git_commit"].as_str() {
+        assert!(commit.len() >= 40 && commit.chars().all(|digit| digit.is_ascii_hexdigit()), "{commit}");
+    }
 }
 
 #[test]

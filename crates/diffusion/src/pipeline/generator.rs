@@ -4,7 +4,7 @@ use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::{Generator, PortError};
 
-use super::{DiffusionModel, GenerationOptions, PreparedPrompt};
+use super::{DiffusionModel, GenerationOptions, Latents, PreparedPrompt};
 use crate::error::Result;
 
 /// Draws pictures with fixed options; keeps the last prompt's encoding, since a run asks for it again and again.
@@ -45,6 +45,12 @@ impl DiffusionGenerator {
     pub fn prepare(&mut self, prompt: &str) -> Result<&PreparedPrompt> {
         prepared_for(&mut self.prepared, &self.model, &self.options, prompt)
     }
+
+    fn draw(&mut self, prompt: &str, noises: &[Noise]) -> Result<(Vec<Media>, Vec<Latents>)> {
+        let prepared = prepared_for(&mut self.prepared, &self.model, &self.options, prompt)?;
+        let latents = self.model.generate_latents(prepared, noises)?;
+        Ok((self.model.decode(&latents, self.options.batch_size)?, latents))
+    }
 }
 
 /// The cached encoding where it is that of `prompt`, else a new one in its place.
@@ -70,9 +76,16 @@ impl Generator for DiffusionGenerator {
     }
 
     fn generate(&mut self, prompt: &str, noises: &[Noise]) -> std::result::Result<Vec<Media>, PortError> {
-        let prepared = prepared_for(&mut self.prepared, &self.model, &self.options, prompt)?;
-        let latents = self.model.generate_latents(prepared, noises)?;
-        Ok(self.model.decode(&latents, self.options.batch_size)?)
+        Ok(self.draw(prompt, noises)?.0)
+    }
+
+    fn generate_with_latents(
+        &mut self,
+        prompt: &str,
+        noises: &[Noise],
+    ) -> std::result::Result<Vec<(Media, Vec<f32>)>, PortError> {
+        let (media, latents) = self.draw(prompt, noises)?;
+        Ok(media.into_iter().zip(latents.into_iter().map(|latents| latents.values)).collect())
     }
 
     fn prompt_embedding(&mut self, prompt: &str) -> std::result::Result<Vec<f32>, PortError> {
