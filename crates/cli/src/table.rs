@@ -6,21 +6,24 @@ use noisefind::prompts::PromptsTuned;
 /// Base beside tuned, then what it cost and what the same cost would buy otherwise.
 pub fn comparison(compared: &Comparison) -> String {
     let (base, tuned) = (&compared.base, &compared.tuned);
-    let row =
-        |name: &str, cell: &dyn Fn(&Arm) -> String| format!("{name:<14}{:<26}{}\n", cell(base), cell(tuned));
-    let mut table = format!("{:<14}{:<26}tuned\n", "", "base");
+    let scorers = [("part of the reward", &compared.parts), ("held out", &compared.watched)];
+    let names = scorers.iter().flat_map(|(_, scorers)| scorers.iter().map(|one| one.scorer.chars().count()));
+    let width = names.max().unwrap_or_default().max(12);
+    let line = |name: &str, base: &str, tuned: &str| format!("{name:<width$}  {base:<26}{tuned}\n");
+    let row = |name: &str, cell: &dyn Fn(&Arm) -> String| line(name, &cell(base), &cell(tuned));
+    let mut table = line("", "base", "tuned");
     table += &row("mean reward", &|arm| with_interval(arm.reward_mean, arm.reward_ci95));
     table += &row("5 % to 95 %", &|arm| format!("{} to {}", number(arm.reward_p5), number(arm.reward_p95)));
     if base.success_rate.is_some() || tuned.success_rate.is_some() {
         table += &row("success rate", &|arm| with_interval(arm.success_rate, arm.success_ci95));
     }
     table += &row("diversity", &|arm| number(arm.diversity));
-    for (kind, scorers) in [("part of the reward", &compared.parts), ("held out", &compared.watched)] {
+    for (kind, scorers) in scorers {
         for one in scorers {
             let cell = |arm: &ScorerArm| with_interval(arm.reward_mean, arm.reward_ci95);
-            table += &format!("{:<14}{:<26}{}\n", one.scorer, cell(&one.base), cell(&one.tuned));
+            table += &line(&one.scorer, &cell(&one.base), &cell(&one.tuned));
             let (gain, interval) = (signed(one.gain_sigmas), signed_interval(one.gain_sigmas_ci95));
-            table += &format!("{:<14}{kind}, gain {gain}{interval} base sigmas\n", "");
+            table += &line("", &format!("{kind}, gain {gain}{interval} base sigmas"), "");
         }
     }
     let best = &compared.best_of_n;
