@@ -49,7 +49,10 @@ pub(crate) fn write(
     let curve = draw_curve(config, &metrics, arms)?;
     write_atomic(&layout.grid(), &grid)?;
     write_atomic(&layout.curve(), &curve)?;
-    write_atomic(&layout.report(), report(config, stop_reason, &arms.comparison, &grid, &curve).as_bytes())?;
+    write_atomic(
+        &layout.report(),
+        report(config, stop_reason, &arms.comparison, &metrics, &grid, &curve).as_bytes(),
+    )?;
     let path = layout.comparison();
     let json = serde_json::to_vec_pretty(&arms.comparison)
         .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;

@@ -1,5 +1,6 @@
 //! `report.html`: one page that needs nothing beside it, to be kept or sent.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use base64::Engine;
@@ -7,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::comparison::{Arm, Comparison, Interval, ScorerArm};
 use crate::config::{TuneConfig, method_name};
+use crate::record::MetricsLine;
 use crate::tune::StopReason;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;\
@@ -18,6 +20,7 @@ pub(crate) fn report(
     config: &TuneConfig,
     stop_reason: StopReason,
     compared: &Comparison,
+    steps: &[MetricsLine],
     grid: &[u8],
     curve: &[u8],
 ) -> String {
@@ -54,7 +57,7 @@ pub(crate) fn report(
          {grid}\n<p>Above: noise from the standard normal. Below: the same seeds under the tuned policy.</p>\n\
          <table><tr><th></th><th>base</th><th>tuned</th></tr>\n{rows}</table>\n\
          <p>Gain {gain} base standard deviations, diversity ratio {ratio}, divergence {kl:.1} nats. \
-         Best of {n} base pictures at the same cost: reward {best}.</p>\n{curve}\n</html>\n",
+         Best of {n} base pictures at the same cost: reward {best}.</p>\n{curve}\n{diagnostics}</html>\n",
         model = escaped(&config.generation.model),
         method = method_name(&config.run.method),
         reward = escaped(&compared.reward),
@@ -69,7 +72,44 @@ pub(crate) fn report(
         n = compared.best_of_n.n,
         best = number(compared.best_of_n.reward_mean),
         curve = picture(curve, "reward against evaluations"),
+        diagnostics = diagnostics(steps),
     )
+}
+
+/// One row a step, and what the run warned of.
+fn diagnostics(steps: &[MetricsLine]) -> String {
+    let headings = [
+        "evaluations",
+        "reward",
+        "spread",
+        "missing",
+        "KL, nats",
+        "rms of mu",
+        "step",
+        "effective samples",
+        "explained share",
+    ];
+    let headings = headings.map(|heading| format!("<th>{heading}</th>")).concat();
+    let mut page = format!("<h2>Steps</h2>\n<table><tr>{headings}</tr>\n");
+    for MetricsLine { record, .. } in steps {
+        let cells = [
+            record.evaluations.to_string(),
+            number(record.reward_mean),
+            number(record.reward_std),
+            record.missing.to_string(),
+            format!("{:.1}", record.kl_nats),
+            number(Some(record.mean_rms)),
+            number(Some(record.step_norm)),
+            format!("{:.1}", record.effective_sample_size),
+            number(record.explained_share),
+        ];
+        page += &format!("<tr>{}</tr>\n", cells.map(|cell| format!("<td>{cell}</td>")).concat());
+    }
+    page += "</table>\n";
+    for warning in steps.iter().flat_map(|line| &line.record.warnings).collect::<BTreeSet<_>>() {
+        page += &format!("<p class=\"faint\">Warning: {}</p>\n", escaped(warning));
+    }
+    page
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
