@@ -24,7 +24,6 @@ while read -r line; do
       null) reward=null ;;
       some-nan) if [ $((at % 2)) -eq 0 ]; then reward=NaN; else reward=$at; fi ;;
       one) if [ "$at" -eq 0 ]; then reward=1; else reward=null; fi ;;
-      late) sleep 30 ;;
     esac
     rewards="$rewards$reward"
     at=$((at + 1))
