@@ -134,15 +134,15 @@ impl TextEncoders {
         Ok(())
     }
 
-    /// Checks that a layer of each encoder is left.
+    /// Checks that no encoder skips all of its layers.
     fn check_skip(&self, clip_skip: usize) -> Result<()> {
         let layers = |encoder: &TextEncoder| encoder.model.config().num_hidden_layers;
         let (first, second) = (layers(&self.first), self.second.as_ref().map(layers));
-        let maximum = second.map_or(first, |second| first.min(second) - 1) - 1;
+        let maximum = second.map_or(first, |second| first.min(second)) - 1;
         if clip_skip <= maximum {
             return Ok(());
         }
-        let expected = format!("0 to {maximum}, which leaves a layer of each text encoder");
+        let expected = format!("0 to {maximum}, fewer than the layers of each text encoder");
         Err(Error::Option { option: "clip-skip", found: clip_skip.to_string(), expected })
     }
 

@@ -91,9 +91,13 @@ impl Golden {
 
     /// The noises of the whole run, one for each sample.
     pub fn noises(&self) -> Vec<Noise> {
-        let [_, channels, height, width] = self.shape("noise")[..] else { panic!("noise has four axes") };
+        self.noises_named("noise")
+    }
+
+    pub fn noises_named(&self, name: &str) -> Vec<Noise> {
+        let [_, channels, height, width] = self.shape(name)[..] else { panic!("noise has four axes") };
         let shape = NoiseShape::image(channels, height, width);
-        let samples = self.values("noise").chunks(shape.numel()).enumerate();
+        let samples = self.values(name).chunks(shape.numel()).enumerate();
         let noise = |(index, values): (usize, &[f32])| {
             let key = SampleKey { seed: 1, iteration: 0, index: index as u32 };
             Noise::new(key, shape, values.to_vec()).expect("the sizes agree")
