@@ -35,7 +35,7 @@ impl Default for RunConfig {
             seed: 0,
             evaluations: 160,
             batch_size: 16,
-            generation_batch: 16,
+            generation_batch: 8,
             noise_rng: NoiseSource::Philox,
             kept_noises: 4,
             plateau_iterations: 8,

@@ -188,6 +188,8 @@ enum Kernels {
     Packed,
     /// Plain Burn operations, as on every other device.
     Portable,
+    /// None: weights are read and checked, and then forgotten.
+    Absent,
 }
 
 impl Placement {
@@ -217,6 +219,16 @@ impl Placement {
     /// The same place with plain Burn operations only, to compare the CPU kernels with.
     pub fn portable(self) -> Self {
         Self { kernels: Kernels::Portable, ..self }
+    }
+
+    /// The same place for layers that are only checked: they get no numbers, take no memory, and must not be run.
+    pub(crate) fn checking(self) -> Self {
+        Self { kernels: Kernels::Absent, ..self }
+    }
+
+    /// Whether layers are loaded only to check them.
+    pub(crate) fn only_checks(&self) -> bool {
+        self.kernels == Kernels::Absent
     }
 
     /// The same place with another number format.

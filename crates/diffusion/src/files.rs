@@ -139,6 +139,14 @@ impl ModelFiles {
     /// # Errors
     /// As [`ModelFiles::read`], and where the JSON does not parse into `T`.
     pub fn read_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        /// The largest that is published, a vocabulary, has a few millions.
+        const MOST_BYTES: u64 = 1 << 26;
+        let found = self.open(path)?.length;
+        if found > MOST_BYTES {
+            let reason = format!("it has {found} bytes, expected at most {MOST_BYTES}");
+            let source = std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason);
+            return Err(Error::Io { file: self.display(path), source });
+        }
         let bytes = self.read(path)?;
         serde_json::from_slice(&bytes).map_err(|source| Error::Json { file: self.display(path), source })
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::{ModelFiles, in_folder};
@@ -38,17 +38,19 @@ impl Tokenizer {
     /// Where the files are absent, damaged, or name tokens that the encoder does not have.
     pub fn open(model: &ModelFiles, folder: &str, max_length: usize, vocab_size: usize) -> Result<Self> {
         let path = |name: &str| in_folder(folder, name);
-        let (file, json) = if model.contains(&path("tokenizer.json")) {
-            (path("tokenizer.json"), model.read(&path("tokenizer.json"))?.into_owned())
+        let (file, description) = if model.contains(&path("tokenizer.json")) {
+            let mut description: Map<String, Value> = model.read_json(&path("tokenizer.json"))?;
+            // Ids are never turned back into text, and the library panics over a decoder that is damaged.
+            description.insert("decoder".to_owned(), Value::Null);
+            (path("tokenizer.json"), Value::Object(description))
         } else {
             let vocab: Value = model.read_json(&path("vocab.json"))?;
             let merges = model.read(&path("merges.txt"))?;
-            let description = byte_level_bpe(vocab, &String::from_utf8_lossy(&merges));
-            (path("vocab.json"), description.to_string().into_bytes())
+            (path("vocab.json"), byte_level_bpe(vocab, &String::from_utf8_lossy(&merges)))
         };
         let unusable = |reason: String| Error::Tokenizer { file: model.display(&file), reason };
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| unusable(error.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(description.to_string())
+            .map_err(|error| unusable(error.to_string()))?;
         // Length, begin and end are ours to set, since a file may carry those of another use.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
@@ -181,7 +183,7 @@ fn byte_level_bpe(vocab: Value, merges: &str) -> Value {
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         ]},
         "post_processor": null,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "decoder": null,
         "model": {"type": "BPE", "dropout": null, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "",
                   "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
                   "vocab": vocab, "merges": merges},

@@ -41,7 +41,7 @@ pub struct TuneOptions {
     pub seed: Option<u64>,
     /// Generator of initial noise; default `philox`.
     pub noise_rng: Option<NoiseSource>,
-    /// Pictures handed to the model at once: memory and speed, never a result; default 16.
+    /// Pictures handed to the model at once: memory and speed, never a result; default 8.
     pub generation_batch: Option<usize>,
     /// How many of the best noises seen are kept; default 4.
     pub kept_noises: Option<usize>,

@@ -76,8 +76,12 @@ pub struct ModelReport {
     pub parts: Vec<PartReport>,
     /// `[channels, (frames,) height, width]`; `null` where the model cannot be opened.
     pub noise_shape: Option<Vec<usize>>,
-    /// Numbers in all parts.
+    /// Rows and columns of a picture in pixels where nothing else is asked for.
+    pub native_size: Option<[usize; 2]>,
+    /// Numbers in the files of all parts.
     pub parameters: usize,
+    /// About how much memory a picture of native size takes with weights and numbers in this format.
+    pub memory_bytes: Option<MemoryReport>,
     /// What the denoiser predicts.
     pub prediction_type: Option<String>,
     /// The scheduler's class.
@@ -86,6 +90,15 @@ pub struct ModelReport {
     pub sha256: String,
     /// What is wrong with it; empty where nothing is.
     pub problems: Vec<String>,
+}
+
+/// Bytes in each number format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryReport {
+    /// With `--dtype f32`.
+    pub f32: usize,
+    /// With `--dtype bf16`.
+    pub bf16: usize,
 }
 
 /// One part of a model.
@@ -125,7 +138,9 @@ impl ModelSource {
             family: String::new(),
             parts: Vec::new(),
             noise_shape: None,
+            native_size: None,
             parameters: 0,
+            memory_bytes: None,
             prediction_type: None,
             scheduler: None,
             sha256: self.sha256()?,
@@ -134,6 +149,11 @@ impl ModelSource {
         match &self.place {
             Place::Files(files) => {
                 let info = ModelInfo::read(files).map_err(|source| Error::model(&self.name, source))?;
+                report.memory_bytes = info
+                    .memory_bytes(4)
+                    .zip(info.memory_bytes(2))
+                    .map(|(f32, bf16)| MemoryReport { f32, bf16 });
+                report.native_size = info.native_size;
                 report.family = info.family;
                 report.noise_shape = info.noise_shape.map(|shape| shape.dims());
                 report.parameters = info.parameters;

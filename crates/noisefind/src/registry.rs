@@ -270,7 +270,8 @@ impl ModelSource {
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
             width: config.width,
-            ..GenerationOptions::default()
+            // Whoever asks for pictures hands over as many noises as are to be computed together.
+            batch_size: usize::MAX,
         };
         let model = DiffusionModel::open(files.clone(), &load)?;
         let placement = model.placement();

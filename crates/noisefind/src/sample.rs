@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use noisefind_core::config::RunConfig;
 use noisefind_core::media::Media;
 use noisefind_core::noise::NoiseShape;
 use noisefind_core::policy::NoisePolicy;
@@ -69,6 +70,7 @@ pub struct SampledPicture {
 /// Where the policy or the model cannot be used, there is no prompt, or a file cannot be written.
 pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sampled> {
     require(request.count >= 1, "n", &request.count, "1 or more")?;
+    require(request.options.generation_batch != Some(0), "batch-size", &0, "1 or more")?;
     let file = request.policy.as_deref().map(read_policy).transpose()?;
     let given = request.options.clone();
     let options = match &file {
@@ -106,7 +108,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         watched: &mut [],
         source: rng,
         prompt,
-        batch_size: 8,
+        batch_size: options.generation_batch.unwrap_or(RunConfig::default().generation_batch),
         keep_latents: request.save_latents.is_some(),
     };
     let drawn = sampler.draw_noises(&noises, (0, noises.len()), observer)?;

@@ -42,6 +42,9 @@ pub struct Flags {
     /// Write the final latents before decoding: tensor "latents", [N, C, (F,) h, w]
     #[arg(long, value_name = "FILE.safetensors")]
     save_latents: Option<PathBuf>,
+    /// Pictures computed together: memory and speed, never a result [default: 8]
+    #[arg(long, value_name = "B")]
+    batch_size: Option<usize>,
     #[command(flatten)]
     generation: GenerationFlags,
     /// Folder for the pictures, seed-SEED.png each
@@ -63,6 +66,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         options: TuneOptions {
             prompt: flags.prompt,
             noise_rng: flags.noise_rng.map(NoiseSource::from),
+            generation_batch: flags.batch_size,
             ..flags.generation.options()
         },
         count: flags.count,

@@ -58,6 +58,9 @@ pub struct Flags {
     /// Pictures a step of the method, at most the budget [default: 16]
     #[arg(long, value_name = "B")]
     batch_size: Option<usize>,
+    /// Pictures computed together: memory and speed, never a result [default: 8]
+    #[arg(long, value_name = "B")]
+    generation_batch: Option<usize>,
     /// Names every random number of the run; the same seed gives the same policy [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -158,6 +161,7 @@ fn work(flags: Flags) -> noisefind::Result<Work> {
         evaluations: flags.evaluations,
         max_seconds: flags.max_seconds,
         batch_size: flags.batch_size,
+        generation_batch: flags.generation_batch,
         seed: flags.seed,
         noise_rng: flags.noise_rng.map(NoiseSource::from),
         samples: flags.samples,

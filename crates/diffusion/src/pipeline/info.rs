@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::files::ModelFiles;
 use crate::text::Tokenizer;
 use crate::unet::Unet;
-use crate::vae::Vae;
+use crate::vae::{ENCODER, Vae};
 use crate::weights::Weights;
 
 /// The contents of a model folder.
@@ -21,8 +21,12 @@ pub struct ModelInfo {
     pub pipeline: String,
     /// Parts with weights.
     pub parts: Vec<PartInfo>,
-    /// Numbers in all parts together.
+    /// Numbers in the files of all parts together.
     pub parameters: usize,
+    /// Numbers that are loaded: without the half of the decoder that only training needs.
+    pub loaded_parameters: usize,
+    /// The most numbers that lie between the layers at once, for one picture of native size with guidance.
+    pub activations: Option<usize>,
     /// Shape of the noise for a picture of native size.
     pub noise_shape: Option<NoiseShape>,
     /// Native rows and columns of a picture in pixels.
@@ -42,6 +46,8 @@ pub struct PartInfo {
     pub name: String,
     /// Numbers in its files.
     pub parameters: usize,
+    /// How many of them are loaded.
+    pub loaded_parameters: usize,
     /// Number formats in its files.
     pub stored_dtypes: Vec<String>,
     /// SHA-256 of each of its files, in hexadecimal, with the file's name.
@@ -55,7 +61,7 @@ impl ModelInfo {
     /// Where there is no `model_index.json`; everything else is among the problems.
     pub fn read(files: &ModelFiles) -> Result<Self> {
         let index = ModelIndex::read(files)?;
-        let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32)?;
+        let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32)?.checking();
         let mut problems = Vec::new();
         let mut parts = Vec::new();
         for name in ["text_encoder", "text_encoder_2", "unet", "vae"] {
@@ -85,14 +91,21 @@ impl ModelInfo {
             let [height, width] = unet.sample_size;
             NoiseShape::image(unet.in_channels, height, width)
         });
-        let native_size = noise_shape.zip(vae).map(|(shape, vae)| {
+        let native_size = noise_shape.zip(vae.as_ref()).map(|(shape, vae)| {
             let pixels = vae.pixels_per_latent();
             [shape.height * pixels, shape.width * pixels]
         });
+        let activations = unet
+            .as_ref()
+            .zip(vae)
+            .zip(native_size)
+            .map(|((unet, vae), size)| activations(unet).max(decoder_activations(&vae, size)));
         Ok(Self {
             family: family(&index, unet.as_ref(), scheduler.as_ref()),
             pipeline: index.class_name,
             parameters: parts.iter().map(|part| part.parameters).sum(),
+            loaded_parameters: parts.iter().map(|part| part.loaded_parameters).sum(),
+            activations,
             parts,
             noise_shape,
             native_size,
@@ -102,9 +115,10 @@ impl ModelInfo {
         })
     }
 
-    /// Memory for the weights when each number takes `bytes`: 4 for f32, 2 for bf16.
-    pub fn weight_bytes(&self, bytes: usize) -> usize {
-        self.parameters * bytes
+    /// About how much memory it takes to draw one picture of native size when each number takes `bytes`: 4 for f32, 2 for
+    /// bf16.
+    pub fn memory_bytes(&self, bytes: usize) -> Option<usize> {
+        Some((self.loaded_parameters + self.activations?) * bytes)
     }
 }
 
@@ -114,10 +128,33 @@ impl PartInfo {
         Ok(Self {
             name: name.to_owned(),
             parameters: weights.parameters(),
+            loaded_parameters: weights.parameters_without(if name == "vae" { &ENCODER } else { &[] }),
             stored_dtypes: weights.stored_dtypes(),
             sha256: weights.sha256()?,
         })
     }
+}
+
+/// Numbers between the layers of the denoiser for both halves of guidance: all skips, and at the outermost level what a
+/// transformer holds at once.
+fn activations(unet: &UnetConfig) -> usize {
+    /// Stream, residual, joined projections or half of the expansion, and result.
+    const HELD: usize = 8;
+    const HALVES: usize = 2;
+    let [height, width] = unet.sample_size;
+    let level = |(level, channels): (usize, &usize)| (height >> level) * (width >> level) * channels;
+    let skips: usize = unet.block_out_channels.iter().enumerate().map(level).sum();
+    HALVES * ((unet.layers_per_block + 1) * skips + HELD * level((0, &unet.block_out_channels[0])))
+}
+
+/// Numbers between the layers of the decoder where it is widest: in front of its last level, whose picture has its
+/// full size and still the channels of the level before.
+fn decoder_activations(vae: &VaeConfig, [height, width]: [usize; 2]) -> usize {
+    let channels = match vae {
+        VaeConfig::Kl(config) => config.block_out_channels.iter().take(2).sum(),
+        VaeConfig::Tiny(config) => 2 * config.decoder_block_out_channels[0],
+    };
+    2 * height * width * channels
 }
 
 /// The value, or a line among the problems.

@@ -20,6 +20,8 @@ use crate::files::OpenFile;
 const STATE_DICT_KEYS: [&str; 2] = ["state_dict", "model"];
 /// The largest table of tensors that is read; real ones have about 300 bytes a tensor.
 const LARGEST_PICKLE: u64 = 1 << 24;
+/// Instructions that any file may have.
+const SMALLEST_ROOM: usize = 1 << 14;
 
 /// One tensor and where its bytes lie in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +73,9 @@ pub(crate) fn tensors(file: &mut OpenFile) -> Result<Vec<TorchTensor>> {
         ));
     }
     let bytes = file.read_at(table.start, table.length as usize)?;
-    let pickle = Pickle::read(&bytes).map_err(|reason| invalid(file, reason))?;
+    // Real files have thousands of bytes an instruction, tiny ones a few dozen.
+    let most_values = file.length as usize / 16 + SMALLEST_ROOM;
+    let pickle = Pickle::read(&bytes, most_values).map_err(|reason| invalid(file, reason))?;
     let found = state_dict(&pickle);
     if found.is_empty() {
         return Err(invalid(file, "it holds no tensors at its top, under `state_dict` or under `model`"));
@@ -87,7 +91,7 @@ fn invalid(file: &OpenFile, reason: impl Into<String>) -> Error {
 /// The tensors at the top of the pickle, or else under one of the usual keys.
 fn state_dict(pickle: &Pickle) -> Vec<(String, Tensor)> {
     match pickle.root() {
-        Value::Tensor(tensor) => vec![(String::new(), tensor.clone())],
+        Value::Tensor(tensor) => vec![(String::new(), (**tensor).clone())],
         Value::Dict(entries) => {
             let own = tensors_of(pickle, entries);
             if !own.is_empty() {
@@ -109,7 +113,7 @@ fn tensors_of(pickle: &Pickle, entries: &[(Id, Id)]) -> Vec<(String, Tensor)> {
     entries
         .iter()
         .filter_map(|&(name, value)| match (pickle.value(name), pickle.value(value)) {
-            (Value::Text(name), Value::Tensor(tensor)) => Some((name.clone(), tensor.clone())),
+            (Value::Text(name), Value::Tensor(tensor)) => Some((name.clone(), (**tensor).clone())),
             _ => None,
         })
         .collect()

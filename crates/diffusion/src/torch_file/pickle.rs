@@ -23,7 +23,7 @@ pub(super) enum Value {
     Dict(Vec<(Id, Id)>),
     Global(Global),
     Storage { dtype: Dtype, key: String },
-    Tensor(Tensor),
+    Tensor(Box<Tensor>),
 }
 
 /// A tensor as a view of a storage; lengths are in elements.
@@ -83,9 +83,10 @@ pub(super) struct Pickle {
 }
 
 impl Pickle {
-    /// Reads a pickle to its end.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut machine = Machine { rest: bytes, ..Machine::default() };
+    /// Reads a pickle to its end, as long as it makes no more than `most_values`: a byte of it can make a value that takes
+    /// a hundred.
+    pub(super) fn read(bytes: &[u8], most_values: usize) -> Result<Self, Refusal> {
+        let mut machine = Machine { rest: bytes, room: most_values, ..Machine::default() };
         let root = machine.run()?;
         Ok(Self { values: machine.values, root })
     }
@@ -104,6 +105,8 @@ impl Pickle {
 #[derive(Default)]
 struct Machine<'a> {
     rest: &'a [u8],
+    /// How many more values, memo entries and items it may make.
+    room: usize,
     values: Vec<Value>,
     /// `None` is a mark.
     stack: Vec<Option<Id>>,
@@ -114,6 +117,7 @@ impl Machine<'_> {
     fn run(&mut self) -> Result<Id, Refusal> {
         loop {
             let opcode = self.take(1)?[0];
+            self.room = self.room.checked_sub(1).ok_or("its pickle is far larger than its tensors need")?;
             match opcode {
                 b'.' => return self.pop(),
                 0x80 => drop(self.take(1)?),
@@ -353,13 +357,13 @@ impl Machine<'_> {
     fn tensor(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Option<Value> {
         let Value::Storage { dtype, key } = &self.values[storage] else { return None };
         let Value::Int(offset) = self.values[offset] else { return None };
-        Some(Value::Tensor(Tensor {
+        Some(Value::Tensor(Box::new(Tensor {
             dtype: *dtype,
             key: key.clone(),
             offset: offset.try_into().ok()?,
             shape: self.sizes(shape)?,
             strides: self.sizes(strides)?,
-        }))
+        })))
     }
 
     fn sizes(&self, id: Id) -> Option<Vec<usize>> {

@@ -114,6 +114,8 @@ fn a_pickle_nested_without_end_is_no_danger() {
     let mut bytes = vec![0x80, 2, b')'];
     bytes.extend(std::iter::repeat_n(0x85, 1_000_000));
     bytes.push(b'.');
-    assert!(matches!(Pickle::read(&bytes).unwrap().root(), Value::Tuple(_)));
-    assert!(Pickle::read(&bytes[..bytes.len() - 1]).is_err());
+    assert!(matches!(Pickle::read(&bytes, usize::MAX).unwrap().root(), Value::Tuple(_)));
+    assert!(Pickle::read(&bytes[..bytes.len() - 1], usize::MAX).is_err());
+    let refusal = Pickle::read(&bytes, 1_000).map(drop).unwrap_err();
+    assert_eq!(refusal, "its pickle is far larger than its tensors need");
 }

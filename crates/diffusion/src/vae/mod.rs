@@ -13,6 +13,9 @@ use crate::weights::Weights;
 use kl::KlDecoder;
 use tiny::TinyDecoder;
 
+/// How the names begin of the half that turns pictures into latents, which nothing here needs.
+pub(crate) const ENCODER: [&str; 2] = ["encoder.", "quant_conv."];
+
 /// A decoder, with the map from the sampler's latents to its own.
 #[derive(Clone, Debug)]
 pub struct Vae {
@@ -41,7 +44,7 @@ impl Vae {
             }
             VaeConfig::Tiny(config) => Decoder::Tiny(Box::new(TinyDecoder::load(&weights.root(), config))),
         };
-        weights.finish(&["encoder.", "quant_conv."])?;
+        weights.finish(&ENCODER)?;
         Ok(Self { config, decoder })
     }
 

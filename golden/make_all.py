@@ -1,0 +1,29 @@
+"""Makes every reference number of this folder again, each script in a process of its own.
+
+Run: python golden/make_all.py   (versions in golden/requirements.txt)
+"""
+
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+# In an order in which each finds what it needs.
+SCRIPTS = [
+    "torch_rng.py",
+    "diffusion/schedulers.py",
+    "diffusion/torch_file.py",
+    "diffusion/make.py",
+    "diffusion/adapters.py",
+    "diffusion/variants.py",
+    "diffusion/default_model.py",
+    "rewards/clip.py",
+    "rewards/hps.py",
+    "rewards/image_reward.py",
+    "rewards/jpeg.py",
+    "rewards/resize.py",
+]
+
+for script in SCRIPTS:
+    print(script, flush=True)
+    subprocess.run([sys.executable, HERE / script], check=True)
