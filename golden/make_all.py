@@ -12,8 +12,8 @@ HERE = pathlib.Path(__file__).parent
 SCRIPTS = [
     "torch_rng.py",
     "diffusion/schedulers.py",
-    "diffusion/torch_file.py",
     "diffusion/make.py",
+    "diffusion/torch_file.py",
     "diffusion/adapters.py",
     "diffusion/variants.py",
     "diffusion/default_model.py",

@@ -1,12 +1,13 @@
 """Small files as `torch.save` writes them, good and bad, for the reader that never executes anything: `torch_file/`.
 
-Usage: python golden/diffusion/torch_file.py   (needs torch)
+Usage: python golden/diffusion/torch_file.py   (after make.py; needs torch and safetensors)
 """
 
 import collections
 import os
 import pathlib
 
+import safetensors.torch
 import torch
 
 FOLDER = pathlib.Path(__file__).with_name("torch_file")
@@ -47,3 +48,6 @@ torch.save({"transposed": torch.arange(6.0).reshape(2, 3).t()}, FOLDER / "transp
 torch.save({"weight": torch.zeros(1), "extra": Command()}, FOLDER / "command.pt")
 torch.save(weights(), FOLDER / "legacy.pt", _use_new_zipfile_serialization=False)
 torch.save({"epoch": 7}, FOLDER / "empty.pt")
+# A part of a tiny pipeline, as folders hold it that are older than safetensors.
+text_encoder = FOLDER.parent / "sd1" / "text_encoder" / "model.safetensors"
+torch.save(safetensors.torch.load_file(text_encoder), FOLDER / "text_encoder.bin")

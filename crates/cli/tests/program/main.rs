@@ -7,6 +7,7 @@ mod kill;
 #[cfg(unix)]
 mod missing;
 mod prompts;
+mod public_models;
 mod results;
 mod rewards;
 

@@ -84,3 +84,25 @@ impl Vae {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::device::{DeviceChoice, DtypeChoice};
+
+    /// The full decoder of Stable Diffusion XL gives black pictures in half precision.
+    #[test]
+    fn a_decoder_that_overflows_runs_in_single_precision() {
+        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion");
+        let half = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32).unwrap().with_dtype(DType::F16);
+        for (family, dtype) in [("sdxl", DType::F32), ("lcm", DType::F16)] {
+            let files = ModelFiles::directory(golden.join(family)).unwrap();
+            assert_eq!(Vae::placement(&files, "vae", &half).unwrap().dtype, dtype, "{family}");
+        }
+        let files = ModelFiles::directory(golden.join("sdxl")).unwrap();
+        let brain = half.with_dtype(DType::BF16);
+        assert_eq!(Vae::placement(&files, "vae", &brain).unwrap().dtype, DType::BF16);
+    }
+}

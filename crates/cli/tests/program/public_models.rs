@@ -1,0 +1,181 @@
+//! Folders, ids and adapters of the Hugging Face ecosystem, through the whole program; the tiny pipelines of
+//! `golden/diffusion` stand for large ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{noisefind, outcome, succeed};
+
+fn golden(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion").join(name);
+    folder.canonicalize().expect("the tiny pipelines are in the repository").display().to_string()
+}
+
+/// Runs `sample` with the model `sd1` and few steps.
+fn sample(folder: &Path, more: &[&str]) -> String {
+    let model = golden("sd1");
+    let always = ["sample", "--prompt", "a green dog", "--model", &model, "--num-inference-steps", "2"];
+    succeed(folder, &[&always[..], more].concat())
+}
+
+#[test]
+fn batch_size_changes_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = |out: &str, batch: &str| {
+        let latents = format!("{out}.safetensors");
+        let arguments =
+            ["-n", "3", "--seed", "5", "--batch-size", batch, "--out", out, "--save-latents", &latents];
+        // Steps of this scheduler add noise, which belongs to the picture and not to the batch.
+        sample(folder.path(), &[&arguments[..], &["--scheduler", "euler-ancestral"]].concat());
+        let file = |name: String| fs::read(folder.path().join(name)).unwrap();
+        let pictures: Vec<_> = (5..8).map(|seed| file(format!("{out}/seed-{seed}.png"))).collect();
+        (pictures, file(latents))
+    };
+    let alone = drawn("alone", "1");
+    assert!(alone == drawn("pair", "2"));
+    assert!(alone == drawn("all", "3"));
+    let header = String::from_utf8_lossy(&alone.1[8..200]).into_owned();
+    assert!(header.contains("\"latents\"") && header.contains("[3,4,8,8]"), "{header}");
+    let (code, _, message) = outcome(folder.path(), &["sample", "--prompt", "x", "--batch-size", "0"]);
+    assert_eq!((code, message.as_str()), (Some(2), "error: --batch-size is 0, expected 1 or more\n"));
+}
+
+#[test]
+fn noise_goes_out_and_in() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(
+        folder.path(),
+        &["-n", "2", "--save-noise", "n.safetensors", "--out", "first", "--noise-rng", "torch"],
+    );
+    sample(folder.path(), &["--noise", "n.safetensors", "--out", "second"]);
+    for seed in ["seed-0.png", "seed-1.png"] {
+        let read = |out: &str| fs::read(folder.path().join(out).join(seed)).unwrap();
+        assert!(read("first") == read("second"), "{seed}");
+    }
+}
+
+#[test]
+fn latents_of_other_programs_are_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["sample", "--prompt", "x", "--model", "fake", "--save-latents", "l.safetensors"];
+    let (code, _, message) = outcome(folder.path(), &arguments);
+    assert_eq!(code, Some(2));
+    assert!(
+        message.contains("--save-latents needs a model that runs in this program, and fake"),
+        "{message}"
+    );
+}
+
+#[test]
+fn adapters_decoders_and_skipped_layers_change_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = golden("adapters/kohya.safetensors");
+    let half = format!("{adapter}=0.5");
+    let decoder = golden("lcm/vae");
+    let mut pictures = Vec::new();
+    for (out, more) in [
+        ("plain", &[][..]),
+        ("adapted", &["--lora", &adapter]),
+        ("half", &["--lora", &half]),
+        ("twice", &["--lora", &half, "--lora", &half]),
+        ("decoder", &["--vae", &decoder]),
+        ("skip", &["--clip-skip", "1"]),
+    ] {
+        sample(folder.path(), &[&["-n", "1", "--dtype", "f32", "--out", out][..], more].concat());
+        pictures.push(image::open(folder.path().join(out).join("seed-0.png")).unwrap().to_rgb8());
+    }
+    let twice = pictures.remove(3);
+    for (at, picture) in pictures.iter().enumerate() {
+        assert!(pictures[at + 1..].iter().all(|other| other != picture), "picture {at} is there twice");
+    }
+    // Two halves are a whole, up to the last bit of a sum.
+    let near = twice.iter().zip(pictures[1].iter()).all(|(a, b)| a.abs_diff(*b) <= 1);
+    assert!(near, "two halves of an adapter differ from the whole");
+    let (code, _, message) =
+        outcome(folder.path(), &["sample", "--prompt", "x", "--model", &golden("sd2"), "--lora", &adapter]);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("kohya.safetensors is no adapter for this model"), "{message}");
+}
+
+#[test]
+fn the_end_of_a_long_prompt_is_missed_aloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["sample", "-n", "1", "--prompt", "a green dog a green dog a green dog the Dog!"];
+    let model = ["--model", &golden("sd1"), "--num-inference-steps", "1"];
+    let (code, _, message) = outcome(folder.path(), &[&arguments[..], &model].concat());
+    assert_eq!(code, Some(0), "{message}");
+    assert!(
+        message.contains("the prompt is too long for the model, which does not read \"Dog!\""),
+        "{message}"
+    );
+}
+
+#[test]
+fn inspect_says_what_a_model_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let found: Value =
+        serde_json::from_str(&succeed(folder.path(), &["inspect", &golden("sdxl"), "--json"])).unwrap();
+    let picked = |key: &str| found[key].clone();
+    assert_eq!(picked("family"), "Stable Diffusion XL");
+    assert_eq!(picked("noise_shape"), json!([4, 8, 8]));
+    assert_eq!(picked("native_size"), json!([16, 16]));
+    assert_eq!((picked("scheduler"), picked("prediction_type")), (json!("euler"), json!("epsilon")));
+    assert_eq!(picked("problems"), json!([]));
+    let parts: Vec<_> = found["parts"].as_array().unwrap().iter().map(|part| part["name"].clone()).collect();
+    assert_eq!(parts, ["text_encoder", "text_encoder_2", "unet", "vae"]);
+    assert_eq!(found["parts"][2]["dtypes"], json!(["F16"]));
+    let parameters = found["parameters"].as_u64().unwrap();
+    let (f32, bf16) = (&found["memory_bytes"]["f32"], &found["memory_bytes"]["bf16"]);
+    assert_eq!(f32.as_u64().unwrap(), 2 * bf16.as_u64().unwrap());
+    assert!(f32.as_u64().unwrap() > 4 * parameters, "the layers between the weights need memory too");
+}
+
+/// A cache as other programs leave it.
+fn cache(folder: &Path) -> PathBuf {
+    let model = folder.join("cache/models--owner--tiny");
+    let snapshot = model.join("snapshots/0123456789abcdef");
+    fs::create_dir_all(model.join("refs")).unwrap();
+    fs::write(model.join("refs/main"), "0123456789abcdef").unwrap();
+    for part in ["", "scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
+        fs::create_dir_all(snapshot.join(part)).unwrap();
+        for entry in fs::read_dir(Path::new(&golden("sd1")).join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, snapshot.join(part).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    folder.join("cache")
+}
+
+#[test]
+fn an_id_is_opened_from_the_cache_or_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path());
+    let run = |id: &str, offline: &str| {
+        let arguments = ["sample", "-n", "1", "--prompt", "x", "--num-inference-steps", "1", "--model", id];
+        let output = noisefind(folder.path(), &arguments)
+            .env("HF_HUB_CACHE", &cache)
+            .env("HF_HUB_OFFLINE", offline)
+            .env("HF_ENDPOINT", "http://127.0.0.1:1")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(run("owner/tiny", "1").0, Some(0));
+    let (code, message) = run("owner/other", "1");
+    assert_eq!((code, message.lines().count()), (Some(1), 1), "{message}");
+    assert!(message.contains("HF_HUB_OFFLINE is set, and the cache"), "{message}");
+    let (code, message) = run("owner/other", "0");
+    assert_eq!((code, message.lines().count()), (Some(1), 1), "{message}");
+    assert!(
+        message.contains("cannot get the model owner/other: http://127.0.0.1:1 could not be reached"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("give --model the folder of a complete diffusers model, or emoji-64\n"),
+        "{message}"
+    );
+}
