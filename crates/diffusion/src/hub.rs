@@ -103,7 +103,11 @@ impl HubModel {
                     let endpoint = settings.endpoint.clone();
                     (info.sha, Some(Remote { repo: api.repo(pinned), files, endpoint }))
                 }
-                Err(error) => (cached_commit(id, settings).ok_or_else(|| failed(error))?, None),
+                // A hub that answers with a refusal is believed; one that does not answer is done without.
+                Err(error) => match cached_commit(id, settings).filter(|_| !refuses(&error)) {
+                    Some(commit) => (commit, None),
+                    None => return Err(failed(error)),
+                },
             }
         };
         let snapshot = cached.pointer_path(&commit);
@@ -153,16 +157,25 @@ fn not_cached(id: &str, settings: &HubSettings) -> Error {
     }
 }
 
-/// What the hub's answer means for the user.
-fn refusal(id: &str, endpoint: &str, error: &ApiError) -> Error {
-    let status = match error {
+/// The status of the hub's answer, where it answered.
+fn status(error: &ApiError) -> Option<u16> {
+    match error {
         ApiError::RequestError(request) => match **request {
             ureq::Error::StatusCode(status) => Some(status),
             _ => None,
         },
         _ => None,
-    };
-    let reason = match status {
+    }
+}
+
+/// Whether the hub says that the model is not there for this user.
+fn refuses(error: &ApiError) -> bool {
+    matches!(status(error), Some(401 | 403 | 404))
+}
+
+/// What the hub's answer means for the user.
+fn refusal(id: &str, endpoint: &str, error: &ApiError) -> Error {
+    let reason = match status(error) {
         Some(404) => format!("{endpoint} has no such model"),
         Some(401 | 403) => format!(
             "{endpoint} does not give it to everybody, or has no such model; accept its terms there and set HF_TOKEN"

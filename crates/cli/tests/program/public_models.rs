@@ -36,8 +36,8 @@ fn batch_size_changes_no_byte() {
     let alone = drawn("alone", "1");
     assert!(alone == drawn("pair", "2"));
     assert!(alone == drawn("all", "3"));
-    let header = String::from_utf8_lossy(&alone.1[8..200]).into_owned();
-    assert!(header.contains("\"latents\"") && header.contains("[3,4,8,8]"), "{header}");
+    let header = String::from_utf8_lossy(&alone.1).into_owned();
+    assert!(header.contains("\"latents\"") && header.contains("[3,4,8,8]"));
     let (code, _, message) = outcome(folder.path(), &["sample", "--prompt", "x", "--batch-size", "0"]);
     assert_eq!((code, message.as_str()), (Some(2), "error: --batch-size is 0, expected 1 or more\n"));
 }
@@ -54,18 +54,6 @@ fn noise_goes_out_and_in() {
         let read = |out: &str| fs::read(folder.path().join(out).join(seed)).unwrap();
         assert!(read("first") == read("second"), "{seed}");
     }
-}
-
-#[test]
-fn latents_of_other_programs_are_not_seen() {
-    let folder = tempfile::tempdir().unwrap();
-    let arguments = ["sample", "--prompt", "x", "--model", "fake", "--save-latents", "l.safetensors"];
-    let (code, _, message) = outcome(folder.path(), &arguments);
-    assert_eq!(code, Some(2));
-    assert!(
-        message.contains("--save-latents needs a model that runs in this program, and fake"),
-        "{message}"
-    );
 }
 
 #[test]
