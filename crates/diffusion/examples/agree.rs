@@ -3,6 +3,8 @@
 //! `cargo run --release -p noisefind-diffusion --example agree -- FOLDER RECORDED.safetensors [DTYPE]`, where
 //! `golden/diffusion/full_size.py` made both. Prints the largest differences, the time to load and the peak memory.
 
+#![allow(clippy::print_stdout, reason = "a comparing program prints what it found")]
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Instant;

@@ -148,13 +148,14 @@ fn activations(unet: &UnetConfig) -> usize {
 }
 
 /// Numbers between the layers of the decoder where it is widest: in front of its last level, whose picture has its
-/// full size and still the channels of the level before.
+/// full size and still the channels of the level before. A residual block holds its input, both of its parts and its
+/// output.
 fn decoder_activations(vae: &VaeConfig, [height, width]: [usize; 2]) -> usize {
     let channels = match vae {
         VaeConfig::Kl(config) => config.block_out_channels.iter().take(2).sum(),
         VaeConfig::Tiny(config) => 2 * config.decoder_block_out_channels[0],
     };
-    2 * height * width * channels
+    3 * height * width * channels
 }
 
 /// The value, or a line among the problems.
