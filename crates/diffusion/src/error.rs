@@ -25,7 +25,7 @@ pub enum Error {
         reason: String,
     },
     /// The hub does not give the model.
-    #[error("cannot get the model {id}: {reason}")]
+    #[error("cannot get the model {id}, which is no folder here: {reason}")]
     Hub {
         /// The model's id.
         id: String,

@@ -203,7 +203,10 @@ fn what_the_hub_does_not_give_is_explained() {
         ModelFiles::hub(id, settings).expect_err("it is refused").to_string()
     };
     let message = refusal(ID, &settings);
-    assert!(message.starts_with("cannot get the model owner/tiny: http://127.0.0.1:"), "{message}");
+    assert!(
+        message.starts_with("cannot get the model owner/tiny, which is no folder here: http://127.0.0.1:"),
+        "{message}"
+    );
     assert!(message.ends_with("accept its terms there and set HF_TOKEN"), "{message}");
 
     let hub = FakeHub::start(golden_folder().join("sd1"), "secret");
