@@ -29,9 +29,9 @@ fn steps(run: &mut Run, count: usize) {
 }
 
 fn methods() -> Vec<RunConfig> {
-    let regression = FindConfig { estimator: Estimator::SpectralRegression, ..FindConfig::default() };
+    let natural = FindConfig { estimator: Estimator::NaturalGradient, ..FindConfig::default() };
     let paper = PaperConfig { value_width: 16, ..PaperConfig::default() };
-    [MethodConfig::default(), MethodConfig::Find(regression), MethodConfig::Paper(paper)]
+    [MethodConfig::default(), MethodConfig::Find(natural), MethodConfig::Paper(paper)]
         .into_iter()
         .map(|method| RunConfig { method, plateau_iterations: 0, ..RunConfig::default() })
         .collect()

@@ -177,7 +177,8 @@ impl Comparison {
 }
 
 impl Arm {
-    fn new(drawn: &Drawn, seed: u64) -> Self {
+    /// Sums up what was drawn; `seed` names the resamples of the bootstrap.
+    pub fn new(drawn: &Drawn, seed: u64) -> Self {
         let rewards = given(&drawn.rewards);
         let judged = given(&drawn.judgements);
         let of_reward = ScorerArm::new(&drawn.rewards, seed);
