@@ -10,6 +10,7 @@
 //! Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.1, 5.2 and 5.4.
 
 use crate::objective::effective_sample_size;
+use crate::statistics::standard_deviation;
 
 /// Candidate decays `f_0` in bands; infinity is the plain ridge, the last one leaves the mean of each channel.
 const DECAYS: [f64; 8] = [f64::INFINITY, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25];
@@ -19,6 +20,8 @@ const SHARES: [f64; 8] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95];
 const PAIR_CORRELATIONS: [f64; 3] = [0.0, 0.4, 0.8];
 /// Prior variance of the intercept, wide against utilities of variance 1.
 const INTERCEPT_VARIANCE: f64 = 10.0;
+/// Less than this no direction of few samples is aligned by chance alone.
+const SMALLEST_ALIGNMENT: f64 = 0.05;
 /// Sweeps of the coordinate-wise search over the candidates.
 const SWEEPS: usize = 2;
 
@@ -42,6 +45,8 @@ pub struct Fit {
     pub gradient: Vec<f64>,
     /// The evidence's choice of the explained share `tau^2`.
     pub explained_share: f64,
+    /// Expected cosine between the gradient and the true direction, above 0 and at most 1.
+    pub alignment: f64,
     /// Effective number of observations under their noise.
     pub effective_sample_size: f64,
 }
@@ -77,8 +82,17 @@ pub fn fit(observations: &[Observation], bands: &[usize]) -> Option<Fit> {
         }
     }
     gradient.iter_mut().for_each(|slope| *slope /= total);
+    // Under the prior `E |g|^2` is the explained variance, of which the posterior mean has kept `|gradient|^2`.
+    let utilities: Vec<f64> = observations.iter().map(|observation| observation.utility).collect();
+    let variance = standard_deviation(&utilities).powi(2);
+    let kept = gradient.iter().map(|slope| slope * slope).sum::<f64>() / (share * variance);
     let precisions: Vec<f64> = observations.iter().map(|observation| 1.0 / observation.noise).collect();
-    Some(Fit { gradient, explained_share: share, effective_sample_size: effective_sample_size(&precisions) })
+    Some(Fit {
+        gradient,
+        explained_share: share,
+        alignment: kept.sqrt().clamp(SMALLEST_ALIGNMENT, 1.0),
+        effective_sample_size: effective_sample_size(&precisions),
+    })
 }
 
 /// Gram matrices of the coefficients, one a band, and what else the evidence needs.
@@ -255,6 +269,8 @@ mod tests {
         assert!(cosine(&spectral.gradient, &truth) > 0.85, "{}", cosine(&spectral.gradient, &truth));
         assert!(cosine(&spectral.gradient, &truth) > cosine(&ridge.gradient, &truth) + 0.1);
         assert!(spectral.explained_share >= 0.4);
+        let aligned = cosine(&spectral.gradient, &truth);
+        assert!((spectral.alignment - aligned).abs() < 0.2, "{} against {aligned}", spectral.alignment);
     }
 
     #[test]

@@ -68,17 +68,19 @@ fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
     let gained_by = |config: FindConfig| {
         let run = run_to_the_end(find(config), SHAPE, reward.clone());
         assert_eq!(run.progress().evaluations, 160);
-        gain(&run, reward.clone())
+        (gain(&run, reward.clone()), run.best_policy().kl_nats())
     };
-    let regression = gained_by(FindConfig::default());
-    let natural = gained_by(FindConfig::default().without(FindPart::Regression));
-    println!("regression gains {regression:.2} base sigmas, the natural gradient {natural:.2}");
-    assert!(regression > 1.5, "regression gained {regression} base sigmas");
-    assert!(natural > 0.5 && natural < regression, "the natural gradient gained {natural} base sigmas");
-    let unbounded = FindConfig { gain_bound: 100.0, coefficient_bound: 100.0, ..FindConfig::default() };
-    let unbounded = gained_by(unbounded);
-    println!("without bounds on gain and coefficients {unbounded:.2}");
-    assert!(unbounded > 3.0, "without bounds {unbounded} base sigmas");
+    // Along the true direction the reach of 2.5 would give 2.5 sqrt(1 - 0.5).
+    let (regression, nats) = gained_by(FindConfig::default());
+    println!("regression gains {regression:.2} base sigmas for {nats:.1} nats");
+    assert!((1.4..2.2).contains(&regression), "regression gained {regression} base sigmas");
+    let (natural, natural_nats) = gained_by(FindConfig::default().without(FindPart::Regression));
+    println!("the natural gradient gains {natural:.2} for {natural_nats:.1} nats");
+    assert!(natural > 0.5 && natural_nats > 2.0 * nats, "{natural} base sigmas for {natural_nats} nats");
+    let unbounded = FindConfig { reach: 100.0, coefficient_bound: 100.0, ..FindConfig::default() };
+    let (unbounded, _) = gained_by(unbounded);
+    println!("regression without bounds on reach and coefficients gains {unbounded:.2}");
+    assert!(unbounded > 1.5 * natural, "without bounds {unbounded} base sigmas");
 }
 
 #[test]

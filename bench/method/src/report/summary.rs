@@ -156,13 +156,18 @@ pub fn counts(cells: &[Cell], contender: &Contender, scope: Scope) -> (usize, us
 /// Every method on record with its budgets, in the order of the records.
 pub fn contenders(cells: &[Cell]) -> Vec<Contender> {
     let mut found = Vec::new();
-    for cell in cells.iter().filter(|cell| cell.key.method != BASE) {
+    for cell in cells.iter().filter(|cell| !is_base(cell)) {
         let contender = Contender::Method(cell.key.method.clone(), cell.key.budget);
         if !found.contains(&contender) {
             found.push(contender);
         }
     }
     found
+}
+
+/// An untuned arm: ours, or that of a peer which draws in its own way, `NAME-base`.
+fn is_base(cell: &Cell) -> bool {
+    cell.key.method == BASE || cell.key.method.ends_with("-base")
 }
 
 /// Mean of `value` over all cells of a contender at each number of evaluations; cells that stopped early count with
@@ -185,11 +190,12 @@ pub fn mean_curve(
 
 /// Gain in base standard deviations against evaluations.
 pub fn gain_curve(cells: &[Cell], contender: &Contender) -> Vec<(usize, f64)> {
+    let bases: Vec<&Cell> = cells.iter().filter(|cell| is_base(cell)).collect();
     let base_of = |cell: &Cell| {
-        let own = |base: &&Cell| {
-            base.key.method == BASE && base.key.prompt == cell.key.prompt && base.key.seed == cell.key.seed
-        };
-        let base = cells.iter().find(own)?;
+        let own_name = format!("{}-base", cell.key.method);
+        let same = |base: &&&Cell| base.key.prompt == cell.key.prompt && base.key.seed == cell.key.seed;
+        let named = |name: &str| bases.iter().filter(same).find(|base| base.key.method == name);
+        let base = named(&own_name).or_else(|| named(BASE))?;
         let rewards: Vec<f64> = base.rewards.iter().flatten().copied().collect();
         let spread = standard_deviation(&rewards);
         (spread > 0.0).then(|| (mean(&rewards), spread))

@@ -33,9 +33,9 @@ pub struct FindConfig {
     /// Regression: largest frequency coefficient of the mean, in standard deviations of that coefficient under
     /// `N(0, I)`; what lies farther out the model has hardly seen.
     pub coefficient_bound: f64,
-    /// Regression: expected rise of the mean reward at which the mean is long enough, in standard deviations of
-    /// the reward.
-    pub gain_bound: f64,
+    /// Regression: how far the mean goes along the direction in which the reward grows, in standard deviations of
+    /// the noise; it is longer by as much as the estimated direction is uncertain.
+    pub reach: f64,
     /// Regression: evaluations after which the mean has its full length, which grows with the root of their number.
     pub ramp_evaluations: usize,
     /// Regression: most recent evaluations that are used.
@@ -60,7 +60,7 @@ impl Default for FindConfig {
             spread: Spread::PerElement,
             kl_budget_nats: None,
             coefficient_bound: 2.5,
-            gain_bound: 2.5,
+            reach: 2.5,
             ramp_evaluations: 96,
             history_evaluations: 512,
             forgetting: 0.0,
@@ -84,8 +84,8 @@ pub enum FindPart {
     Regression,
     /// The spread shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
-    /// The divergence and the coefficients of the mean are bounded; without: the expected gain alone decides how far
-    /// the mean goes.
+    /// The divergence and the coefficients of the mean are bounded; without: the reach alone decides how long the
+    /// mean is.
     KlBudget,
 }
 
@@ -161,7 +161,7 @@ impl FindConfig {
         at_least_one("history_evaluations", self.history_evaluations)?;
         positive("kl_budget_nats", self.kl_budget_nats.unwrap_or(1.0))?;
         positive("coefficient_bound", self.coefficient_bound)?;
-        positive("gain_bound", self.gain_bound)?;
+        positive("reach", self.reach)?;
         positive("mean_learning_rate", self.mean_learning_rate)?;
         positive("sigma_learning_rate", self.sigma_learning_rate.unwrap_or(1.0))?;
         not_negative("forgetting", self.forgetting)?;

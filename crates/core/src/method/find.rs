@@ -4,7 +4,7 @@
 use crate::advantage::advantages;
 use crate::basis::FrequencyBasis;
 use crate::calibrator::expected_rewards;
-use crate::config::{Estimator, FindConfig, Spread};
+use crate::config::{Estimator, FindConfig, Spread, Utilities};
 use crate::error::Result;
 use crate::evaluation::Batch;
 use crate::kl_budget;
@@ -15,6 +15,7 @@ use crate::policy::NoisePolicy;
 use crate::regression::{self, Observation};
 use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
+use crate::statistics::standard_deviation;
 
 /// Nats for each kept frequency where the user gives no budget: a mean of rms 0.6 in its subspace.
 const DEFAULT_NATS_PER_FREQUENCY: f64 = 0.2;
@@ -83,10 +84,10 @@ impl Find {
         if norm == 0.0 {
             return None;
         }
-        // At sigma = 1 a mean of length L costs L^2 / 2 nats, and the reward is expected to rise by L |g|.
+        // At sigma = 1 a mean of length L costs L^2 / 2 nats.
         let length = (2.0 * self.budget_nats)
             .sqrt()
-            .min(self.config.gain_bound / norm)
+            .min(self.config.reach / fit.alignment)
             .min(self.config.coefficient_bound * norm / largest);
         let ramp = (self.memory.len() as f64 / self.config.ramp_evaluations as f64).min(1.0).sqrt();
         let coefficients: Vec<f32> =
@@ -143,13 +144,24 @@ impl Learner for Find {
         expected_rewards(self.config.baseline, &rewards).concat()
     }
 
-    /// On a scale of their own in each batch, so that how batches differ, whatever made them differ, moves nothing.
+    /// Within each batch, so that how batches differ, whatever made them differ, moves nothing. Where several batches
+    /// speak together, each does so as loud as its rewards are spread: one that has reached the top has little to say.
     fn advantages(&self, expected: &[f64]) -> Vec<f64> {
+        let together = self.config.estimator == Estimator::SpectralRegression;
+        let own_scale = self.config.utilities == Utilities::Raw;
         let mut expected = expected.iter();
+        let mut first_spread = None;
         let of_batch = |batch: &[Remembered]| {
             let differences: Vec<f64> =
                 batch.iter().zip(&mut expected).map(|(one, expected)| one.sample.reward - expected).collect();
+            let spread = standard_deviation(&differences);
+            let scale =
+                if together && !own_scale { spread / *first_spread.get_or_insert(spread) } else { 1.0 };
+            let scale = if scale.is_finite() { scale } else { 1.0 };
             advantages(&differences, self.config.utilities)
+                .into_iter()
+                .map(|one| scale * one)
+                .collect::<Vec<_>>()
         };
         self.batches().flat_map(of_batch).collect()
     }
