@@ -70,10 +70,10 @@ fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
         assert_eq!(run.progress().evaluations, 160);
         (gain(&run, reward.clone()), run.best_policy().kl_nats())
     };
-    // Along the true direction the reach of 2.5 would give 2.5 sqrt(1 - 0.5).
+    // Along the true direction the reach of 3 gives 3 sqrt(1 - 0.5).
     let (regression, nats) = gained_by(FindConfig::default());
     println!("regression gains {regression:.2} base sigmas for {nats:.1} nats");
-    assert!((1.4..2.2).contains(&regression), "regression gained {regression} base sigmas");
+    assert!((1.7..2.6).contains(&regression), "regression gained {regression} base sigmas");
     let (natural, natural_nats) = gained_by(FindConfig::default().without(FindPart::Regression));
     println!("the natural gradient gains {natural:.2} for {natural_nats:.1} nats");
     assert!(natural > 0.5 && natural_nats > 2.0 * nats, "{natural} base sigmas for {natural_nats} nats");

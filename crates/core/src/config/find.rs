@@ -60,7 +60,7 @@ impl Default for FindConfig {
             spread: Spread::PerElement,
             kl_budget_nats: None,
             coefficient_bound: 2.5,
-            reach: 2.5,
+            reach: 3.0,
             ramp_evaluations: 96,
             history_evaluations: 512,
             forgetting: 0.0,

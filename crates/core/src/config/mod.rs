@@ -132,6 +132,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_part_can_be_turned_off() {
+        let parts = [
+            FindPart::LowFrequencies,
+            FindPart::AntitheticPairs,
+            FindPart::Ranks,
+            FindPart::Regression,
+            FindPart::VariancePreservation,
+            FindPart::KlBudget,
+        ];
+        for part in parts {
+            let find = FindConfig::default().without(part);
+            assert_ne!(find, FindConfig::default(), "{part:?}");
+            let config = RunConfig { method: MethodConfig::Find(find), ..RunConfig::default() };
+            assert!(config.validate().is_ok(), "{part:?}");
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), config);
+        }
+    }
+
+    #[test]
     fn defaults_are_valid_and_bad_numbers_are_named() {
         let paper = MethodConfig::Paper(PaperConfig::default());
         assert!(RunConfig::default().validate().is_ok());
