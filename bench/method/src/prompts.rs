@@ -47,11 +47,6 @@ impl Category {
     pub const ALL: [Self; 4] = [Self::Colour, Self::Composition, Self::Count, Self::Location];
 }
 
-impl Half {
-    /// Both, in the order of tables.
-    pub const ALL: [Self; 2] = [Self::Development, Self::HeldOut];
-}
-
 impl fmt::Display for Category {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

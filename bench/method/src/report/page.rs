@@ -168,6 +168,9 @@ fn methods_table(cells: &[Cell], scope: Scope) -> String {
         .to_owned();
     for row in rows.into_iter().chain(learnt) {
         let (prompts, _) = counts(cells, &row, scope);
+        if prompts == 0 {
+            continue;
+        }
         let of = |figure| estimate(cells, &row, figure, scope);
         let plain = |figure, digits| number(of(figure).map(|estimate| estimate.value), digits);
         let evaluations = match &row {

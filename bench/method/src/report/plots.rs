@@ -69,7 +69,7 @@ fn curves(area: &Area<'_>, what: &str, lines: &[(String, Vec<(usize, f64)>)]) ->
             .label(label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
-    legend(&mut chart)
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)
 }
 
 /// A group of bars a category, with intervals.
@@ -78,8 +78,9 @@ fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
         shown.iter().filter(|one| matches!(one, Contender::Method(_, budget) if *budget == BUDGET));
     let rows: Vec<Contender> =
         [Contender::base(), Contender::BestOf(8)].into_iter().chain(at_budget.cloned()).collect();
-    let mut chart =
-        builder(area).build_cartesian_2d(0f64..Category::ALL.len() as f64, 0f64..1.0).map_err(failed)?;
+    let mut chart = builder(area)
+        .build_cartesian_2d(0f64..Category::ALL.len() as f64 + 1.0, 0f64..1.08)
+        .map_err(failed)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -117,10 +118,10 @@ fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
         chart.draw_series(whiskers).map_err(failed)?;
     }
     let names = Category::ALL.iter().enumerate().map(|(number, category)| {
-        Text::new(category.to_string(), (number as f64 + 0.4, 0.98), (FONT, 15).into_font().color(&INK))
+        Text::new(category.to_string(), (number as f64 + 0.3, 1.06), (FONT, 15).into_font().color(&INK))
     });
     chart.draw_series(names).map_err(failed)?;
-    legend(&mut chart)
+    legend(&mut chart, SeriesLabelPosition::UpperRight)
 }
 
 /// A mark a prompt and method.
@@ -142,7 +143,7 @@ fn scatter(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
         let drawn = chart.draw_series(marks).map_err(failed)?;
         drawn.label(contender.label()).legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
     }
-    legend(&mut chart)
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)
 }
 
 fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, BitMapBackend<'b>> {
@@ -163,20 +164,22 @@ where
         .bold_line_style(FAINT.mix(0.25))
         .axis_style(FAINT)
         .label_style((FONT, 14).into_font().color(&INK))
+        .x_labels(6)
+        .x_label_formatter(&|value| ((value * 100.0).round() / 100.0).to_string())
         .x_desc(x)
         .y_desc(y)
         .draw()
         .map_err(failed)
 }
 
-fn legend<'a, DB, CT>(chart: &mut ChartContext<'a, DB, CT>) -> Drawing
+fn legend<'a, DB, CT>(chart: &mut ChartContext<'a, DB, CT>, position: SeriesLabelPosition) -> Drawing
 where
     DB: DrawingBackend + 'a,
     CT: CoordTranslate,
 {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(position)
         .background_style(WHITE.mix(0.85))
         .label_font((FONT, 14).into_font().color(&INK))
         .draw()
