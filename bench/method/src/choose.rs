@@ -102,7 +102,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
 
 fn measure(workbench: &mut Workbench, prompt: &str) -> Result<Candidate> {
     let base = NoisePolicy::standard(workbench.model.generator.noise_shape());
-    let drawn = workbench.look(prompt, &base, &fresh_seeds(SEED, PICTURES))?.drawn;
+    let drawn = workbench.look(prompt, &base, &fresh_seeds(SEED, PICTURES))?;
     let judged: Vec<f64> = drawn.judgements.iter().filter_map(|judgement| judgement.given()).collect();
     if judged.is_empty() {
         bail!("the judge cannot read {prompt:?}");

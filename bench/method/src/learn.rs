@@ -71,7 +71,7 @@ pub fn learn(
         }),
         Recipe::Run(config) => {
             let batch_size = config.batch_size.min(evaluations);
-            let config = RunConfig { seed, evaluations, batch_size, ..config.clone() };
+            let config = RunConfig { seed, evaluations, batch_size, ..(**config).clone() };
             learn_by_run(workbench, prompt, Run::new(config, shape, prompt_embedding)?)
         }
         Recipe::Rival(new) => {

@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Choose(choose::ChooseArgs),
+    Choose(Box<choose::ChooseArgs>),
     Run(Box<run::RunArgs>),
     Report(report::ReportArgs),
     Table(report::TableArgs),

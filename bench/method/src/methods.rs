@@ -22,7 +22,7 @@ pub enum Recipe {
     /// Not at all: `N(0, I)`, and best-of-n picked from it.
     Base,
     /// By the method itself, with these settings; budget and seed are set for each cell.
-    Run(RunConfig),
+    Run(Box<RunConfig>),
     /// By a rival.
     Rival(fn(Start) -> Box<dyn Rival>),
 }
@@ -59,7 +59,7 @@ impl Method {
             "released" => Recipe::Rival(|start| Box::new(Released::new(start, PairedReward::Oldest))),
             "released-corrected" => Recipe::Rival(|start| Box::new(Released::new(start, PairedReward::Own))),
             _ => match run_config(name) {
-                Some(config) => Recipe::Run(config),
+                Some(config) => Recipe::Run(Box::new(config)),
                 None => bail!("there is no method {name:?}; known are {}", names().join(", ")),
             },
         };
@@ -69,9 +69,9 @@ impl Method {
     /// The settings in a TOML file, under the name of the file.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let config = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let config: RunConfig = toml::from_str(&text).with_context(|| path.display().to_string())?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, recipe: Recipe::Run(config) })
+        Ok(Self { name, recipe: Recipe::Run(Box::new(config)) })
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
         for name in names() {
             if let Recipe::Run(config) = Method::named(&name).unwrap().recipe {
                 config.validate().unwrap();
-                assert!(name == "find" || config != RunConfig::default(), "{name} turns nothing off");
+                assert!(name == "find" || *config != RunConfig::default(), "{name} turns nothing off");
             }
         }
         assert!(Method::named("fnd").err().unwrap().to_string().contains("random-search"));

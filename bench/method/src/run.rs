@@ -1,5 +1,6 @@
 //! Measures every cell that is not recorded yet.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -10,13 +11,13 @@ use noisefind::core::ports::Reward;
 use noisefind::core::statistics::{
     expected_best_of_n, expected_of_best, gain_sigmas, mean, standard_deviation,
 };
-use noisefind::draw::fresh_seeds;
+use noisefind::draw::{Drawn, fresh_seeds};
 
 use crate::cell::{BestOf, Cell, Key};
 use crate::learn::learn;
 use crate::methods::{BASE, Method, Recipe};
 use crate::prompts::{self, Category, Half, Prompt};
-use crate::workbench::{Looked, Workbench, WorkbenchArgs};
+use crate::workbench::{Workbench, WorkbenchArgs};
 use crate::{records, say};
 
 /// Sizes of best-of-n that are told of every base cell.
@@ -95,7 +96,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
 
 impl RunArgs {
     fn selected(&self, prompts: Vec<Prompt>) -> Vec<Prompt> {
-        let mut counts = std::collections::BTreeMap::new();
+        let mut counts = BTreeMap::new();
         let mut wanted = |prompt: &Prompt| {
             let count: &mut usize = counts.entry((prompt.category, prompt.half())).or_default();
             *count += 1;
@@ -126,9 +127,9 @@ fn measure(
     base: Option<&Cell>,
 ) -> Result<Cell> {
     let learnt = learn(workbench, &prompt.text, &method.recipe, key.budget, key.seed)?;
-    let looked = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
-    let rewards: Vec<Option<f64>> = looked.drawn.rewards.iter().map(Reward::given).collect();
-    let arm = Arm::new(&looked.drawn, key.seed);
+    let drawn = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
+    let rewards: Vec<Option<f64>> = drawn.rewards.iter().map(Reward::given).collect();
+    let arm = Arm::new(&drawn, key.seed);
     let gain = base.and_then(|base| gain_sigmas(&base.rewards, &rewards, key.seed));
     let base_diversity = base.and_then(|base| base.arm.diversity).filter(|diversity| *diversity > 0.0);
     Ok(Cell {
@@ -141,8 +142,8 @@ fn measure(
         kl_nats: Some(learnt.policy.kl_nats()),
         noise_norm_ratio: Some(noise_norm_ratio(&learnt.policy)),
         diversity_ratio: arm.diversity.zip(base_diversity).map(|(own, base)| own / base),
-        watched: watched(&looked),
-        best_of: if base.is_none() { best_of(&looked) } else { Vec::new() },
+        watched: watched(workbench, &drawn),
+        best_of: if base.is_none() { best_of(&drawn) } else { Vec::new() },
         gain_sigmas: gain.map(|gain| gain.value),
         gain_sigmas_ci95: gain.map(|gain| [gain.low, gain.high]),
         arm,
@@ -159,17 +160,21 @@ fn noise_norm_ratio(policy: &NoisePolicy) -> f64 {
     mean(&squares).sqrt()
 }
 
-fn watched(looked: &Looked) -> std::collections::BTreeMap<String, Option<f64>> {
+fn watched(workbench: &Workbench, drawn: &Drawn) -> BTreeMap<String, Option<f64>> {
     let mean_of = |rewards: &[Reward]| {
         let given: Vec<f64> = rewards.iter().filter_map(Reward::given).collect();
         (!given.is_empty()).then(|| mean(&given))
     };
-    looked.watched.iter().map(|(name, rewards)| (name.clone(), mean_of(rewards))).collect()
+    workbench
+        .watched()
+        .zip(&drawn.watched)
+        .map(|(name, rewards)| (name.to_owned(), mean_of(rewards)))
+        .collect()
 }
 
 /// Best-of-n over the pictures that have a reward and a judgement.
-fn best_of(looked: &Looked) -> Vec<BestOf> {
-    let both = looked.drawn.rewards.iter().zip(&looked.drawn.judgements);
+fn best_of(drawn: &Drawn) -> Vec<BestOf> {
+    let both = drawn.rewards.iter().zip(&drawn.judgements);
     let both = both.filter_map(|(reward, judgement)| Some((reward.given()?, judgement.given()?)));
     let (rewards, judgements): (Vec<f64>, Vec<f64>) = both.unzip();
     let (base, spread) = (mean(&rewards), standard_deviation(&rewards));

@@ -1,13 +1,12 @@
 //! The frozen model with everything that looks at its pictures, opened once for all prompts.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use noisefind::config::TuneOptions;
 use noisefind::core::policy::NoisePolicy;
-use noisefind::core::ports::{Reward, Scorer};
+use noisefind::core::ports::Scorer;
 use noisefind::core::rng::NoiseSource;
 use noisefind::draw::{Drawn, Sampler, score};
 use noisefind::registry::{ModelSource, OpenModel};
@@ -45,17 +44,9 @@ pub struct Workbench {
     /// What is climbed.
     pub scorer: Box<dyn Scorer>,
     judge: Option<Box<dyn Scorer>>,
-    watched: Vec<(String, Box<dyn Scorer>)>,
+    watched: Vec<Box<dyn Scorer>>,
     /// SHA-256 over the model's files, so that records of different models are not mixed.
     pub model_sha256: String,
-}
-
-/// Pictures of one policy with what everybody said of them.
-pub struct Looked {
-    /// Pictures, rewards and judgements.
-    pub drawn: Drawn,
-    /// Rewards by held-out scorers, by name.
-    pub watched: BTreeMap<String, Vec<Reward>>,
 }
 
 impl WorkbenchArgs {
@@ -76,11 +67,10 @@ impl WorkbenchArgs {
         let open = |name: &String| source.open_scorer(name, &generation);
         let reward =
             self.reward.clone().or(defaults.reward).context("the model has no scorer: give --reward")?;
-        let watched = self.watch.iter().map(|name| Ok((name.clone(), open(name)?)));
         Ok(Workbench {
             scorer: open(&reward)?,
             judge: defaults.judge.as_ref().map(open).transpose()?,
-            watched: watched.collect::<Result<_>>()?,
+            watched: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
             model: source.open(&generation, "")?,
             model_sha256: source.sha256()?,
         })
@@ -94,21 +84,25 @@ impl WorkbenchArgs {
 }
 
 impl Workbench {
+    /// Names of the held-out scorers, in the order of what they say.
+    pub fn watched(&self) -> impl Iterator<Item = &str> {
+        self.watched.iter().map(|scorer| scorer.name())
+    }
+
     /// Draws one picture a seed from `policy` and shows it to everybody.
-    pub fn look(&mut self, prompt: &str, policy: &NoisePolicy, seeds: &[u64]) -> Result<Looked> {
+    pub fn look(&mut self, prompt: &str, policy: &NoisePolicy, seeds: &[u64]) -> Result<Drawn> {
         let mut sampler = Sampler {
             generator: &mut *self.model.generator,
-            scorer: Some(&mut *self.scorer),
-            judge: self.judge.as_mut().map(|judge| &mut **judge as &mut dyn Scorer),
+            reward: None,
+            judge: self.judge.as_deref_mut(),
+            watched: &mut self.watched,
             source: NoiseSource::Philox,
             prompt,
             batch_size: GENERATION_BATCH,
+            keep_latents: false,
         };
-        let drawn = sampler.draw(policy, seeds, (0, seeds.len()), &mut ())?;
-        let mut watched = BTreeMap::new();
-        for (name, scorer) in &mut self.watched {
-            watched.insert(name.clone(), score(&mut **scorer, prompt, &drawn.media)?);
-        }
-        Ok(Looked { drawn, watched })
+        let mut drawn = sampler.draw(policy, seeds, (0, seeds.len()), &mut ())?;
+        drawn.rewards = score(&mut *self.scorer, prompt, &drawn.media)?;
+        Ok(drawn)
     }
 }

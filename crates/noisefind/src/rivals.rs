@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use noisefind_core::evaluation::Evaluation;
 use noisefind_core::noise::NoiseShape;
-use noisefind_core::ports::{Reward, Scorer};
+use noisefind_core::ports::Reward;
 use noisefind_core::random_search::RandomSearch;
-use noisefind_core::statistics::{expected_of_best, gain_sigmas, mean};
+use noisefind_core::statistics::{expected_of_best, gain_sigmas, mean, standard_deviation};
 use serde::{Deserialize, Serialize};
 
 use crate::comparison::Arm;
@@ -74,7 +74,7 @@ pub(crate) fn best_of(n: usize, base: &Drawn) -> RivalResult {
     let both = both.filter_map(|(reward, judgement)| Some((reward.given()?, judgement.given()?)));
     let (judged_rewards, judgements): (Vec<f64>, Vec<f64>) = both.unzip();
     let reward_mean = expected_of_best(&rewards, &rewards, n);
-    let spread = noisefind_core::statistics::standard_deviation(&rewards);
+    let spread = standard_deviation(&rewards);
     RivalResult {
         rival: Rival::BestOf(n).to_string(),
         evaluations: 0,
