@@ -20,8 +20,10 @@ SCRIPTS = [
     "rewards/clip.py",
     "rewards/hps.py",
     "rewards/image_reward.py",
-    "rewards/jpeg.py",
+    "rewards/aesthetic.py",
     "rewards/resize.py",
+    "rewards/jpeg.py",
+    "rewards/tokens.py",
 ]
 
 for script in SCRIPTS:

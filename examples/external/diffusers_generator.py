@@ -1,8 +1,8 @@
 """Serves a diffusers pipeline: Flux, SD3, Wan, LTX and whatever else draws its initial noise with `randn_tensor`.
 
 Usage: noisefind tune PROMPT --model "exec:python3 diffusers_generator.py FOLDER_OR_HUB_ID [NAME=VALUE ...]"
-NAME=VALUE are arguments of the pipeline's call (height=768 num_inference_steps=28), values in JSON or plain text.
-The pipeline scales and packs the noise itself, as it would its own.
+NAME=VALUE are arguments of the pipeline's call (height=768 guidance_scale=3.5), values in JSON or plain text; they win over
+noisefind's own, which are meant for Stable Diffusion. The pipeline scales and packs the noise itself, as it would its own.
 """
 
 import inspect
@@ -37,6 +37,7 @@ accepted = inspect.signature(pipeline.__call__).parameters
 pipeline_module = sys.modules[type(pipeline).__module__]
 own_randn_tensor = pipeline_module.randn_tensor
 pending = []
+mentioned = set()
 
 
 def randn_tensor(shape, *arguments, dtype=None, device=None, **named):
@@ -62,9 +63,10 @@ def noise_shape():
 def draw(request):
     noise = load_file(request["noise"])["noise"]
     options = {name: option for name, option in request["options"].items() if option is not None}
-    unused = sorted(set(options) - set(accepted))
+    unused = set(options) - set(accepted) - mentioned
     if unused:
-        print("this pipeline takes no", ", ".join(unused))
+        print("this pipeline takes no", ", ".join(sorted(unused)))
+        mentioned.update(unused)
     options = {name: option for name, option in options.items() if name in accepted} | fixed
     seeds = [(seed * 1000003 + iteration) * 1000003 + index for seed, iteration, index in request["keys"]]
     generator = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]

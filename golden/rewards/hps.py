@@ -1,4 +1,4 @@
-"""A tiny random HPSv2 file and what the reference computes with it: `hps/`.
+"""A tiny random HPSv2 file and what the reference computes with it, stage by stage: `hps/`.
 
 open_clip's towers are written out below from PyTorch's own layers, under open_clip's names; the preprocessing is that of
 HPSv2 under the current torchvision (antialiased). Usage: python golden/rewards/hps.py   (needs torch, transformers 5,
@@ -110,11 +110,16 @@ def main():
         picture.save(FOLDER / f"picture-{at}.png")
     golden = {}
     with torch.no_grad():
-        image = nn.functional.normalize(model.visual(torch.stack([preprocess(picture) for picture in pictures])), dim=-1)
+        pixels = torch.stack([preprocess(picture) for picture in pictures])
+        golden["pixel_values"] = pixels.permute(0, 2, 3, 1).contiguous()
+        golden["image_features"] = model.visual(pixels)
+        image = nn.functional.normalize(golden["image_features"], dim=-1)
         for at, prompt in enumerate(PROMPTS):
             ids = tokenizer(prompt)["input_ids"]
-            ids = torch.tensor([ids + [0] * (CONTEXT - len(ids))])
-            golden[f"scores.{at}"] = (image * nn.functional.normalize(model.encode_text(ids), dim=-1)).sum(-1)
+            golden[f"ids.{at}"] = torch.tensor(ids)
+            text = model.encode_text(torch.tensor([ids + [0] * (CONTEXT - len(ids))]))
+            golden[f"text_features.{at}"] = text[0]
+            golden[f"scores.{at}"] = (image * nn.functional.normalize(text, dim=-1)).sum(-1)
             print(prompt, golden[f"scores.{at}"].tolist())
     save_file(golden, FOLDER / "golden.safetensors")
     (FOLDER / "prompts.json").write_text(json.dumps(PROMPTS) + "\n")

@@ -1,4 +1,4 @@
-"""A tiny random ImageReward folder and what the reference computes with it: `image_reward/`.
+"""A tiny random ImageReward folder and what the reference computes with it, stage by stage: `image_reward/`.
 
 BLIP's text encoder is that of transformers (BERT with cross-attention); its vision transformer is written out below under
 timm's names. Usage: python golden/rewards/image_reward.py   (needs torch, transformers 5, pillow < 13 and numpy)
@@ -109,15 +109,19 @@ def main():
     with torch.no_grad():
         pixels = processor(pictures, return_tensors="pt")["pixel_values"]
         tokens = vision(pixels)
+        golden |= {"pixel_values": pixels.permute(0, 2, 3, 1), "picture_tokens": tokens}
         for at, prompt in enumerate(PROMPTS):
             ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=35, return_tensors="pt")
             both = {name: ids[name].expand(len(pictures), -1) for name in ("input_ids", "attention_mask")}
             states = text(**both, encoder_hidden_states=tokens, is_decoder=False).last_hidden_state
             rewards = (mlp(states[:, 0])[:, 0] - MEAN) / STD
             golden[f"ids.{at}"] = ids["input_ids"][0][: int(ids["attention_mask"].sum())]
+            golden[f"first_token.{at}"] = states[:, 0]
             golden[f"rewards.{at}"] = rewards
             print(prompt[:20], golden[f"ids.{at}"].tolist()[:12], rewards.tolist())
     save_file({name: tensor.contiguous() for name, tensor in golden.items()}, FOLDER / "golden.safetensors")
+    expected = {f"picture-{at}.png": reward for at, reward in enumerate(golden["rewards.0"].tolist())}
+    (FOLDER / "self-test.json").write_text(json.dumps({"prompt": PROMPTS[0], "rewards": expected}) + "\n")
     (FOLDER / "prompts.json").write_text(json.dumps(PROMPTS, ensure_ascii=False) + "\n")
 
 

@@ -37,6 +37,12 @@ pub struct ModelFlags {
     /// Numbers that the model computes in: auto, f32, bf16 or f16 [default: auto]
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<String>,
+    /// Seconds an exec: program may take until it is ready [default: 600]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub start_timeout_seconds: Option<f64>,
+    /// Seconds an exec: program may take for one request [default: 300]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub request_timeout_seconds: Option<f64>,
 }
 
 /// How the model draws.
@@ -98,7 +104,14 @@ impl GenerationFlags {
 impl ModelFlags {
     /// These flags as options of the library; what was not given stays open.
     pub fn options(self) -> TuneOptions {
-        TuneOptions { model: self.model, device: self.device, dtype: self.dtype, ..TuneOptions::default() }
+        TuneOptions {
+            model: self.model,
+            device: self.device,
+            dtype: self.dtype,
+            start_timeout_seconds: self.start_timeout_seconds,
+            request_timeout_seconds: self.request_timeout_seconds,
+            ..TuneOptions::default()
+        }
     }
 }
 

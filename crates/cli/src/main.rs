@@ -4,7 +4,6 @@ mod args;
 mod commands;
 mod exit;
 mod interrupt;
-mod method;
 mod output;
 mod progress;
 mod table;

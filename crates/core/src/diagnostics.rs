@@ -12,18 +12,20 @@ const MISSING_SHARE: f64 = 0.25;
 /// Below this many evaluations a budget rarely shows anything.
 const SMALL_BUDGET: usize = 64;
 
-/// What a user should know after the step that gave `rewards` (`None` is missing).
+/// What a user should know after the step that gave `rewards` (`None` is missing, for the `missing_reasons`).
 pub fn warnings(
     config: &RunConfig,
     progress: &Progress,
     rewards: &[Option<f64>],
+    missing_reasons: &[String],
     updated: bool,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     let given: Vec<f64> = rewards.iter().flatten().copied().collect();
     let missing = rewards.len() - given.len();
     if missing as f64 > MISSING_SHARE * rewards.len() as f64 {
-        warnings.push(format!("{missing} of {} rewards are missing: see missing_reasons", rewards.len()));
+        let reasons = missing_reasons.join("; ");
+        warnings.push(format!("{missing} of {} rewards are missing: {reasons}", rewards.len()));
     }
     let size = given.iter().fold(0.0f64, |size, reward| size.max(reward.abs()));
     if given.len() >= 2 && standard_deviation(&given) <= FLAT * size {
@@ -33,9 +35,7 @@ pub fn warnings(
             given[0]
         ));
     } else if !updated {
-        warnings.push(
-            "nothing was learnt from this batch: raise batch_size or see why rewards are missing".into(),
-        );
+        warnings.push("nothing was learnt from this batch, which has fewer than two rewards".into());
     }
     if progress.iteration == 1 && config.evaluations < SMALL_BUDGET {
         warnings.push(format!(
@@ -81,12 +81,16 @@ mod tests {
     fn each_warning_names_its_case() {
         let config = RunConfig { evaluations: 32, ..RunConfig::default() };
         let progress = Progress { iteration: 1, evaluations: 4, ..Progress::default() };
-        let flat = warnings(&config, &progress, &[Some(0.5); 4], false);
+        let flat = warnings(&config, &progress, &[Some(0.5); 4], &[], false);
         assert!(flat[0].contains("flat") && flat[1].contains("budget of 32"));
-        let missing = warnings(&config, &progress, &[None, None, None, Some(1.0)], false);
-        assert!(missing[0].contains("3 of 4") && missing[1].contains("nothing was learnt"));
+        let missing =
+            warnings(&config, &progress, &[None, None, None, Some(1.0)], &["black".to_owned()], false);
+        assert!(
+            missing[0].contains("3 of 4 rewards are missing: black")
+                && missing[1].contains("nothing was learnt")
+        );
         let large = RunConfig::default();
-        assert_eq!(warnings(&large, &progress, &[Some(0.5), Some(0.7)], true), Vec::<String>::new());
+        assert_eq!(warnings(&large, &progress, &[Some(0.5), Some(0.7)], &[], true), Vec::<String>::new());
     }
 
     #[test]
@@ -94,7 +98,7 @@ mod tests {
         let config = RunConfig { evaluations: 64, batch_size: 4, ..RunConfig::default() };
         let mut progress = Progress { iteration: 9, evaluations: 64, ..Progress::default() };
         progress.observe(&[0.0, 1.0, 2.0, 3.0]);
-        let warnings = warnings(&config, &progress, &[Some(0.0), Some(3.0)], true);
+        let warnings = warnings(&config, &progress, &[Some(0.0), Some(3.0)], &[], true);
         assert!(warnings[0].contains("within two standard errors"));
     }
 }

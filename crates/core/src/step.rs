@@ -101,6 +101,7 @@ fn record(run: &Run, batch: &Batch, expected: &[f64], before: &NoisePolicy, upda
             missing_reasons.push(reason.clone());
         }
     }
+    let warnings = diagnostics::warnings(run.config(), progress, &rewards, &missing_reasons, update.updated);
     let moved = policy.mean().iter().zip(before.mean());
     let dimensions = policy.mean().len().max(1) as f64;
     StepRecord {
@@ -124,7 +125,7 @@ fn record(run: &Run, batch: &Batch, expected: &[f64], before: &NoisePolicy, upda
         step_norm: moved.map(|(now, then)| (f64::from(*now) - f64::from(*then)).powi(2)).sum::<f64>().sqrt(),
         effective_sample_size: update.effective_sample_size,
         explained_share: progress.explained.share(),
-        warnings: diagnostics::warnings(run.config(), progress, &rewards, update.updated),
+        warnings,
         rewards,
     }
 }

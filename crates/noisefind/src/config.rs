@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use noisefind_core::config::{MethodConfig, ResultPolicy, RunConfig};
+use noisefind_core::config::{MethodConfig, RunConfig};
 use noisefind_core::rng::NoiseSource;
 use noisefind_rundir::Provenance;
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,6 @@ pub struct TuneOptions {
     pub kept_noises: Option<usize>,
     /// Steps without progress after which the run stops, 0 for never; default 8.
     pub plateau_iterations: Option<u32>,
-    /// Which of the policies that were drawn from is the result; default `best`.
-    pub result: Option<ResultPolicy>,
     /// Rewards missing in a row after which the run stops; default 64.
     pub max_missing_in_a_row: Option<usize>,
     /// Fresh samples of the final comparison, for base and tuned each; default 32.
@@ -77,6 +75,10 @@ pub struct TuneOptions {
     pub device: Option<String>,
     /// Default `auto`.
     pub dtype: Option<String>,
+    /// Seconds a program may take until it is ready; default 600.
+    pub start_timeout_seconds: Option<f64>,
+    /// Seconds a program may take for one request; default 300.
+    pub request_timeout_seconds: Option<f64>,
     /// The method with its own settings; default `find`.
     pub method: Option<MethodConfig>,
 }
@@ -143,6 +145,10 @@ pub struct GenerationConfig {
     pub device: String,
     /// In which numbers the model runs.
     pub dtype: String,
+    /// Seconds a program may take until it is ready.
+    pub start_timeout_seconds: f64,
+    /// Seconds a program may take for one request.
+    pub request_timeout_seconds: f64,
 }
 
 /// As on the command line.
@@ -206,7 +212,6 @@ impl TuneOptions {
             generation_batch: self.generation_batch.or(other.generation_batch),
             kept_noises: self.kept_noises.or(other.kept_noises),
             plateau_iterations: self.plateau_iterations.or(other.plateau_iterations),
-            result: self.result.or(other.result),
             max_missing_in_a_row: self.max_missing_in_a_row.or(other.max_missing_in_a_row),
             samples: self.samples.or(other.samples),
             num_inference_steps: self.num_inference_steps.or(other.num_inference_steps),
@@ -221,6 +226,8 @@ impl TuneOptions {
             width: self.width.or(other.width),
             device: self.device.or(other.device),
             dtype: self.dtype.or(other.dtype),
+            start_timeout_seconds: self.start_timeout_seconds.or(other.start_timeout_seconds),
+            request_timeout_seconds: self.request_timeout_seconds.or(other.request_timeout_seconds),
             method: self.method.or(other.method),
         }
     }
@@ -268,11 +275,19 @@ impl TuneOptions {
             width: self.width,
             device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
             dtype: self.dtype.clone().unwrap_or_else(|| "auto".to_owned()),
+            start_timeout_seconds: self.start_timeout_seconds.unwrap_or(600.0),
+            request_timeout_seconds: self.request_timeout_seconds.unwrap_or(300.0),
         };
         let found = &config.guidance_scale;
         require(found.is_finite() && *found >= 0.0, "guidance-scale", found, "0 or more")?;
         require((0.0..=1.0).contains(&config.eta), "eta", &config.eta, "a number from 0 to 1")?;
         require(config.num_inference_steps >= 1, "num-inference-steps", &0, "1 or more")?;
+        for (flag, found) in [
+            ("start-timeout-seconds", config.start_timeout_seconds),
+            ("request-timeout-seconds", config.request_timeout_seconds),
+        ] {
+            require(found > 0.0 && found <= 1e6, flag, &found, "more than 0 and at most 1000000")?;
+        }
         Ok(config)
     }
 
@@ -331,7 +346,6 @@ impl TuneOptions {
             noise_rng: self.noise_rng.unwrap_or(standard.noise_rng),
             kept_noises: self.kept_noises.unwrap_or(standard.kept_noises),
             plateau_iterations: self.plateau_iterations.unwrap_or(standard.plateau_iterations),
-            result: self.result.unwrap_or(standard.result),
             max_missing_in_a_row: self.max_missing_in_a_row.unwrap_or(standard.max_missing_in_a_row),
             method: self.method.clone().unwrap_or(standard.method),
         }

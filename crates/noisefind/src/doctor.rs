@@ -1,5 +1,6 @@
 //! What is ready on this machine, and how fast it draws.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use noisefind_core::noise::SampleKey;
@@ -10,7 +11,9 @@ use serde::Serialize;
 use crate::config::{GenerationConfig, TuneOptions};
 use crate::error::Result;
 use crate::machine;
-use crate::registry::{ModelSource, Readiness, devices};
+use crate::readiness::{Readiness, devices};
+use crate::registry::ModelSource;
+use crate::self_test::SelfTest;
 
 /// The state of the machine; the keys are those that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -29,31 +32,61 @@ pub struct Diagnosis {
     pub scorers: Vec<Readiness>,
     /// How fast the default model draws; `null` where it cannot.
     pub pictures_per_second: Option<f64>,
+    /// What the scorers that were asked for make of pictures whose rewards are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub self_tests: Vec<SelfTest>,
 }
 
-/// Looks at everything and draws for at most `limit` (one picture at least).
+/// What to look at beside the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Examination {
+    /// The model, and where it runs.
+    pub options: TuneOptions,
+    /// Scorers to be opened, as for `--reward`.
+    pub rewards: Vec<String>,
+    /// Pictures whose rewards are known, for [`SelfTest::run`].
+    pub pictures: Option<PathBuf>,
+    /// How long to draw for the speed figure; one picture is drawn at least.
+    pub drawing: Duration,
+}
+
+/// Looks at everything.
 ///
 /// # Errors
-/// Where the model is ready but fails to draw.
-pub fn doctor(options: &TuneOptions, limit: Duration) -> Result<Diagnosis> {
+/// Where the model is ready but fails to draw, or a self-test cannot be made.
+pub fn doctor(examination: &Examination) -> Result<Diagnosis> {
+    let options = &examination.options;
     let found = ModelSource::find(options.model_name());
     let model = Readiness::of_model(&found, options.model_name());
     let config = match &found {
         Ok(source) => Some((source, options.resolve_generation(&source.defaults()?)?)),
         Err(_) => None,
     };
-    let scorers =
-        config.as_ref().map(|(source, config)| Readiness::of_scorers(source, config)).transpose()?;
-    let speed =
-        config.filter(|_| model.ready).map(|(source, config)| pictures_per_second(source, &config, limit));
+    let mut scorers = Vec::new();
+    let mut self_tests = Vec::new();
+    if let Some((source, config)) = &config {
+        scorers = Readiness::of_scorers(source, config)?;
+        for name in &examination.rewards {
+            let opened = source.open_scorer(name, config, None);
+            scorers.retain(|scorer| !scorer.names(name));
+            scorers.push(Readiness::of_opened(name, &opened));
+            if let (Ok(mut scorer), Some(pictures)) = (opened, &examination.pictures) {
+                self_tests.push(SelfTest::run(&mut *scorer, pictures)?);
+            }
+        }
+    }
+    let speed = config
+        .filter(|_| model.ready)
+        .map(|(source, config)| pictures_per_second(source, &config, examination.drawing));
     Ok(Diagnosis {
         devices: devices(),
         instruction_sets: machine::instruction_sets(),
         threads: machine::threads(),
         memory_bytes: machine::available_memory_bytes(),
         models: vec![model],
-        scorers: scorers.unwrap_or_default(),
+        scorers,
         pictures_per_second: speed.transpose()?,
+        self_tests,
     })
 }
 

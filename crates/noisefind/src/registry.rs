@@ -4,26 +4,22 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-use noisefind_core::ports::{Generator, Scorer};
+use noisefind_core::ports::Generator;
 use noisefind_diffusion::config::ModelIndex;
 use noisefind_diffusion::{
-    DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement,
+    DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
 };
-use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
-use noisefind_rewards::judge::SceneJudge;
-use noisefind_rewards::{ClipScore, ClipVariant, SCORERS, ScorerInfo, Screened};
-use serde::{Deserialize, Serialize};
+use noisefind_rewards::external::ExternalGenerator;
+use serde::Deserialize;
 
 use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
 use crate::hash::{FolderHash, counts, is_weights};
+use crate::programs::{EXTERNAL, drawing_options, patience};
 use crate::{embedded, fake, words};
 
 /// Where a model folder may say what its makers recommend.
 const RECOMMENDED: &str = "noisefind.json";
-
-/// What stands before a command that is a model or a scorer.
-const EXTERNAL: &str = "exec:";
 
 /// The scorer that comes with a model: cosine of picture and prompt under a CLIP model.
 const CLIP_SCORE: &str = "clip-score";
@@ -72,11 +68,11 @@ pub struct OpenModel {
 
 /// `noisefind.json` of a model folder: what the makers of the model recommend. Every key is optional.
 #[derive(Debug, Default, Deserialize)]
-struct Recommended {
+pub(crate) struct Recommended {
     /// Folder of the CLIP model behind `clip-score`.
-    default_scorer: Option<String>,
+    pub(crate) default_scorer: Option<String>,
     /// Folder of the judge.
-    default_judge: Option<String>,
+    pub(crate) default_judge: Option<String>,
     num_inference_steps: Option<usize>,
     guidance_scale: Option<f64>,
 }
@@ -142,55 +138,12 @@ impl ModelSource {
                 self.open_files(files, config, prompt).map_err(|source| Error::model(&self.name, source))
             }
             Place::External(command) => {
-                let generation =
-                    serde_json::to_value(config).ok().and_then(|value| value.as_object().cloned());
-                let options = ExternalOptions::default();
-                let generator = ExternalGenerator::open(command, generation.unwrap_or_default(), options)
+                let generator = ExternalGenerator::open(command, drawing_options(config), patience(config))
                     .map_err(|source| Error::model(&self.name, source))?;
                 Ok(opened(Box::new(generator), "external process", "its own numbers"))
             }
             Place::Fake => Ok(opened(Box::new(fake::FakeGenerator), "cpu", "f32")),
         }
-    }
-
-    /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any.
-    ///
-    /// # Errors
-    /// Where there is no such scorer, or it cannot be opened.
-    pub fn open_scorer(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
-        Ok(Box::new(Screened::new(self.open_unscreened(name, config)?)))
-    }
-
-    fn open_unscreened(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
-        if let Some(command) = name.strip_prefix(EXTERNAL) {
-            let scorer = ExternalScorer::open(command, ExternalOptions::default())
-                .map_err(|source| Error::reward(name, source))?;
-            return Ok(Box::new(scorer));
-        }
-        match (&self.place, name) {
-            (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
-            (Place::Fake, fake::FLAT) => return Ok(Box::new(fake::FakeFlat)),
-            (Place::Fake, fake::RED) => return Ok(Box::new(fake::FakeRed)),
-            (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
-            _ => {}
-        }
-        let failed = |source| Error::reward(name, source);
-        let recommended = self.recommended()?;
-        match (&self.place, name, recommended.default_scorer, recommended.default_judge) {
-            (Place::Files(files), CLIP_SCORE, Some(folder), _) => {
-                let scorer = ClipScore::open(files, &folder, ClipVariant::default(), &placement(config)?);
-                return Ok(Box::new(scorer.map_err(failed)?));
-            }
-            (Place::Files(files), JUDGE, _, Some(folder)) => {
-                return Ok(Box::new(SceneJudge::open(files, &folder, &placement(config)?).map_err(failed)?));
-            }
-            _ => {}
-        }
-        let (scorer, folder) =
-            name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
-        let info = ScorerInfo::named(scorer).ok_or_else(|| self.no_such_reward(scorer))?;
-        let files = folder.map(ModelFiles::find).transpose().map_err(|source| Error::reward(name, source))?;
-        info.open(files.as_ref(), &placement(config)?).map_err(failed)
     }
 
     /// One sentence about words of `prompt` that the model does not know.
@@ -240,7 +193,7 @@ impl ModelSource {
         Ok(ModelHashes { model: model.finish(), weights })
     }
 
-    fn recommended(&self) -> Result<Recommended> {
+    pub(crate) fn recommended(&self) -> Result<Recommended> {
         match &self.place {
             Place::Files(files) if files.contains(RECOMMENDED) => {
                 files.read_json(RECOMMENDED).map_err(|source| Error::model(&self.name, source))
@@ -283,91 +236,6 @@ impl ModelSource {
         let mut generator = DiffusionGenerator::new(model, options)?;
         let truncated = generator.prepare(prompt)?.truncated().to_vec();
         Ok(OpenModel { generator: Box::new(generator), device, dtype, truncated })
-    }
-
-    fn no_such_reward(&self, name: &str) -> Error {
-        let known = SCORERS.iter().map(|scorer| scorer.name).collect::<Vec<_>>();
-        let closest = known.iter().find(|known| strsim::jaro_winkler(known, name) > 0.85);
-        let guess = closest.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
-        let reason = format!(
-            "there is no reward {name:?}{guess}; known are {} and {EXTERNAL}COMMAND",
-            known.join(", ")
-        );
-        Error::Usage(reason)
-    }
-}
-
-/// Where scorers run: where the model does.
-fn placement(config: &GenerationConfig) -> Result<Placement> {
-    let open = || Placement::open(config.device.parse()?, config.dtype.parse()?);
-    open().map_err(|source: noisefind_diffusion::Error| Error::Usage(source.to_string()))
-}
-
-/// A model or scorer by name, and whether it can be used now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Readiness {
-    /// As for `--model` or `--reward`.
-    pub name: String,
-    /// Whether everything it needs is there.
-    pub ready: bool,
-    /// What is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missing: Option<String>,
-}
-
-/// Where models can run: what this program was built for and finds.
-pub fn devices() -> Vec<String> {
-    let known = [
-        DeviceChoice::Cpu,
-        DeviceChoice::Cuda(0),
-        DeviceChoice::Rocm,
-        DeviceChoice::Vulkan,
-        DeviceChoice::Metal,
-        DeviceChoice::WebGpu,
-    ];
-    known.into_iter().filter(|device| device.open().is_ok()).map(|device| device.to_string()).collect()
-}
-
-impl Readiness {
-    /// The default model, or the one that the user named.
-    pub fn of_model(source: &Result<ModelSource>, name: &str) -> Self {
-        let found = source.as_ref().map_err(ToString::to_string).and_then(|source| match source.report() {
-            Ok(report) if report.problems.is_empty() => Ok(()),
-            Ok(report) => Err(report.problems.join("; ")),
-            Err(error) => Err(error.to_string()),
-        });
-        Self { name: name.to_owned(), ready: found.is_ok(), missing: found.err() }
-    }
-
-    /// Every scorer, as far as it can be told without the folder that some need.
-    ///
-    /// # Errors
-    /// Where the model's recommendations cannot be read.
-    pub fn of_scorers(source: &ModelSource, config: &GenerationConfig) -> Result<Vec<Self>> {
-        let ModelDefaults { reward, judge, .. } = source.defaults()?;
-        let own = reward.into_iter().chain(judge).collect::<Vec<_>>();
-        let others = SCORERS.iter().filter(|scorer| !own.iter().any(|name| name == scorer.name));
-        let others = others.map(|scorer| Self {
-            name: scorer.name.to_owned(),
-            ready: scorer.files.is_empty(),
-            missing: (!scorer.files.is_empty()).then(|| {
-                format!(
-                    "give {}:DIR, a folder with {} ({})",
-                    scorer.name,
-                    scorer.files.join(", "),
-                    scorer.source
-                )
-            }),
-        });
-        let opened = own.iter().map(|name| {
-            let opened = source.open_scorer(name, config);
-            Self {
-                name: name.clone(),
-                ready: opened.is_ok(),
-                missing: opened.err().map(|error| error.to_string()),
-            }
-        });
-        Ok(opened.chain(others).collect())
     }
 }
 

@@ -44,7 +44,7 @@ pub fn score<E: From<Error>>(
     let defaults = source.defaults()?;
     let config = options.resolve_generation(&defaults)?;
     let name = reward.map(str::to_owned).or(defaults.reward).ok_or_else(|| no_reward(&source.name))?;
-    let mut scorer = source.open_scorer(&name, &config)?;
+    let mut scorer = source.open_scorer(&name, &config, None)?;
     for files in files.chunks(BATCH) {
         let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
         let rewards = draw::score(&mut *scorer, prompt, &media)?;
@@ -59,10 +59,10 @@ pub fn score<E: From<Error>>(
     Ok(())
 }
 
-fn read_picture(file: &Path) -> Result<Media> {
+pub(crate) fn read_picture(file: &Path) -> Result<Media> {
     let bytes = std::fs::read(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
     let picture = image::load_from_memory(&bytes)
-        .map_err(|error| Error::Picture(format!("{} is no PNG or JPEG: {error}", file.display())))?
+        .map_err(|error| Error::Picture(format!("{} is no PNG, JPEG or WebP: {error}", file.display())))?
         .to_rgb32f();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let interleaved = picture.as_raw();

@@ -1,5 +1,7 @@
 //! Model, scorer and judge of one run, opened together and checked before anything is written.
 
+use std::path::Path;
+
 use noisefind_core::noise::NoiseShape;
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Reward, Scorer};
@@ -47,18 +49,17 @@ pub struct Arms {
 }
 
 impl Session {
-    /// Opens what `options` name.
+    /// Opens what `options` name; `answers` is where a run keeps what programs answered.
     ///
     /// # Errors
     /// Where a value is out of range, or the model, the scorer or the judge cannot be opened.
-    pub fn open(options: &TuneOptions) -> Result<Self> {
+    pub fn open(options: &TuneOptions, answers: Option<&Path>) -> Result<Self> {
         let source = ModelSource::find(options.model_name())?;
         let config = options.resolve(&source.defaults()?)?;
-        let reward = open_reward(&source, &config)?;
-        let watched = config.watch.iter().map(|name| source.open_scorer(name, &config.generation));
-        let watched = watched.collect::<Result<_>>()?;
-        let judge = config.judge.as_deref();
-        let judge = judge.map(|name| source.open_scorer(name, &config.generation)).transpose()?;
+        let open = |name: &str| source.open_scorer(name, &config.generation, answers);
+        let reward = open_reward(&config, &open)?;
+        let watched = config.watch.iter().map(|name| open(name)).collect::<Result<_>>()?;
+        let judge = config.judge.as_deref().map(&open).transpose()?;
         let model = source.open(&config.generation, &config.prompt)?;
         let hashes = source.hashes()?;
         Ok(Self { config, source, hashes, model, reward, judge, watched })
@@ -174,7 +175,16 @@ impl Session {
         cost: Cost,
         observer: &mut dyn Observer,
     ) -> Result<Option<Arms>> {
-        let mut sampler = self.sampler();
+        let mut sampler = Sampler {
+            generator: &mut *self.model.generator,
+            reward: Some(&mut self.reward),
+            judge: self.judge.as_deref_mut(),
+            watched: &mut self.watched,
+            source: self.config.run.noise_rng,
+            prompt: &self.config.prompt,
+            batch_size: self.config.run.generation_batch,
+            keep_latents: false,
+        };
         let total = 2 * seeds.len();
         let base = sampler.draw(&NoisePolicy::standard(policy.shape()), seeds, (0, total), observer)?;
         let tuned = sampler.draw(policy, seeds, (seeds.len(), total), observer)?;
@@ -191,20 +201,6 @@ impl Session {
         Ok(Some(Arms { base, tuned, comparison }))
     }
 
-    /// The model with its scorer and judge.
-    pub fn sampler(&mut self) -> Sampler<'_> {
-        Sampler {
-            generator: &mut *self.model.generator,
-            reward: Some(&mut self.reward),
-            judge: self.judge.as_deref_mut(),
-            watched: &mut self.watched,
-            source: self.config.run.noise_rng,
-            prompt: &self.config.prompt,
-            batch_size: self.config.run.generation_batch,
-            keep_latents: false,
-        }
-    }
-
     /// The seeds of the run's own final comparison.
     pub fn fresh_seeds(&self) -> Vec<u64> {
         fresh_seeds(self.config.run.seed, self.config.samples)
@@ -212,10 +208,8 @@ impl Session {
 }
 
 /// The weighted sum of what is climbed.
-fn open_reward(source: &ModelSource, config: &TuneConfig) -> Result<Weighted> {
-    let part = |term: &RewardTerm| {
-        Ok(Part { scorer: source.open_scorer(&term.scorer, &config.generation)?, weight: term.weight })
-    };
+fn open_reward(config: &TuneConfig, open: &dyn Fn(&str) -> Result<Box<dyn Scorer>>) -> Result<Weighted> {
+    let part = |term: &RewardTerm| Ok(Part { scorer: open(&term.scorer)?, weight: term.weight });
     let parts = config.reward.iter().map(part).collect::<Result<Vec<_>>>()?;
     let sum = if is_standardised(config) { Weighted::standardised(parts) } else { Weighted::raw(parts) };
     sum.map_err(|source| Error::reward(&sum_name(&config.reward), source))

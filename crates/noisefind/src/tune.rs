@@ -146,10 +146,11 @@ impl Tuning {
         if let Some(root) = out {
             RunWriter::check(root, if_occupied)?;
         }
-        let mut session = Session::open(options)?;
+        let prompt = options.prompt.as_deref().unwrap_or_default();
+        let root = out.map_or_else(|| free_folder(prompt, options.seed.unwrap_or_default()), Path::to_owned);
+        let mut session = Session::open(options, Some(&Layout::new(&root).answers()))?;
         let config = session.config.clone();
         let run = Run::new(config.run.clone(), session.noise_shape(), session.prompt_embedding()?)?;
-        let root = out.map_or_else(|| free_folder(&config.prompt, config.run.seed), Path::to_owned);
         let environment = session.environment();
         let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &environment)?;
         let events = events(writer.layout(), Some(&environment), &[])?;
@@ -168,7 +169,7 @@ impl Tuning {
     fn resume(root: &Path) -> Result<Self> {
         let Resumed { writer, config, checkpoint } = RunWriter::resume::<Saved>(root)?;
         let options = TuneOptions::parse(&writer.layout().config(), &config)?;
-        let mut session = Session::open(&options)?;
+        let mut session = Session::open(&options, Some(&writer.layout().answers()))?;
         let reader = RunReader::open(root)?;
         let environment = reader.json::<Environment>(&writer.layout().environment())?;
         check_model(&session, environment.as_ref())?;
@@ -245,8 +246,9 @@ impl Tuning {
         let watched = self.run.watch(&answers);
         record.warnings.extend(watched.iter().filter_map(watch_warning));
         let step = self.run.progress().iteration;
-        // The policy of iteration `k` is what step `k` left.
-        self.best_step = self.run.progress().best_iteration;
+        if self.run.progress().at_its_best {
+            self.best_step = step;
+        }
         let (elapsed_seconds, parts) = (self.elapsed_seconds(), self.session.part_records());
         let line = MetricsLine { step, elapsed_seconds, record, parts, watched };
         let state = to_file(self.run.state(), self.best_step, self.session.standards());

@@ -3,6 +3,9 @@
 //! Reference: `christophschuhmann/improved-aesthetic-predictor`, `sac+logos+ava1-l14-linearMSE.pth`. The published head
 //! is five linear layers without anything between them.
 
+#[cfg(test)]
+mod tests;
+
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_diffusion::clip::ClipModel;
@@ -11,7 +14,7 @@ use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 
 use crate::Error;
 use crate::clip_score::image_features;
-use crate::features::mean_over_frames;
+use crate::features::{mean_over_frames, weights_file};
 use crate::linear_stack::LinearStack;
 use crate::preprocess::Preprocessor;
 
@@ -25,13 +28,13 @@ pub struct AestheticHead {
 }
 
 impl AestheticHead {
-    /// Opens the published file, or the same tensors as safetensors, by its path inside `files`.
+    /// Opens the published file by its path inside `files`, or a safetensors file of the same name and tensors.
     ///
     /// # Errors
     /// Where the file is absent, damaged or another model's.
     pub fn open(files: &ModelFiles, path: &str) -> Result<Self, Error> {
         let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32)?;
-        let weights = Weights::open_file(files, path, &placement)?;
+        let weights = Weights::open_file(files, &weights_file(files, path), &placement)?;
         let layers = LinearStack::load(&weights.root(), &LAYERS, &WIDTHS);
         weights.finish(&[])?;
         Ok(Self { layers })

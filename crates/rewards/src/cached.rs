@@ -17,13 +17,16 @@ const CAPACITY: usize = 1 << 20;
 
 /// A scorer that is asked only about what it has not scored yet.
 ///
-/// The address of a reward is the SHA-256 of the scorer's name, the prompt and the 8-bit pixels. Missing rewards
+/// The address of a reward is the SHA-256 of the scorer's identity, the prompt and the 8-bit pixels. Missing rewards
 /// are not kept, because the next attempt may succeed.
 pub struct Cached {
     scorer: Box<dyn Scorer>,
+    identity: String,
     rewards: HashMap<Address, f64>,
     order: VecDeque<Address>,
-    file: Option<(PathBuf, File)>,
+    path: PathBuf,
+    /// Absent until the first score, because the folder may be made after the scorer has been opened.
+    file: Option<File>,
 }
 
 type Address = [u8; 32];
@@ -36,35 +39,41 @@ struct Line {
 }
 
 impl Cached {
-    /// A cache that lasts as long as this value.
-    pub fn in_memory(scorer: Box<dyn Scorer>) -> Self {
-        Self { scorer, rewards: HashMap::new(), order: VecDeque::new(), file: None }
-    }
-
     /// A cache that is read from `path` and appended to it, one JSON object a line; a torn line is skipped.
     ///
-    /// # Errors
-    /// When the file cannot be read or created.
-    pub fn in_file(scorer: Box<dyn Scorer>, path: &Path) -> Result<Self, Error> {
-        let mut cached = Self::in_memory(scorer);
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(Error::file(path))?;
+    /// `identity` tells scorers apart that share the file: what the user typed, since programs choose their own names.
+    pub fn in_file(scorer: Box<dyn Scorer>, identity: &str, path: &Path) -> Self {
+        let (identity, path) = (identity.to_owned(), path.to_owned());
+        Self { scorer, identity, rewards: HashMap::new(), order: VecDeque::new(), path, file: None }
+    }
+
+    fn open(&mut self) -> Result<(), Error> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(Error::file(&path))?;
         let mut ends_with_line = true;
         for line in BufReader::new(&file).split(b'\n') {
-            let line = line.map_err(Error::file(path))?;
+            let line = line.map_err(Error::file(&path))?;
             let parsed = serde_json::from_slice::<Line>(&line).ok();
             let entry = parsed.and_then(|line| Some((address_from_hex(&line.address)?, line.reward)));
             ends_with_line = entry.is_some();
             if let Some((address, reward)) = entry.filter(|(_, reward)| reward.is_finite()) {
-                cached.keep(address, reward);
+                self.keep(address, reward);
             }
         }
         if !ends_with_line {
             // What a kill left half-written must not swallow the next line.
-            file.write_all(b"\n").map_err(Error::file(path))?;
+            file.write_all(b"\n").map_err(Error::file(&path))?;
         }
-        cached.file = Some((path.to_owned(), file));
-        Ok(cached)
+        self.file = Some(file);
+        Ok(())
     }
 
     fn keep(&mut self, address: Address, reward: f64) {
@@ -80,11 +89,11 @@ impl Cached {
 
     fn record(&mut self, address: Address, reward: f64) -> Result<(), Error> {
         self.keep(address, reward);
-        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let Some(file) = &mut self.file else { return Ok(()) };
         let line = Line { address: hex(&address), reward };
-        let mut text = serde_json::to_string(&line).map_err(|error| Error::file(&*path)(error.into()))?;
+        let mut text = serde_json::to_string(&line).map_err(|error| Error::file(&self.path)(error.into()))?;
         text.push('\n');
-        file.write_all(text.as_bytes()).map_err(Error::file(&*path))
+        file.write_all(text.as_bytes()).map_err(Error::file(&self.path))
     }
 }
 
@@ -94,8 +103,9 @@ impl Scorer for Cached {
     }
 
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
+        self.open()?;
         let addresses: Vec<Address> =
-            media.iter().map(|media| address(self.scorer.name(), prompt, media)).collect();
+            media.iter().map(|media| address(&self.identity, prompt, media)).collect();
         let unknown: Vec<usize> =
             (0..media.len()).filter(|&at| !self.rewards.contains_key(&addresses[at])).collect();
         let mut rewards: Vec<Reward> = addresses
@@ -120,9 +130,9 @@ impl Scorer for Cached {
 }
 
 /// Each part is preceded by its length, so that no two inputs are the same bytes.
-fn address(scorer: &str, prompt: &str, media: &Media) -> Address {
+fn address(identity: &str, prompt: &str, media: &Media) -> Address {
     let mut hash = Sha256::new();
-    for text in [scorer, prompt] {
+    for text in [identity, prompt] {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
@@ -148,6 +158,11 @@ fn address_from_hex(text: &str) -> Option<Address> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use tempfile::TempDir;
+
     use super::*;
     use crate::testing::{Brightness, gray};
 
@@ -155,27 +170,36 @@ mod tests {
         cached.score(prompt, media).expect("the scorer works")
     }
 
-    #[test]
-    fn each_picture_is_scored_once_a_prompt() {
-        let scorer = Brightness::default();
+    /// A cache in `folder` around a scorer that counts its calls.
+    fn cached(folder: &TempDir, identity: &str, scorer: Brightness) -> (Cached, Rc<Cell<usize>>) {
         let calls = scorer.scored();
-        let mut cached = Cached::in_memory(Box::new(scorer));
+        (Cached::in_file(Box::new(scorer), identity, &folder.path().join("answers.jsonl")), calls)
+    }
+
+    #[test]
+    fn each_picture_is_scored_once_a_prompt_and_scorer() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut bright, calls) = cached(&folder, "exec:bright", Brightness::default());
         let media = [gray(0.2), gray(0.4)];
-        let first = asked(&mut cached, "a dog", &media);
-        assert_eq!(first, asked(&mut cached, "a dog", &media));
+        let first = asked(&mut bright, "a dog", &media);
+        assert_eq!(first, asked(&mut bright, "a dog", &media));
         assert_eq!(calls.get(), 2);
-        let reversed = asked(&mut cached, "a dog", &[gray(0.4), gray(0.6), gray(0.2)]);
+        let reversed = asked(&mut bright, "a dog", &[gray(0.4), gray(0.6), gray(0.2)]);
         assert_eq!((&reversed[0], &reversed[2]), (&first[1], &first[0]));
         assert_eq!(calls.get(), 3);
-        asked(&mut cached, "a cat", &media);
+        asked(&mut bright, "a cat", &media);
         assert_eq!(calls.get(), 5);
+        let (mut dark, calls) =
+            cached(&folder, "exec:dark", Brightness { factor: -1.0, ..Brightness::default() });
+        assert_eq!(asked(&mut dark, "a dog", &media[..1]), [Reward::Given(-first[0].given().unwrap())]);
+        assert_eq!(calls.get(), 1);
     }
 
     #[test]
     fn a_missing_reward_is_asked_for_again() {
-        let scorer = Brightness { missing_below: 0.5, ..Brightness::default() };
-        let calls = scorer.scored();
-        let mut cached = Cached::in_memory(Box::new(scorer));
+        let folder = tempfile::tempdir().unwrap();
+        let (mut cached, calls) =
+            cached(&folder, "exec:bright", Brightness { missing_below: 0.5, ..Brightness::default() });
         for _ in 0..2 {
             let rewards = asked(&mut cached, "a dog", &[gray(0.2), gray(0.8)]);
             assert_eq!(rewards[0], Reward::Missing("too dark".to_owned()));
@@ -185,19 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_outlives_the_cache_and_a_torn_line_costs_one_reward() {
+    fn the_file_outlives_the_cache_and_a_torn_line_costs_one_reward() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rewards.jsonl");
+        let path = folder.path().join("answers.jsonl");
         let media = [gray(0.1), gray(1.0 / 3.0), gray(0.9)];
-        let mut cached = Cached::in_file(Box::new(Brightness::default()), &path).unwrap();
-        let expected = asked(&mut cached, "a dog", &media);
-        drop(cached);
+        let expected = asked(&mut cached(&folder, "exec:bright", Brightness::default()).0, "a dog", &media);
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
         for scored in [1, 0] {
-            let scorer = Brightness::default();
-            let calls = scorer.scored();
-            let mut cached = Cached::in_file(Box::new(scorer), &path).unwrap();
+            let (mut cached, calls) = cached(&folder, "exec:bright", Brightness::default());
             assert_eq!(asked(&mut cached, "a dog", &media), expected);
             assert_eq!(calls.get(), scored);
         }

@@ -3,12 +3,20 @@
 use noisefind_core::ports::Scorer;
 use noisefind_diffusion::{ModelFiles, Placement};
 
-use crate::image_reward::ImageReward;
+use crate::image_reward::{self, ImageReward};
 use crate::judge::SceneJudge;
 use crate::{Aesthetic, AestheticHead, ClipScore, ClipVariant, Error, Hps, HpsVersion, JpegSize};
 
 /// The published head of the aesthetic predictor.
 const AESTHETIC_HEAD: &str = "sac+logos+ava1-l14-linearMSE.pth";
+
+/// What a `CLIPModel` folder holds.
+const CLIP_MODEL: &[&str] =
+    &["config.json", "model.safetensors|model.safetensors.index.json|pytorch_model.bin"];
+
+/// Where `CLIPModel` folders come from.
+const CLIP_MODELS: &str =
+    "the default model's own, or a CLIPModel folder such as openai/clip-vit-large-patch14";
 
 /// One scorer by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +35,7 @@ pub struct ScorerInfo {
 /// Which type implements a scorer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Clip,
-    Pick,
+    Clip(ClipVariant),
     ImageReward,
     Hps(HpsVersion),
     Aesthetic,
@@ -40,45 +47,51 @@ enum Kind {
 pub const SCORERS: &[ScorerInfo] = &[
     ScorerInfo {
         name: "clip-score",
-        rewards: "the picture fits the prompt, under any CLIPModel",
-        files: &[
-            "config.json",
-            "model.safetensors|model.safetensors.index.json|pytorch_model.bin",
-            "tokenizer.json|vocab.json",
-        ],
-        source: "the default model's own, or a CLIPModel folder such as openai/clip-vit-large-patch14",
-        kind: Kind::Clip,
+        rewards: "the picture fits the prompt, under any CLIPModel: the cosine",
+        files: CLIP_MODEL,
+        source: CLIP_MODELS,
+        kind: Kind::Clip(ClipVariant::Cosine),
+    },
+    ScorerInfo {
+        name: "clip-score-100",
+        rewards: "the same as 100 times the cosine",
+        files: CLIP_MODEL,
+        source: CLIP_MODELS,
+        kind: Kind::Clip(ClipVariant::Cosine100),
+    },
+    ScorerInfo {
+        name: "clip-score-hessel",
+        rewards: "the same as 2.5 times the cosine, and 0 where that is negative",
+        files: CLIP_MODEL,
+        source: CLIP_MODELS,
+        kind: Kind::Clip(ClipVariant::Hessel),
     },
     ScorerInfo {
         name: "pick-score",
         rewards: "people on a drawing site would pick the picture",
-        files: &[
-            "config.json",
-            "model.safetensors|model.safetensors.index.json|pytorch_model.bin",
-            "tokenizer.json|vocab.json",
-        ],
-        source: "yuvalkirstain/PickScore_v1, tokenizer and preprocessor of laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-        kind: Kind::Pick,
+        files: CLIP_MODEL,
+        source: "yuvalkirstain/PickScore_v1",
+        kind: Kind::Clip(ClipVariant::PickScore),
     },
     ScorerInfo {
-        name: "image-reward",
+        name: image_reward::NAME,
         rewards: "experts would prefer the picture for the prompt",
-        files: &["ImageReward.pt|ImageReward.safetensors", "med_config.json", "vocab.txt"],
-        source: "THUDM/ImageReward, and vocab.txt of google-bert/bert-base-uncased",
+        files: &["ImageReward.pt|ImageReward.safetensors", "med_config.json"],
+        source: "THUDM/ImageReward",
         kind: Kind::ImageReward,
     },
     ScorerInfo {
         name: "hps-v2",
         rewards: "people would choose the picture for the prompt",
-        files: &["HPS_v2_compressed.pt", "tokenizer.json|vocab.json"],
-        source: "xswu/HPSv2, and vocab.json and merges.txt of any CLIP model",
+        files: &["HPS_v2_compressed.pt|HPS_v2_compressed.safetensors"],
+        source: "xswu/HPSv2",
         kind: Kind::Hps(HpsVersion::V2),
     },
     ScorerInfo {
         name: "hps-v2.1",
         rewards: "people would choose the picture for the prompt",
-        files: &["HPS_v2.1_compressed.pt", "tokenizer.json|vocab.json"],
-        source: "xswu/HPSv2, and vocab.json and merges.txt of any CLIP model",
+        files: &["HPS_v2.1_compressed.pt|HPS_v2.1_compressed.safetensors"],
+        source: "xswu/HPSv2",
         kind: Kind::Hps(HpsVersion::V2_1),
     },
     ScorerInfo {
@@ -87,7 +100,7 @@ pub const SCORERS: &[ScorerInfo] = &[
         files: &[
             "config.json",
             "model.safetensors|model.safetensors.index.json|pytorch_model.bin",
-            AESTHETIC_HEAD,
+            "sac+logos+ava1-l14-linearMSE.pth|sac+logos+ava1-l14-linearMSE.safetensors",
         ],
         source: "openai/clip-vit-large-patch14, and christophschuhmann/improved-aesthetic-predictor",
         kind: Kind::Aesthetic,
@@ -121,35 +134,68 @@ impl ScorerInfo {
         SCORERS.iter().find(|scorer| scorer.name == name)
     }
 
-    /// Opens the scorer with the files of its folder, which scorers without weights do not need.
+    /// Opens the scorer with its files, which lie in `folder` of `files` (empty for their top); scorers without
+    /// weights need none.
     ///
     /// # Errors
-    /// Where the scorer needs a folder and has none, or its files are absent, damaged or do not fit each other.
-    pub fn open(&self, files: Option<&ModelFiles>, placement: &Placement) -> Result<Box<dyn Scorer>, Error> {
+    /// Where the scorer needs files and has none, or they are absent, damaged or do not fit each other.
+    pub fn open(
+        &self,
+        files: Option<(&ModelFiles, &str)>,
+        placement: &Placement,
+    ) -> Result<Box<dyn Scorer>, Error> {
         let needed = || {
-            let file_names = self.files.join(", ");
-            files.ok_or(Error::NoFolder { scorer: self.name, file_names, source_name: self.source })
+            let (scorer, source_name) = (self.name, self.source);
+            let Some((files, folder)) = files else {
+                return Err(Error::NoFolder { scorer, file_names: in_words(self.files), source_name });
+            };
+            let missing = if folder.is_empty() { self.missing(files) } else { Vec::new() };
+            if missing.is_empty() {
+                return Ok((files, folder));
+            }
+            let (folder, missing) = (files.name().to_owned(), in_words(&missing));
+            Err(Error::FilesMissing { scorer, folder, missing, source_name })
         };
         Ok(match self.kind {
-            Kind::Clip => Box::new(ClipScore::open(needed()?, "", ClipVariant::Cosine, placement)?),
-            Kind::Pick => Box::new(ClipScore::open_pick_score(needed()?, "", placement)?),
-            Kind::ImageReward => Box::new(ImageReward::open(needed()?, placement)?),
-            Kind::Hps(version) => Box::new(Hps::open(needed()?, version, placement)?),
+            Kind::Clip(variant) => {
+                let (files, folder) = needed()?;
+                Box::new(ClipScore::open(files, folder, variant, placement)?)
+            }
+            Kind::ImageReward => Box::new(ImageReward::open(needed()?.0, placement)?),
+            Kind::Hps(version) => Box::new(Hps::open(needed()?.0, version, placement)?),
             Kind::Aesthetic => {
-                let files = needed()?;
+                let (files, folder) = needed()?;
                 let head = AestheticHead::open(files, AESTHETIC_HEAD)?;
-                Box::new(Aesthetic::open(files, "", head, placement)?)
+                Box::new(Aesthetic::open(files, folder, head, placement)?)
             }
             Kind::Jpeg(size) => Box::new(size),
-            Kind::Judge => Box::new(SceneJudge::open(needed()?, "", placement)?),
+            Kind::Judge => {
+                let (files, folder) = needed()?;
+                Box::new(SceneJudge::open(files, folder, placement)?)
+            }
         })
     }
 
-    /// Files that `files` lacks, as they are written in [`ScorerInfo::files`].
-    pub fn missing(&self, files: &ModelFiles) -> Vec<&'static str> {
+    /// Whether a model may bring the scorer's weights with it as its recommended scorer: any CLIP model will do.
+    pub fn is_clip_score(&self) -> bool {
+        matches!(self.kind, Kind::Clip(variant) if variant != ClipVariant::PickScore)
+    }
+
+    /// Whether a model may bring the scorer's weights with it as its recommended judge.
+    pub fn is_judge(&self) -> bool {
+        self.kind == Kind::Judge
+    }
+
+    /// Files that `files` lacks, as they are written in `ScorerInfo::files`.
+    fn missing(&self, files: &ModelFiles) -> Vec<&'static str> {
         let absent = |names: &&str| !names.split('|').any(|name| files.contains(name));
         self.files.iter().copied().filter(absent).collect()
     }
+}
+
+/// A list of files, each with its alternatives joined by `|`, for messages.
+fn in_words(files: &[&str]) -> String {
+    files.join(", ").replace('|', " or ")
 }
 
 #[cfg(test)]
@@ -171,8 +217,9 @@ mod tests {
             }
             let message = without_folder.err().unwrap().to_string();
             assert!(message.contains(scorer.name) && message.contains(scorer.source), "{message}");
-            let message = scorer.open(Some(&empty), &placement).err().unwrap().to_string();
-            assert!(message.contains("has no "), "{}: {message}", scorer.name);
+            let message = scorer.open(Some((&empty, "")), &placement).err().unwrap().to_string();
+            let named = scorer.files.iter().all(|file| message.contains(&in_words(&[file])));
+            assert!(named && message.contains("has no "), "{}: {message}", scorer.name);
         }
     }
 

@@ -3,7 +3,8 @@
 //! Hessel et al., "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", EMNLP 2021. With the weights
 //! of Kirstain et al., "Pick-a-Pic", NeurIPS 2023, and their scale it is PickScore.
 
-use std::str::FromStr;
+#[cfg(test)]
+mod tests;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
@@ -14,41 +15,47 @@ use noisefind_diffusion::{ModelFiles, Placement};
 use crate::Error;
 use crate::features::{PromptCache, cosine, mean_over_frames};
 use crate::preprocess::Preprocessor;
+use crate::vocabularies::clip_tokenizer;
 
 /// Frames that go through the vision tower at once; bounds the memory of large towers.
 const FRAMES_AT_ONCE: usize = 16;
 
 /// What the cosine is turned into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClipVariant {
-    /// The cosine itself, in -1..=1.
-    #[default]
+    /// `clip-score`: the cosine itself, in -1..=1.
     Cosine,
-    /// `100 cos`.
+    /// `clip-score-100`: `100 cos`.
     Cosine100,
-    /// `2.5 max(0, cos)`, as Hessel et al. report it.
+    /// `clip-score-hessel`: `2.5 max(0, cos)`, as Hessel et al. report it.
     Hessel,
-    /// `exp(logit_scale) cos`, the model's own logit; PickScore.
-    Logit,
+    /// `pick-score`: `exp(logit_scale) cos`, the model's own logit.
+    PickScore,
 }
 
-impl FromStr for ClipVariant {
-    type Err = Error;
+impl ClipVariant {
+    /// The scorer's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "clip-score",
+            Self::Cosine100 => "clip-score-100",
+            Self::Hessel => "clip-score-hessel",
+            Self::PickScore => "pick-score",
+        }
+    }
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "cosine" => Ok(Self::Cosine),
-            "cosine-100" => Ok(Self::Cosine100),
-            "hessel" => Ok(Self::Hessel),
-            "logit" => Ok(Self::Logit),
-            _ => Err(Error::ClipVariant(text.to_owned())),
+    fn of_cosine(self, cosine: f64, logit_scale: f64) -> f64 {
+        match self {
+            Self::Cosine => cosine,
+            Self::Cosine100 => 100.0 * cosine,
+            Self::Hessel => 2.5 * cosine.max(0.0),
+            Self::PickScore => logit_scale * cosine,
         }
     }
 }
 
 /// The scorer.
 pub struct ClipScore {
-    name: &'static str,
     model: ClipModel,
     tokenizer: Tokenizer,
     preprocessor: Preprocessor,
@@ -58,7 +65,7 @@ pub struct ClipScore {
 
 impl ClipScore {
     /// Opens a `CLIPModel` folder of transformers (`config.json`, weights, tokenizer, preprocessor) in `folder` of
-    /// `files` (empty for their top).
+    /// `files` (empty for their top); where tokenizer or preprocessor are absent, they are CLIP's own.
     ///
     /// # Errors
     /// Where a file is absent, damaged or does not fit the others.
@@ -68,29 +75,11 @@ impl ClipScore {
         variant: ClipVariant,
         placement: &Placement,
     ) -> Result<Self, Error> {
-        Self::named("clip-score", files, folder, variant, placement)
-    }
-
-    /// Opens PickScore, a `CLIPModel` whose score is its logit; see [`ClipScore::open`].
-    ///
-    /// # Errors
-    /// As [`ClipScore::open`].
-    pub fn open_pick_score(files: &ModelFiles, folder: &str, placement: &Placement) -> Result<Self, Error> {
-        Self::named("pick-score", files, folder, ClipVariant::Logit, placement)
-    }
-
-    fn named(
-        name: &'static str,
-        files: &ModelFiles,
-        folder: &str,
-        variant: ClipVariant,
-        placement: &Placement,
-    ) -> Result<Self, Error> {
         let model = ClipModel::open(files, folder, placement)?;
         let text = model.text().config();
-        let tokenizer = Tokenizer::open(files, folder, text.max_position_embeddings, text.vocab_size)?;
+        let tokenizer = clip_tokenizer(files, folder, text.max_position_embeddings, text.vocab_size)?;
         let preprocessor = Preprocessor::read(files, folder, model.vision().config().image_size)?;
-        Ok(Self { name, model, tokenizer, preprocessor, variant, prompt: PromptCache::default() })
+        Ok(Self { model, tokenizer, preprocessor, variant, prompt: PromptCache::default() })
     }
 
     fn scores(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, Error> {
@@ -101,24 +90,16 @@ impl ClipScore {
             let features = model.text_features(&[tokens.ids[..tokens.length].to_vec()])?;
             Ok(features.into_iter().flatten().collect())
         })?;
-        let cosines = image_features(model, &self.preprocessor, media)?
-            .iter()
-            .map(|picture| cosine(text, picture))
-            .collect::<Vec<f64>>();
-        let scale = f64::from(model.temperature());
-        let score = |cosine: f64| match self.variant {
-            ClipVariant::Cosine => cosine,
-            ClipVariant::Cosine100 => 100.0 * cosine,
-            ClipVariant::Hessel => 2.5 * cosine.max(0.0),
-            ClipVariant::Logit => scale * cosine,
-        };
-        Ok(mean_over_frames(media, cosines.into_iter().map(score)))
+        let logit_scale = f64::from(model.temperature());
+        let scores = image_features(model, &self.preprocessor, media)?;
+        let scores = scores.iter().map(|picture| self.variant.of_cosine(cosine(text, picture), logit_scale));
+        Ok(mean_over_frames(media, scores))
     }
 }
 
 impl Scorer for ClipScore {
     fn name(&self) -> &str {
-        self.name
+        self.variant.name()
     }
 
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {

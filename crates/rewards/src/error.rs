@@ -88,6 +88,18 @@ pub enum Error {
         /// Where to get it.
         source_name: &'static str,
     },
+    /// A scorer's folder lacks files.
+    #[error("reward `{scorer}`: {folder} has no {missing}; get it from {source_name}")]
+    FilesMissing {
+        /// The scorer's name.
+        scorer: &'static str,
+        /// The folder, or the id on the hub.
+        folder: String,
+        /// The files.
+        missing: String,
+        /// Where to get them.
+        source_name: &'static str,
+    },
     /// The grammar of a judge contradicts itself.
     #[error("{file} is not a usable grammar: {reason}")]
     Grammar {
@@ -106,9 +118,6 @@ pub enum Error {
         /// Columns and rows expected.
         side: usize,
     },
-    /// A variant of the CLIP score that does not exist.
-    #[error("clip-score variant is {0}, expected cosine, cosine-100, hessel or logit")]
-    ClipVariant(String),
     /// A picture that the JPEG format cannot hold.
     #[error(
         "a picture of {width} x {height} pixels cannot be a JPEG file, whose sides have at most 65535 pixels"

@@ -1,7 +1,10 @@
-//! What scorers over embeddings share: the cosine, the prompt that is encoded once, clips as means of their frames.
+//! What scorers share: their file, the prompt that is encoded once, the cosine, clips as means of their frames.
+
+use std::path::Path;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::Reward;
+use noisefind_diffusion::ModelFiles;
 
 use crate::Error;
 
@@ -29,6 +32,12 @@ impl<T> PromptCache<T> {
         };
         Ok(&self.last.insert(computed).1)
     }
+}
+
+/// The published file, or where the folder has it, a safetensors file of the same name and tensors.
+pub(crate) fn weights_file(files: &ModelFiles, published: &str) -> String {
+    let safetensors = Path::new(published).with_extension("safetensors").to_string_lossy().into_owned();
+    if files.contains(&safetensors) { safetensors } else { published.to_owned() }
 }
 
 /// The cosine between two vectors of one length; NaN where one of them is zero.
@@ -65,7 +74,7 @@ mod tests {
             assert_eq!(*length.unwrap(), computed);
         }
         assert_eq!(computed, 3);
-        assert!(cache.get("a bird", || Err(Error::ClipVariant(String::new()))).is_err());
+        assert!(cache.get("a bird", || Err(Error::Parts { parts: 0, standards: 0 })).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod resize;
 mod screened;
 #[cfg(test)]
 mod testing;
+mod vocabularies;
 mod weighted;
 
 pub use aesthetic::{Aesthetic, AestheticHead};

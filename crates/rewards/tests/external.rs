@@ -182,6 +182,18 @@ fn garbage_is_refused_by_name() {
 }
 
 #[test]
+fn a_process_that_floods_us_is_held_back() {
+    let mut scorer = scorer(
+        r#"head -c 5000000 /dev/zero | tr '\0' e >&2; printf '{"id":%s,"rewards":[1]}\n' "$id"
+        yes '{"id":1,"rewards":[7]}'"#,
+    );
+    assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(1.0)]);
+    let message = message(&mut scorer, 1);
+    assert!(message.contains("answered with id 1 where id 2 was asked"), "{message}");
+    assert!(message.len() < 10_000, "{} bytes of message", message.len());
+}
+
+#[test]
 fn a_generator_gets_noise_and_gives_pictures() {
     let folder = TempDir::new().unwrap();
     let (picture, seen) = (folder.path().join("a.png"), folder.path().join("seen.safetensors"));
@@ -221,6 +233,25 @@ fn a_generator_gets_noise_and_gives_pictures() {
 
     let message = generator.generate("a dog", &[noise(0)]).unwrap_err().to_string();
     assert!(message.contains("gave 2 pictures for 1 noises"), "{message}");
+}
+
+#[test]
+fn a_generator_that_fails_is_named_with_what_it_did() {
+    for (body, expected) in [
+        ("echo 'no memory' >&2; exit 4", "ended with exit status: 4 before it answered\n  stderr: no memory"),
+        ("sleep 60", "gave no answer within 1 s, 1 time(s) in a row"),
+        ("echo drawing", "not a JSON object: `drawing`"),
+        (r#"printf '{"id":%s,"media":[7]}\n' "$id""#, "gave 7 where a picture's path belongs"),
+        (r#"printf '{"id":%s,"media":["/no/such.png"]}\n' "$id""#, "/no/such.png: "),
+    ] {
+        let command = script(body).replace(r#""ready":true"#, r#""ready":true,"noise_shape":[1,1,1]"#);
+        let mut generator =
+            ExternalGenerator::open(&command, serde_json::Map::new(), options(1000, 1)).unwrap();
+        let key = SampleKey { seed: 1, iteration: 0, index: 0 };
+        let noise = Noise::new(key, NoiseShape::image(1, 1, 1), vec![0.5]).unwrap();
+        let message = generator.generate("a dog", &[noise]).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]

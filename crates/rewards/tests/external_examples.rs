@@ -140,6 +140,23 @@ fn the_vision_scorer_says_which_variable_is_absent() {
     assert!(message.contains("set VISION_MODEL"), "{message}");
 }
 
+/// Serves a pipeline and draws two noises together and the second alone; gives the first picture.
+fn serve_and_draw(python: &str, arguments: &str) -> Media {
+    let command = format!("{} {arguments} num_inference_steps=2", command(python, "diffusers_generator.py"));
+    let mut generator = ExternalGenerator::open(&command, Map::new(), ExternalOptions::default()).unwrap();
+    let shape = generator.noise_shape();
+    let noise = |index: u32| {
+        let values = (0..shape.numel()).map(|at| ((at as f32 + 1.0) * (index + 3) as f32).sin()).collect();
+        Noise::new(SampleKey { seed: 1, iteration: 0, index }, shape, values).unwrap()
+    };
+    let both = generator.generate("a green dog", &[noise(0), noise(1)]).unwrap();
+    assert_ne!(both[0], both[1]);
+    let second = generator.generate("a green dog", &[noise(1)]).unwrap();
+    let apart = second[0].rgb8(0).iter().zip(both[1].rgb8(0)).map(|(a, b)| a.abs_diff(b)).max();
+    assert!(apart <= Some(1), "the same noise drew another picture in another batch: {apart:?}");
+    both[0].clone()
+}
+
 #[test]
 fn the_diffusers_generator_serves_the_default_model() {
     let model = root().join("models/emoji-64");
@@ -148,18 +165,18 @@ fn the_diffusers_generator_serves_the_default_model() {
         return;
     }
     let Some(python) = python("diffusers, transformers, torch") else { return };
-    let command =
-        format!("{} '{}' num_inference_steps=2", command(&python, "diffusers_generator.py"), model.display());
-    let mut generator = ExternalGenerator::open(&command, Map::new(), ExternalOptions::default()).unwrap();
-    let shape = generator.noise_shape();
-    let noise = |index: u32| {
-        let values = (0..shape.numel()).map(|at| ((at as f32 + 1.0) * (index + 3) as f32).sin()).collect();
-        Noise::new(SampleKey { seed: 1, iteration: 0, index }, shape, values).unwrap()
-    };
-    let both = generator.generate("a green dog", &[noise(0), noise(1)]).unwrap();
-    assert_eq!((both[0].frames(), both[0].height(), both[0].width()), (1, 64, 64));
-    assert_ne!(both[0], both[1]);
-    let second = generator.generate("a green dog", &[noise(1)]).unwrap();
-    let apart = second[0].rgb8(0).iter().zip(both[1].rgb8(0)).map(|(a, b)| a.abs_diff(b)).max();
-    assert!(apart <= Some(1), "the same noise drew another picture in another batch: {apart:?}");
+    let drawn = serve_and_draw(&python, &format!("'{}'", model.display()));
+    assert_eq!((drawn.frames(), drawn.height(), drawn.width()), (1, 64, 64));
+}
+
+#[test]
+fn the_diffusers_generator_serves_a_model_that_packs_its_latents() {
+    let Some(python) = python("diffusers, transformers, torch") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny_flux.py");
+    let made = Command::new(&python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let pipeline = folder.path().join("flux");
+    let drawn = serve_and_draw(&python, &format!("'{}' height=32 width=48", pipeline.display()));
+    assert_eq!((drawn.frames(), drawn.height(), drawn.width()), (1, 32, 48));
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use noisefind_rewards::resize::{Filter, RgbPicture, resize};
+use noisefind_rewards::resize::{Filter, RgbPicture, resize, shortest_side_size};
 
 fn golden(name: &str) -> RgbPicture {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards/resize").join(name);
@@ -24,5 +24,37 @@ fn every_filter_gives_the_bytes_of_pillow() {
             let different = expected.bytes().iter().zip(found.bytes()).filter(|(a, b)| a != b).count();
             assert_eq!(different, 0, "{name} from {from} to {to}: {different} bytes differ");
         }
+    }
+}
+
+/// Ramps, hard edges and, in the last quarter of the rows, noise, as the golden script makes them.
+fn formula(width: usize, height: usize) -> RgbPicture {
+    let pixel = |at: usize| {
+        let (row, column) = ((at / width) as u64, (at % width) as u64);
+        let ramp = ((column * 3 + row * 2) as i64 % 510 - 255).unsigned_abs();
+        let edge = (column / 6 + row / 9) % 2 * 255;
+        let scrambled = (column * 73_856_093 + row * 19_349_663) % (1 << 32) * 2_654_435_761 % (1 << 32);
+        let noise = if row * 4 >= height as u64 * 3 { scrambled >> 24 } else { row % 256 };
+        [ramp as u8, edge as u8, noise as u8]
+    };
+    let bytes = (0..width * height).flat_map(pixel).collect();
+    RgbPicture::new(width, height, bytes).expect("a picture has pixels")
+}
+
+#[test]
+fn the_sizes_that_scorers_meet_give_the_bytes_of_pillow() {
+    for (from, to) in [
+        ((512, 512), "224x224"),
+        ((1024, 1024), "224x224"),
+        ((500, 333), "336x224"),
+        ((333, 767), "224x515"),
+        ((100, 80), "280x224"),
+    ] {
+        let expected = golden(&format!("{}x{}-to-{to}-bicubic.png", from.0, from.1));
+        let (width, height) = (expected.width(), expected.height());
+        assert_eq!(shortest_side_size(from.0, from.1, 224), (width, height));
+        let found = resize(&formula(from.0, from.1), width, height, Filter::Bicubic);
+        let different = expected.bytes().iter().zip(found.bytes()).filter(|(a, b)| a != b).count();
+        assert_eq!(different, 0, "from {from:?} to {to}: {different} bytes differ");
     }
 }

@@ -10,11 +10,12 @@ pub struct Layout {
 
 impl Layout {
     /// What a run folder may hold at its top; anything else is somebody else's.
-    pub(crate) const NAMES: [&str; 13] = [
+    pub(crate) const NAMES: [&str; 14] = [
         ".lock",
         "config.toml",
         "environment.json",
         "metrics.jsonl",
+        "answers.jsonl",
         "policy",
         "policy.safetensors",
         "comparison.json",
@@ -49,6 +50,11 @@ impl Layout {
     /// One record a step, one line a record.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
+    }
+
+    /// What external scorers answered, so that a resumed run need not ask again.
+    pub fn answers(&self) -> PathBuf {
+        self.root.join("answers.jsonl")
     }
 
     /// The folder of the step checkpoints.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use noisefind::config::TuneOptions;
+use noisefind::core::config::{FindConfig, MethodConfig, PaperConfig};
 use noisefind::core::rng::NoiseSource;
 use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
 use noisefind::reward::{RewardScale, RewardTerm};
@@ -13,7 +14,6 @@ use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
 use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
 use crate::interrupt;
-use crate::method::MethodFlags;
 use crate::output::{print, print_json, say};
 use crate::progress::Terminal;
 use crate::table;
@@ -46,8 +46,9 @@ pub struct Flags {
     /// Judge of the final comparison, never climbed [default: the model's own]
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
-    #[command(flatten)]
-    method: MethodFlags,
+    /// How the policy learns [default: find]
+    #[arg(long, value_enum)]
+    method: Option<Method>,
     /// Budget: pictures to generate and score while tuning [default: 160]
     #[arg(long, value_name = "N")]
     evaluations: Option<usize>,
@@ -89,6 +90,14 @@ pub struct Flags {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    /// Ours: natural gradient in the low frequencies, far fewer pictures
+    Find,
+    /// The paper's algorithm
+    Paper,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Scale {
     /// In standard deviations above the mean of the model as it is, measured on the first batch
     Standardised,
@@ -101,6 +110,15 @@ impl From<Scale> for RewardScale {
         match scale {
             Scale::Standardised => Self::Standardised,
             Scale::Raw => Self::Raw,
+        }
+    }
+}
+
+impl From<Method> for MethodConfig {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Find => Self::Find(FindConfig::default()),
+            Method::Paper => Self::Paper(PaperConfig::default()),
         }
     }
 }
@@ -139,7 +157,7 @@ fn work(flags: Flags) -> noisefind::Result<Work> {
         reward_scale: flags.reward_scale.map(RewardScale::from),
         watch: Some(flags.watch).filter(|names| !names.is_empty()),
         judge: flags.judge,
-        method: flags.method.config(from_file.method.as_ref())?,
+        method: flags.method.map(MethodConfig::from),
         evaluations: flags.evaluations,
         max_seconds: flags.max_seconds,
         batch_size: flags.batch_size,

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod diffusers;
+#[cfg(unix)]
+mod external;
 mod help;
 mod kill;
 #[cfg(unix)]

@@ -241,6 +241,44 @@ fn doctor_prints_the_documented_keys() {
     assert!(found["pictures_per_second"].as_f64().unwrap() > 0.0);
 }
 
+/// A tiny ImageReward with two pictures and what its reference makes of them.
+const SCORER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/rewards/image_reward");
+
+#[test]
+fn doctor_opens_a_scorer_and_tells_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let reward = format!("image-reward:{SCORER}");
+    let examine = |reward: &str, pictures: &str| {
+        let arguments = ["doctor", "--model", "fake", "--json", "--reward", reward, "--pictures", pictures];
+        let (code, stdout, stderr) = outcome(folder.path(), &arguments);
+        (code.unwrap(), json(&stdout), stderr)
+    };
+    let (code, found, stderr) = examine(&reward, SCORER);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let scorers = found["scorers"].as_array().unwrap();
+    let of = |name: &str| scorers.iter().find(|scorer| scorer["name"] == name).unwrap();
+    assert_eq!(of(&reward)["ready"], true);
+    assert!(of("hps-v2")["missing"].as_str().unwrap().contains("HPS_v2_compressed.pt"));
+    let test = &found["self_tests"][0];
+    assert_eq!((&test["passed"], test["pictures"].as_array().unwrap().len()), (&Value::Bool(true), 2));
+    assert!(test["largest_difference"].as_f64().unwrap() < 1e-4, "{test}");
+
+    for name in ["picture-0.png", "picture-1.png"] {
+        fs::copy(format!("{SCORER}/{name}"), folder.path().join(name)).unwrap();
+    }
+    let text = fs::read_to_string(format!("{SCORER}/self-test.json")).unwrap();
+    fs::write(folder.path().join("self-test.json"), text.replace("rabbit", "dog")).unwrap();
+    let (code, found, stderr) = examine(&reward, ".");
+    assert_eq!((code, &found["self_tests"][0]["passed"]), (1, &Value::Bool(false)));
+    assert!(stderr.contains("image-reward differs by up to"), "{stderr}");
+
+    let (code, found, stderr) = examine("image-reward:.", ".");
+    assert_eq!((code, stderr.as_str()), (1, "error: image-reward:. is not ready\n"));
+    let scorers = found["scorers"].as_array().unwrap();
+    let missing = scorers.last().unwrap()["missing"].as_str().unwrap();
+    assert!(missing.contains("med_config.json"), "{missing}");
+}
+
 #[test]
 fn a_closed_pipe_is_success() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,8 @@
 //! Wu et al., "Human Preference Score v2", arXiv 2306.09341. Reference: `tgxs002/HPSv2`. Pictures are brought to the
 //! size of the model by their longer side, in floating point, and the rest is black.
 
+#[cfg(test)]
+mod tests;
 mod towers;
 
 use burn::tensor::{DType, Tensor};
@@ -15,9 +17,10 @@ use noisefind_diffusion::{ModelFiles, Placement};
 
 use self::towers::{Text, Vision};
 use crate::Error;
-use crate::features::{PromptCache, cosine, mean_over_frames};
+use crate::features::{PromptCache, cosine, mean_over_frames, weights_file};
 use crate::preprocess::{CLIP_MEAN, CLIP_STD, frames};
 use crate::resize::{Filter, RgbPicture, resize_plane};
+use crate::vocabularies::clip_tokenizer;
 
 /// Frames that go through the vision tower at once; bounds the memory.
 const FRAMES_AT_ONCE: usize = 8;
@@ -57,20 +60,21 @@ pub struct Hps {
 }
 
 impl Hps {
-    /// Opens a folder with the published file and CLIP's tokenizer (`vocab.json` and `merges.txt`, or
-    /// `tokenizer.json`).
+    /// Opens a folder with the published file, or a safetensors file of the same name; CLIP's tokenizer is the public one
+    /// unless the folder has its own.
     ///
     /// # Errors
     /// Where a file is absent, damaged or does not fit the others.
     pub fn open(files: &ModelFiles, version: HpsVersion, placement: &Placement) -> Result<Self, Error> {
-        let file = files.display(version.file());
-        let mut weights = Weights::open_file(files, version.file(), placement)?;
+        let path = weights_file(files, version.file());
+        let file = files.display(&path);
+        let mut weights = Weights::open_file(files, &path, placement)?;
         weights.rename(|name| name.replace("attn.in_proj_", "attn.in_proj."));
         let root = weights.root();
         let vision = Vision::load(&root.at("visual"), &file)?;
         let text = Text::load(&root, &file)?;
         weights.finish(&["logit_scale"])?;
-        let tokenizer = Tokenizer::open(files, "", text.context_length, text.vocab_size)?;
+        let tokenizer = clip_tokenizer(files, "", text.context_length, text.vocab_size)?;
         Ok(Self { version, vision, text, tokenizer, prompt: PromptCache::default() })
     }
 

@@ -3,8 +3,10 @@
 //! Xu et al., "ImageReward: Learning and Evaluating Human Preferences for Text-to-Image Generation", NeurIPS 2023.
 //! Reference: `THUDM/ImageReward`, version 1.0: BLIP's vision transformer and cross-attending BERT, then a linear head.
 
+#[cfg(test)]
+mod tests;
 mod text;
-mod tokenizer;
+pub(crate) mod tokenizer;
 mod vision;
 
 use burn::tensor::{DType, Tensor};
@@ -17,10 +19,13 @@ use self::text::{TextConfig, TextEncoder};
 use self::tokenizer::WordPiece;
 use self::vision::VisionTower;
 use crate::Error;
-use crate::features::{PromptCache, mean_over_frames};
+use crate::features::{PromptCache, mean_over_frames, weights_file};
 use crate::linear_stack::LinearStack;
 use crate::preprocess::Preprocessor;
 use crate::resize::CropStart;
+
+/// The scorer's name.
+pub const NAME: &str = "image-reward";
 
 /// Mean of the raw rewards over the authors' validation pictures.
 const MEAN: f64 = 0.167_173_628_300_524_26;
@@ -50,19 +55,18 @@ pub struct ImageReward {
 }
 
 impl ImageReward {
-    /// Opens a folder with `ImageReward.pt` (or `ImageReward.safetensors` of the same tensors), `med_config.json` and
-    /// `vocab.txt`, the vocabulary of `bert-base-uncased`.
+    /// Opens a folder with `ImageReward.pt` (or `ImageReward.safetensors` of the same tensors) and `med_config.json`; the
+    /// vocabulary is that of `bert-base-uncased` unless the folder has its own `vocab.txt`.
     ///
     /// # Errors
     /// Where a file is absent, damaged or does not fit the others.
     pub fn open(files: &ModelFiles, placement: &Placement) -> Result<Self, Error> {
         let config = TextConfig::read(files, "med_config.json")?;
         let tokenizer = WordPiece::open(files, config.vocab_size)?;
-        let path = ["ImageReward.safetensors", "ImageReward.pt"];
-        let path = path.into_iter().find(|path| files.contains(path)).unwrap_or(path[1]);
-        let weights = Weights::open_file(files, path, placement)?;
+        let path = weights_file(files, "ImageReward.pt");
+        let weights = Weights::open_file(files, &path, placement)?;
         let root = weights.root();
-        let vision = VisionTower::load(&root.at("blip.visual_encoder"), &files.display(path))?;
+        let vision = VisionTower::load(&root.at("blip.visual_encoder"), &files.display(&path))?;
         let text = TextEncoder::load(&root.at("blip.text_encoder"), &config, vision.width);
         let widths: Vec<usize> = std::iter::once(config.hidden_size).chain(HEAD_WIDTHS).collect();
         let head = LinearStack::load(&root.at("mlp"), &HEAD_LAYERS, &widths);
@@ -103,7 +107,7 @@ impl ImageReward {
 
 impl Scorer for ImageReward {
     fn name(&self) -> &str {
-        "image-reward"
+        NAME
     }
 
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {

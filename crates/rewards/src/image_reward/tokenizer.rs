@@ -5,22 +5,27 @@
 use noisefind_diffusion::ModelFiles;
 use serde_json::{Map, Value, json};
 
-use crate::Error;
+use crate::{Error, vocabularies};
 
 const FILE: &str = "vocab.txt";
+/// Tokens of BERT; ImageReward has two more.
+const BERT_TOKENS: usize = 30522;
 /// Ids of a prompt at most, `[CLS]` and `[SEP]` included; ImageReward was trained with as many.
 const LONGEST: usize = 35;
 
 /// Turns prompts into ids.
-pub(super) struct WordPiece {
+pub(crate) struct WordPiece {
     inner: tokenizers::Tokenizer,
     begin: u32,
     end: u32,
 }
 
 impl WordPiece {
-    /// Opens `vocab.txt`, one token a line, for an encoder of `vocab_size` embeddings.
-    pub(super) fn open(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
+    /// Opens `vocab.txt`, one token a line, for an encoder of `vocab_size` embeddings; where there is none and the encoder
+    /// is as large as BERT, BERT's own.
+    pub(crate) fn open(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
+        let public = vocabularies::bert();
+        let files = if files.contains(FILE) || vocab_size < BERT_TOKENS { files } else { &public };
         let unusable = |reason: String| {
             Error::Model(noisefind_diffusion::Error::Tokenizer { file: files.display(FILE), reason })
         };
@@ -64,7 +69,7 @@ impl WordPiece {
     }
 
     /// The ids of a prompt without padding; a prompt that is too long loses its end.
-    pub(super) fn encode(&self, prompt: &str) -> Result<Vec<u32>, Error> {
+    pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode(prompt, false).map_err(|error| {
             Error::Model(noisefind_diffusion::Error::Tokenizer {
                 file: FILE.to_owned(),

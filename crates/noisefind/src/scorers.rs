@@ -1,0 +1,95 @@
+//! Scorers by the names that users give them: `NAME`, `NAME:DIR`, `NAME:HUB_ID` or `exec:COMMAND`.
+
+use std::path::Path;
+
+use noisefind_core::ports::Scorer;
+use noisefind_diffusion::{DtypeChoice, ModelFiles, Placement};
+use noisefind_rewards::external::ExternalScorer;
+use noisefind_rewards::{Cached, SCORERS, ScorerInfo, Screened};
+
+use crate::config::GenerationConfig;
+use crate::error::{Error, Result};
+use crate::fake;
+use crate::programs::{EXTERNAL, patience};
+use crate::registry::{ModelSource, Place};
+
+impl ModelSource {
+    /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any
+    /// scorer.
+    ///
+    /// What programs answer is kept in the file `answers`, where one is given, because they may cost money or minutes
+    /// and a run that was killed between two steps asks again.
+    ///
+    /// # Errors
+    /// Where there is no such scorer, or it cannot be opened.
+    pub fn open_scorer(
+        &self,
+        name: &str,
+        config: &GenerationConfig,
+        answers: Option<&Path>,
+    ) -> Result<Box<dyn Scorer>> {
+        let scorer: Box<dyn Scorer> = match name.strip_prefix(EXTERNAL) {
+            Some(command) => {
+                let scorer = ExternalScorer::open(command, patience(config))
+                    .map_err(|source| Error::reward(name, source))?;
+                match answers {
+                    Some(file) => Box::new(Cached::in_file(Box::new(scorer), name, file)),
+                    None => Box::new(scorer),
+                }
+            }
+            None => self.open_native(name, config)?,
+        };
+        Ok(Box::new(Screened::new(scorer)))
+    }
+
+    fn open_native(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
+        match (&self.place, name) {
+            (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
+            (Place::Fake, fake::FLAT) => return Ok(Box::new(fake::FakeFlat)),
+            (Place::Fake, fake::RED) => return Ok(Box::new(fake::FakeRed)),
+            (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
+            _ => {}
+        }
+        let (scorer, folder) =
+            name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
+        let info = ScorerInfo::named(scorer).ok_or_else(|| no_such_reward(scorer))?;
+        let failed = |source| Error::reward(name, source);
+        if let Some(folder) = folder {
+            let files = ModelFiles::find(folder).map_err(|source| Error::reward(name, source))?;
+            return info.open(Some((&files, "")), &published(config)?).map_err(failed);
+        }
+        let recommended = self.recommended()?;
+        let own = match &self.place {
+            Place::Files(files) if info.is_clip_score() => Some(files).zip(recommended.default_scorer),
+            Place::Files(files) if info.is_judge() => Some(files).zip(recommended.default_judge),
+            _ => None,
+        };
+        let own = own.as_ref().map(|(files, folder)| (*files, folder.as_str()));
+        info.open(own, &beside_model(config)?).map_err(failed)
+    }
+}
+
+/// Where the scorers run that come with a model: where and how the model does.
+fn beside_model(config: &GenerationConfig) -> Result<Placement> {
+    placement(config, |dtype| dtype)
+}
+
+/// Where published scorers run: in f32 unless the user says otherwise, because people compare their digits, and one
+/// look at a picture costs little beside the many steps of drawing it.
+fn published(config: &GenerationConfig) -> Result<Placement> {
+    placement(config, |dtype| if dtype == DtypeChoice::Auto { DtypeChoice::F32 } else { dtype })
+}
+
+fn placement(config: &GenerationConfig, dtype: impl FnOnce(DtypeChoice) -> DtypeChoice) -> Result<Placement> {
+    let open = || Placement::open(config.device.parse()?, dtype(config.dtype.parse()?));
+    open().map_err(|source: noisefind_diffusion::Error| Error::Usage(source.to_string()))
+}
+
+fn no_such_reward(name: &str) -> Error {
+    let known = SCORERS.iter().map(|scorer| scorer.name).collect::<Vec<_>>();
+    let closest = known.iter().find(|known| strsim::jaro_winkler(known, name) > 0.85);
+    let guess = closest.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
+    let reason =
+        format!("there is no reward {name:?}{guess}; known are {} and {EXTERNAL}COMMAND", known.join(", "));
+    Error::Usage(reason)
+}
