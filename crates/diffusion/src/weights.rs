@@ -241,8 +241,8 @@ impl Weights {
             return None;
         }
         let adapted = |mut values| {
-            let deltas = self.deltas.get(&name).into_iter().flatten();
-            deltas.map(|delta| delta.add_to(&name, &stored.shape, &mut values)).collect::<Result<()>>()?;
+            let mut deltas = self.deltas.get(&name).into_iter().flatten();
+            deltas.try_for_each(|delta| delta.add_to(&name, &stored.shape, &mut values))?;
             Ok(values)
         };
         match self.read(&name, stored).and_then(adapted) {
