@@ -22,9 +22,9 @@ pub enum Inspected {
     /// A run folder.
     Run(Box<RunReport>),
     /// A policy file.
-    Policy(PolicyReport),
+    Policy(Box<PolicyReport>),
     /// A model.
-    Model(ModelReport),
+    Model(Box<ModelReport>),
 }
 
 /// A run, finished or not.
@@ -119,12 +119,12 @@ pub struct PartReport {
 pub fn inspect(what: &str) -> Result<Inspected> {
     let path = Path::new(what);
     if path.is_file() {
-        return Ok(Inspected::Policy(policy_report(PolicyFile::read(path)?)));
+        return Ok(Inspected::Policy(Box::new(policy_report(PolicyFile::read(path)?))));
     }
     if path.join("config.toml").is_file() {
         return Ok(Inspected::Run(Box::new(run_report(path)?)));
     }
-    Ok(Inspected::Model(ModelSource::find(what)?.report()?))
+    Ok(Inspected::Model(Box::new(ModelSource::find(what)?.report()?)))
 }
 
 impl ModelSource {

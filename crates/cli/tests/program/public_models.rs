@@ -124,14 +124,15 @@ fn inspect_says_what_a_model_needs() {
 fn cache(folder: &Path) -> PathBuf {
     let model = folder.join("cache/models--owner--tiny");
     let snapshot = model.join("snapshots/0123456789abcdef");
-    fs::create_dir_all(model.join("refs")).unwrap();
-    fs::write(model.join("refs/main"), "0123456789abcdef").unwrap();
+    fs::create_dir_all(model.join("refs")).expect("the cache can be made");
+    fs::write(model.join("refs/main"), "0123456789abcdef").expect("the cache can be made");
     for part in ["", "scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
-        fs::create_dir_all(snapshot.join(part)).unwrap();
-        for entry in fs::read_dir(Path::new(&golden("sd1")).join(part)).unwrap() {
-            let path = entry.unwrap().path();
+        fs::create_dir_all(snapshot.join(part)).expect("the cache can be made");
+        for entry in fs::read_dir(Path::new(&golden("sd1")).join(part)).expect("the cache can be made") {
+            let path = entry.expect("the cache can be made").path();
             if path.is_file() {
-                fs::copy(&path, snapshot.join(part).join(path.file_name().unwrap())).unwrap();
+                fs::copy(&path, snapshot.join(part).join(path.file_name().expect("the cache can be made")))
+                    .expect("the cache can be made");
             }
         }
     }
