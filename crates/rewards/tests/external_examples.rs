@@ -143,15 +143,18 @@ fn the_vision_scorer_says_which_variable_is_absent() {
 /// Serves a pipeline and draws two noises together and the second alone; gives the first picture.
 fn serve_and_draw(python: &str, arguments: &str) -> Media {
     let command = format!("{} {arguments} num_inference_steps=2", command(python, "diffusers_generator.py"));
-    let mut generator = ExternalGenerator::open(&command, Map::new(), ExternalOptions::default()).unwrap();
+    let generator = ExternalGenerator::open(&command, Map::new(), ExternalOptions::default());
+    let mut generator = generator.expect("the example serves the pipeline");
     let shape = generator.noise_shape();
     let noise = |index: u32| {
         let values = (0..shape.numel()).map(|at| ((at as f32 + 1.0) * (index + 3) as f32).sin()).collect();
-        Noise::new(SampleKey { seed: 1, iteration: 0, index }, shape, values).unwrap()
+        Noise::new(SampleKey { seed: 1, iteration: 0, index }, shape, values)
+            .expect("as many numbers as the shape says")
     };
-    let both = generator.generate("a green dog", &[noise(0), noise(1)]).unwrap();
+    let mut draw = |noises: &[Noise]| generator.generate("a green dog", noises).expect("the pipeline draws");
+    let both = draw(&[noise(0), noise(1)]);
     assert_ne!(both[0], both[1]);
-    let second = generator.generate("a green dog", &[noise(1)]).unwrap();
+    let second = draw(&[noise(1)]);
     let apart = second[0].rgb8(0).iter().zip(both[1].rgb8(0)).map(|(a, b)| a.abs_diff(b)).max();
     assert!(apart <= Some(1), "the same noise drew another picture in another batch: {apart:?}");
     both[0].clone()

@@ -146,7 +146,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
 /// One prompt, or a list of them.
 enum Work {
     One(TuneRequest),
-    List(PromptsRequest),
+    List(Box<PromptsRequest>),
 }
 
 fn work(flags: Flags) -> noisefind::Result<Work> {
@@ -181,7 +181,7 @@ fn work(flags: Flags) -> noisefind::Result<Work> {
             let reason = "--prompts names the prompts; take `prompt` out of the --config file";
             Err(noisefind::Error::Usage(reason.to_owned()))
         }
-        Some(file) => Ok(Work::List(PromptsRequest { file, options, out, if_occupied })),
+        Some(file) => Ok(Work::List(Box::new(PromptsRequest { file, options, out, if_occupied }))),
         None => Ok(Work::One(TuneRequest::New { options: Box::new(options), out, if_occupied })),
     }
 }

@@ -178,7 +178,7 @@ fn the_best_noises_draw_the_best_pictures_again() {
         folder.path().join("run/images").join(images.iter().find(|name| name.starts_with("best-")).unwrap()),
     );
     let text = String::from_utf8_lossy(&picture.unwrap()).into_owned();
-    assert!(text.contains("seed\0\0\0\0\00, step ") && text.contains("reward\0\0\0\0\0fake 0."));
+    assert!(text.contains("seed\0\0\0\0\x000, step ") && text.contains("reward\0\0\0\0\0fake 0."));
 
     let [noise, latents] = ["noise.safetensors", "latents.safetensors"]
         .map(|file| noisefind::rundir::read_tensors(&folder.path().join(file)).unwrap());

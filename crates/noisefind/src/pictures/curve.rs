@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn draws_flat_empty_and_ordinary_curves() {
         for steps in [vec![], vec![(16, 0.5)], vec![(16, 0.1), (32, 0.3)]] {
-            let watched = vec![("taste".to_owned(), steps.clone())];
+            let watched = [("taste".to_owned(), steps.clone())];
             for (watched, height) in [(&watched[..0], 480), (&watched[..], 760)] {
                 let shown = Curve {
                     title: "a dog",
