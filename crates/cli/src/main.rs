@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod exit;
 mod interrupt;
+mod method;
 mod output;
 mod progress;
 mod table;

@@ -2,6 +2,7 @@
 
 use noisefind::comparison::{Arm, Comparison, Interval, ScorerArm};
 use noisefind::prompts::PromptsTuned;
+use noisefind::rivals::RivalResult;
 
 /// Base beside tuned, then what it cost and what the same cost would buy otherwise.
 pub fn comparison(compared: &Comparison) -> String {
@@ -36,10 +37,11 @@ pub fn comparison(compared: &Comparison) -> String {
             format!("best of {} base pictures at the same cost: unknown, needs as many --samples", best.n)
         }
     };
+    let against: String = compared.against.iter().map(rival_line).collect();
     let (gain, interval) = (signed(compared.gain_sigmas), signed_interval(compared.gain_sigmas_ci95));
     format!(
         "{table}\ngain {gain}{interval} base sigmas on {} fresh seeds, diversity ratio {}, KL {:.1} nats\n\
-         {} evaluations in {:.1} s\n{rival}",
+         {} evaluations in {:.1} s\n{rival}{against}",
         compared.samples,
         number(compared.diversity_ratio),
         compared.kl_nats,
@@ -82,6 +84,19 @@ pub fn prompts(tuned: &PromptsTuned) -> String {
     );
     let heading = line("prompt", "gain in base sigmas", "success", "diversity", "run");
     std::iter::once(heading).chain(rows).chain([means]).collect::<Vec<_>>().join("\n")
+}
+
+fn rival_line(rival: &RivalResult) -> String {
+    let each = match rival.generations_per_picture {
+        1 => format!("{} evaluations", rival.evaluations),
+        n => format!("{n} generations a picture"),
+    };
+    let more = [("success rate", rival.success_rate), ("diversity ratio", rival.diversity_ratio)];
+    let more: String =
+        more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value:.3}"))).collect();
+    let gain =
+        rival.gain_sigmas.map_or_else(|| "unknown".to_owned(), |gain| format!("{gain:+.2} base sigmas"));
+    format!("\n{} ({each}): mean reward {}, gain {gain}{more}", rival.rival, number(rival.reward_mean))
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {

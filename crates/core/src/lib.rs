@@ -23,6 +23,7 @@ pub mod objective;
 pub mod policy;
 pub mod ports;
 pub mod progress;
+pub mod random_search;
 pub mod record;
 pub mod regression;
 pub mod rng;

@@ -30,8 +30,8 @@ pub struct Progress {
     pub peak: f64,
     /// Level at the last progress, and iterations since then.
     pub plateau: (f64, u32),
-    /// The newest evaluated policy is as good as the best one, as far as can be told.
-    pub at_its_best: bool,
+    /// The iteration whose policy is the best one, as far as can be told.
+    pub best_iteration: u32,
     /// How well directions predicted rewards that they had not seen.
     pub explained: Explained,
     /// Names and rewards of the best noises, best first.
@@ -79,13 +79,22 @@ impl Progress {
         let level = Level::after(self.level, rewards, base_spread);
         self.level = Some(level);
         self.peak = if first { level.mean } else { self.peak.max(level.mean) };
-        self.at_its_best = level.mean >= self.peak - level.variance.sqrt();
+        let at_its_best = level.mean >= self.peak - level.variance.sqrt();
+        if at_its_best {
+            // The iteration was counted before its rewards came in here.
+            self.best_iteration = self.iteration.saturating_sub(1);
+        }
         self.plateau = if first || level.mean > self.plateau.0 + PROGRESS * base_spread {
             (level.mean, 0)
         } else {
             (self.plateau.0, self.plateau.1 + 1)
         };
-        self.at_its_best
+        at_its_best
+    }
+
+    /// Whether the newest policy that was drawn from is the best one.
+    pub(crate) fn is_at_its_best(&self) -> bool {
+        self.best_iteration + 1 == self.iteration
     }
 
     /// Whether the run is over, and why.

@@ -1,6 +1,6 @@
 //! One run of a method on one prompt: what lives between the steps, and what a step needs of it.
 
-use crate::config::{MethodConfig, RunConfig};
+use crate::config::{MethodConfig, ResultPolicy, RunConfig};
 use crate::error::Result;
 use crate::evaluation::{Batch, Evaluation};
 use crate::method::{Find, Learner, Paper, Update};
@@ -112,13 +112,12 @@ impl Run {
         self.learner.policy()
     }
 
-    /// The policy to keep: the newest one while the smoothed reward is at its best, otherwise the last one that
-    /// was. Where a held-out scorer fell, the last policy that was best for the reward and for all of them.
+    /// The result: the best of the policies that were drawn from, by the smoothed reward. What the last update
+    /// made of it was never seen, so it is not trusted. Where a held-out scorer fell, the last policy that was best
+    /// for the reward and for all of them.
     pub fn best_policy(&self) -> &NoisePolicy {
-        if self.progress.stop_reason(&self.config) == Some(StopReason::HeldOutFell) {
-            return &self.before_fall;
-        }
-        if self.progress.at_its_best { self.learner.policy() } else { &self.best }
+        let fell = self.progress.stop_reason(&self.config) == Some(StopReason::HeldOutFell);
+        if fell { &self.before_fall } else { &self.best }
     }
 
     /// The best samples seen, best first: best-of-n at no extra cost.
@@ -139,7 +138,7 @@ impl Run {
         let records =
             watched.iter_mut().zip(answers).map(|(one, (name, rewards))| one.observe(name, rewards));
         let records = records.collect();
-        if self.progress.at_its_best && self.progress.watched.iter().all(Watched::is_at_its_best) {
+        if self.progress.is_at_its_best() && self.progress.watched.iter().all(Watched::is_at_its_best) {
             self.before_fall = self.best.clone();
         }
         records
@@ -171,7 +170,7 @@ impl Run {
             return Vec::new();
         }
         self.observe_direction(batch, &given);
-        if self.progress.observe(&given) {
+        if self.progress.observe(&given) || self.config.result == ResultPolicy::Newest {
             self.best = batch.policy.clone();
         }
         self.learner.remember(batch.clone());

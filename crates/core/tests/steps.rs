@@ -1,6 +1,6 @@
 //! Properties of a run: resuming, missing rewards, the budget, and independence of the batch partition.
 
-use noisefind_core::config::{Estimator, FindConfig, MethodConfig, PaperConfig, RunConfig};
+use noisefind_core::config::{Estimator, FindConfig, MethodConfig, PaperConfig, ResultPolicy, RunConfig};
 use noisefind_core::fakes::{
     FunctionScorer, IdentityGenerator, flat_reward, linear_reward, noise_values, sometimes_missing,
 };
@@ -29,9 +29,9 @@ fn steps(run: &mut Run, count: usize) {
 }
 
 fn methods() -> Vec<RunConfig> {
-    let regression = FindConfig { estimator: Estimator::SpectralRegression, ..FindConfig::default() };
+    let natural = FindConfig { estimator: Estimator::NaturalGradient, ..FindConfig::default() };
     let paper = PaperConfig { value_width: 16, ..PaperConfig::default() };
-    [MethodConfig::default(), MethodConfig::Find(regression), MethodConfig::Paper(paper)]
+    [MethodConfig::default(), MethodConfig::Find(natural), MethodConfig::Paper(paper)]
         .into_iter()
         .map(|method| RunConfig { method, plateau_iterations: 0, ..RunConfig::default() })
         .collect()
@@ -107,6 +107,45 @@ fn a_flat_or_missing_reward_moves_nothing() {
             assert!(!step.record.updated && !step.record.warnings.is_empty());
             assert_eq!(step.record.missing, if reward.is_nan() { 16 } else { 0 });
             assert_eq!(step.record.evaluations, 16);
+        }
+    }
+}
+
+#[test]
+fn how_batches_differ_moves_nothing() {
+    let policy_after = |offset_of_a_batch: f64| {
+        let mut run = Run::new(RunConfig::default(), SHAPE, Vec::new()).unwrap();
+        let (mut toy, mut scored) = (reward(), 0);
+        for _ in 0..4 {
+            let shifted = |prompt: &str, media: &Media| {
+                scored += 1;
+                toy(prompt, media) + offset_of_a_batch * f64::from((scored - 1) / 16)
+            };
+            one_step(&mut run, shifted);
+        }
+        run.policy().clone()
+    };
+    let (plain, shifted) = (policy_after(0.0), policy_after(64.0));
+    let distance = plain.mean().iter().zip(shifted.mean()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(plain.mean_norm() > 1.0 && distance < 1e-3, "{distance}");
+}
+
+#[test]
+fn the_result_was_drawn_from() {
+    for config in methods() {
+        for result in [ResultPolicy::Best, ResultPolicy::Newest] {
+            let mut run = Run::new(RunConfig { result, ..config.clone() }, SHAPE, Vec::new()).unwrap();
+            let mut drawn_from = Vec::new();
+            for _ in 0..5 {
+                drawn_from.push(run.policy().clone());
+                one_step(&mut run, reward());
+                assert!(drawn_from.contains(run.best_policy()));
+            }
+            if result == ResultPolicy::Newest {
+                assert_eq!(Some(run.best_policy()), drawn_from.last());
+            }
+            let best = run.progress().best_iteration as usize;
+            assert!(result == ResultPolicy::Newest || *run.best_policy() == drawn_from[best]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Both methods on problems whose optimum is known: the identity generator with linear and quadratic rewards.
 
-use noisefind_core::config::{Estimator, FindConfig, MethodConfig, PaperConfig, RunConfig, Spread};
+use noisefind_core::config::{Estimator, FindConfig, FindPart, MethodConfig, PaperConfig, RunConfig, Spread};
 use noisefind_core::fakes::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{NoiseShape, SampleKey};
@@ -65,16 +65,22 @@ fn find(find: FindConfig) -> RunConfig {
 #[test]
 fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
     let reward = noisy_linear(0.5);
-    let config = FindConfig { estimator: Estimator::SpectralRegression, ..FindConfig::default() };
-    let regression = run_to_the_end(find(config), SHAPE, reward.clone());
-    let gained = gain(&regression, reward.clone());
-    println!("regression gains {gained:.2} base sigmas");
-    assert!(gained > 3.0, "regression gained {gained} base sigmas");
-    assert_eq!(regression.progress().evaluations, 160);
-    let natural = run_to_the_end(find(FindConfig::default()), SHAPE, reward.clone());
-    let natural = gain(&natural, reward);
-    println!("natural gradient gains {natural:.2} base sigmas");
-    assert!(natural > 1.0 && natural < gained, "natural gradient gained {natural} base sigmas");
+    let gained_by = |config: FindConfig| {
+        let run = run_to_the_end(find(config), SHAPE, reward.clone());
+        assert_eq!(run.progress().evaluations, 160);
+        (gain(&run, reward.clone()), run.best_policy().kl_nats())
+    };
+    // Along the true direction the reach of 3 gives 3 sqrt(1 - 0.5).
+    let (regression, nats) = gained_by(FindConfig::default());
+    println!("regression gains {regression:.2} base sigmas for {nats:.1} nats");
+    assert!((1.7..2.6).contains(&regression), "regression gained {regression} base sigmas");
+    let (natural, natural_nats) = gained_by(FindConfig::default().without(FindPart::Regression));
+    println!("the natural gradient gains {natural:.2} for {natural_nats:.1} nats");
+    assert!(natural > 0.5 && natural_nats > 2.0 * nats, "{natural} base sigmas for {natural_nats} nats");
+    let unbounded = FindConfig { reach: 100.0, coefficient_bound: 100.0, ..FindConfig::default() };
+    let (unbounded, _) = gained_by(unbounded);
+    println!("regression without bounds on reach and coefficients gains {unbounded:.2}");
+    assert!(unbounded > 1.5 * natural, "without bounds {unbounded} base sigmas");
 }
 
 #[test]

@@ -9,8 +9,9 @@ use crate::config::TuneOptions;
 use crate::error::Result;
 use crate::observer::Observer;
 use crate::record::{MetricsLine, Saved};
+use crate::rivals::{self, Rival};
 use crate::sample::{policy_for, read_policy, warn_about_policy};
-use crate::session::Session;
+use crate::session::{Arms, Session};
 
 /// What differs from the comparison at the end of tuning.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct CompareRequest {
     pub judge: Option<String>,
     /// Held-out scorers; `None`: as in the run's config.
     pub watch: Option<Vec<String>>,
+    /// What else a user could have done with the run's evaluations.
+    pub against: Vec<Rival>,
 }
 
 /// Compares the policy of the run in `root` with the model as it is; writes nothing. `None` where the observer
@@ -59,5 +62,19 @@ pub fn compare(
         evaluations: file.provenance.evaluations,
         elapsed_seconds: reader.metrics::<MetricsLine>()?.last().map_or(0.0, |line| line.elapsed_seconds),
     };
-    Ok(session.compare(&policy, &seeds, cost, observer)?.map(|arms| arms.comparison))
+    let budget = (session.config.run.seed, cost.evaluations);
+    let Some(Arms { base, mut comparison, .. }) = session.compare(&policy, &seeds, cost, observer)? else {
+        return Ok(None);
+    };
+    for rival in &request.against {
+        let result = match rival {
+            Rival::BestOf(n) => Some(rivals::best_of(*n, &base)),
+            Rival::RandomSearch => {
+                rivals::random_search(&mut session.sampler(), policy.shape(), budget, &base, observer)?
+            }
+        };
+        let Some(result) = result else { return Ok(None) };
+        comparison.against.push(result);
+    }
+    Ok(Some(comparison))
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diversity::mean_pairwise_distance;
 use crate::draw::Drawn;
+use crate::rivals::RivalResult;
 
 /// Lower and upper end of a 95 % interval.
 pub type Interval = [f64; 2];
@@ -49,6 +50,9 @@ pub struct Comparison {
     /// Each held-out scorer, which was never climbed.
     #[serde(default)]
     pub watched: Vec<ScorerComparison>,
+    /// Other rivals that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<RivalResult>,
 }
 
 /// One scorer on both arms, in its own units.
@@ -172,12 +176,14 @@ impl Comparison {
                 parts => ScorerComparison::all(parts, &base.parts, &tuned.parts, first_seed),
             },
             watched: ScorerComparison::all(&names.watched, &base.watched, &tuned.watched, first_seed),
+            against: Vec::new(),
         }
     }
 }
 
 impl Arm {
-    fn new(drawn: &Drawn, seed: u64) -> Self {
+    /// Sums up what was drawn; `seed` names the resamples of the bootstrap.
+    pub fn new(drawn: &Drawn, seed: u64) -> Self {
         let rewards = given(&drawn.rewards);
         let judged = given(&drawn.judgements);
         let of_reward = ScorerArm::new(&drawn.rewards, seed);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use noisefind_core::config::{MethodConfig, RunConfig};
+use noisefind_core::config::{MethodConfig, ResultPolicy, RunConfig};
 use noisefind_core::rng::NoiseSource;
 use noisefind_rundir::Provenance;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub struct TuneOptions {
     pub kept_noises: Option<usize>,
     /// Steps without progress after which the run stops, 0 for never; default 8.
     pub plateau_iterations: Option<u32>,
+    /// Which of the policies that were drawn from is the result; default `best`.
+    pub result: Option<ResultPolicy>,
     /// Rewards missing in a row after which the run stops; default 64.
     pub max_missing_in_a_row: Option<usize>,
     /// Fresh samples of the final comparison, for base and tuned each; default 32.
@@ -212,6 +214,7 @@ impl TuneOptions {
             generation_batch: self.generation_batch.or(other.generation_batch),
             kept_noises: self.kept_noises.or(other.kept_noises),
             plateau_iterations: self.plateau_iterations.or(other.plateau_iterations),
+            result: self.result.or(other.result),
             max_missing_in_a_row: self.max_missing_in_a_row.or(other.max_missing_in_a_row),
             samples: self.samples.or(other.samples),
             num_inference_steps: self.num_inference_steps.or(other.num_inference_steps),
@@ -346,6 +349,7 @@ impl TuneOptions {
             noise_rng: self.noise_rng.unwrap_or(standard.noise_rng),
             kept_noises: self.kept_noises.unwrap_or(standard.kept_noises),
             plateau_iterations: self.plateau_iterations.unwrap_or(standard.plateau_iterations),
+            result: self.result.unwrap_or(standard.result),
             max_missing_in_a_row: self.max_missing_in_a_row.unwrap_or(standard.max_missing_in_a_row),
             method: self.method.clone().unwrap_or(standard.method),
         }

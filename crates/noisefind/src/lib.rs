@@ -27,6 +27,7 @@ pub mod record;
 pub mod registry;
 mod report;
 pub mod reward;
+pub mod rivals;
 pub mod sample;
 pub mod score;
 mod scorers;

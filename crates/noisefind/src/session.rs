@@ -175,16 +175,7 @@ impl Session {
         cost: Cost,
         observer: &mut dyn Observer,
     ) -> Result<Option<Arms>> {
-        let mut sampler = Sampler {
-            generator: &mut *self.model.generator,
-            reward: Some(&mut self.reward),
-            judge: self.judge.as_deref_mut(),
-            watched: &mut self.watched,
-            source: self.config.run.noise_rng,
-            prompt: &self.config.prompt,
-            batch_size: self.config.run.generation_batch,
-            keep_latents: false,
-        };
+        let mut sampler = self.sampler();
         let total = 2 * seeds.len();
         let base = sampler.draw(&NoisePolicy::standard(policy.shape()), seeds, (0, total), observer)?;
         let tuned = sampler.draw(policy, seeds, (seeds.len(), total), observer)?;
@@ -199,6 +190,20 @@ impl Session {
         };
         let comparison = Comparison::new(&self.config.prompt, names, &base, &tuned, cost);
         Ok(Some(Arms { base, tuned, comparison }))
+    }
+
+    /// The model with its scorer and judge.
+    pub fn sampler(&mut self) -> Sampler<'_> {
+        Sampler {
+            generator: &mut *self.model.generator,
+            reward: Some(&mut self.reward),
+            judge: self.judge.as_deref_mut(),
+            watched: &mut self.watched,
+            source: self.config.run.noise_rng,
+            prompt: &self.config.prompt,
+            batch_size: self.config.run.generation_batch,
+            keep_latents: false,
+        }
     }
 
     /// The seeds of the run's own final comparison.

@@ -246,9 +246,8 @@ impl Tuning {
         let watched = self.run.watch(&answers);
         record.warnings.extend(watched.iter().filter_map(watch_warning));
         let step = self.run.progress().iteration;
-        if self.run.progress().at_its_best {
-            self.best_step = step;
-        }
+        // The policy of iteration `k` is what step `k` left.
+        self.best_step = self.run.progress().best_iteration;
         let (elapsed_seconds, parts) = (self.elapsed_seconds(), self.session.part_records());
         let line = MetricsLine { step, elapsed_seconds, record, parts, watched };
         let state = to_file(self.run.state(), self.best_step, self.session.standards());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use noisefind::compare::{CompareRequest, compare};
+use noisefind::rivals::Rival;
 
 use crate::exit::Outcome;
 use crate::interrupt;
@@ -32,6 +33,10 @@ pub struct Flags {
     /// Held-out scorer to report beside the reward; repeatable [default: those of the run]
     #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND")]
     watch: Vec<String>,
+    /// What else to compare with: best-of-N, or random-search around the best noise with as many evaluations as the
+    /// run; repeatable
+    #[arg(long, value_name = "best-of-N|random-search")]
+    against: Vec<Rival>,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -45,6 +50,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         seed: flags.seed,
         judge: flags.judge,
         watch: Some(flags.watch).filter(|names| !names.is_empty()),
+        against: flags.against,
     };
     let mut terminal = Terminal::new();
     let compared = compare(&flags.run, &request, &mut terminal)?;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use noisefind::config::TuneOptions;
-use noisefind::core::config::{FindConfig, MethodConfig, PaperConfig};
 use noisefind::core::rng::NoiseSource;
 use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
 use noisefind::reward::{RewardScale, RewardTerm};
@@ -14,6 +13,7 @@ use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
 use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
 use crate::interrupt;
+use crate::method::MethodFlags;
 use crate::output::{print, print_json, say};
 use crate::progress::Terminal;
 use crate::table;
@@ -46,9 +46,8 @@ pub struct Flags {
     /// Judge of the final comparison, never climbed [default: the model's own]
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
-    /// How the policy learns [default: find]
-    #[arg(long, value_enum)]
-    method: Option<Method>,
+    #[command(flatten)]
+    method: MethodFlags,
     /// Budget: pictures to generate and score while tuning [default: 160]
     #[arg(long, value_name = "N")]
     evaluations: Option<usize>,
@@ -90,14 +89,6 @@ pub struct Flags {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Method {
-    /// Ours: natural gradient in the low frequencies, far fewer pictures
-    Find,
-    /// The paper's algorithm
-    Paper,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum Scale {
     /// In standard deviations above the mean of the model as it is, measured on the first batch
     Standardised,
@@ -110,15 +101,6 @@ impl From<Scale> for RewardScale {
         match scale {
             Scale::Standardised => Self::Standardised,
             Scale::Raw => Self::Raw,
-        }
-    }
-}
-
-impl From<Method> for MethodConfig {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Find => Self::Find(FindConfig::default()),
-            Method::Paper => Self::Paper(PaperConfig::default()),
         }
     }
 }
@@ -157,7 +139,7 @@ fn work(flags: Flags) -> noisefind::Result<Work> {
         reward_scale: flags.reward_scale.map(RewardScale::from),
         watch: Some(flags.watch).filter(|names| !names.is_empty()),
         judge: flags.judge,
-        method: flags.method.map(MethodConfig::from),
+        method: flags.method.config(from_file.method.as_ref())?,
         evaluations: flags.evaluations,
         max_seconds: flags.max_seconds,
         batch_size: flags.batch_size,

@@ -289,3 +289,11 @@ fn nan_weight() {
     };
     insta::assert_snapshot!(without_details(&damaged_model(folder.path(), UNET, poison)));
 }
+
+#[test]
+fn part_of_the_other_method() {
+    for arguments in [["--no-reuse", "--method=find"], ["--without=ranks", "--method=paper"]] {
+        let message = refused(&[&["tune", "a dog", "--model", "fake"][..], &arguments].concat());
+        assert!(message.starts_with("2 ") && message.contains("and the method is"), "{message}");
+    }
+}

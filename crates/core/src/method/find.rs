@@ -4,7 +4,7 @@
 use crate::advantage::advantages;
 use crate::basis::FrequencyBasis;
 use crate::calibrator::expected_rewards;
-use crate::config::{Estimator, FindConfig, Spread};
+use crate::config::{Estimator, FindConfig, Spread, Utilities};
 use crate::error::Result;
 use crate::evaluation::Batch;
 use crate::kl_budget;
@@ -15,9 +15,10 @@ use crate::policy::NoisePolicy;
 use crate::regression::{self, Observation};
 use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
+use crate::statistics::standard_deviation;
 
-/// Nats for each kept frequency where the user gives no budget: a mean of rms 0.9 in its subspace.
-const DEFAULT_NATS_PER_FREQUENCY: f64 = 0.4;
+/// Nats for each kept frequency where the user gives no budget: a mean of rms 0.6 in its subspace.
+const DEFAULT_NATS_PER_FREQUENCY: f64 = 0.2;
 
 /// The learner of `find`.
 pub(crate) struct Find {
@@ -35,6 +36,7 @@ pub(crate) struct Find {
 /// An evaluation as the regression needs it.
 struct Remembered {
     sample: RememberedSample,
+    /// Frequency coefficients of `z - mu`, the deviation from the mean that the sample was drawn around.
     coefficients: Vec<f32>,
 }
 
@@ -58,8 +60,9 @@ impl Find {
         self.memory.chunk_by(|a, b| a.sample.key.iteration == b.sample.key.iteration)
     }
 
-    /// The mean along the posterior direction of all evaluations; its length is what the budget allows so far.
-    fn regression_step(&self, advantages: &[f64]) -> Option<(Vec<f32>, f64, f64)> {
+    /// The mean along the posterior direction of all evaluations, as long as its bounds allow so far, and the
+    /// effective sample size.
+    fn regression_step(&self, advantages: &[f64]) -> Option<(Vec<f32>, f64)> {
         let newest = self.memory.last()?.sample.key.iteration;
         let first = self.memory.len().saturating_sub(self.config.history_evaluations);
         let recent = self.memory[first..].iter().zip(&advantages[first..]);
@@ -77,16 +80,19 @@ impl Find {
             .collect();
         let fit = regression::fit(&observations, &self.bands)?;
         let norm = fit.gradient.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
+        let largest = fit.gradient.iter().fold(0.0f64, |largest, slope| largest.max(slope.abs()));
         if norm == 0.0 {
             return None;
         }
-        let ramp = (self.memory.len() as f64 / self.config.ramp_evaluations as f64).min(1.0);
-        let allowed_nats = ramp * self.budget_nats;
-        // At sigma = 1 a mean of this length costs exactly the allowed divergence, |mu|^2 / 2.
-        let length = (2.0 * allowed_nats).sqrt();
+        // At sigma = 1 a mean of length L costs L^2 / 2 nats.
+        let length = (2.0 * self.budget_nats)
+            .sqrt()
+            .min(self.config.reach / fit.alignment)
+            .min(self.config.coefficient_bound * norm / largest);
+        let ramp = (self.memory.len() as f64 / self.config.ramp_evaluations as f64).min(1.0).sqrt();
         let coefficients: Vec<f32> =
-            fit.gradient.iter().map(|slope| (length * slope / norm) as f32).collect();
-        Some((self.basis.synthesize(&coefficients), allowed_nats, fit.effective_sample_size))
+            fit.gradient.iter().map(|slope| (ramp * length * slope / norm) as f32).collect();
+        Some((self.basis.synthesize(&coefficients), fit.effective_sample_size))
     }
 
     /// One step of the natural gradient from the newest batch, projected on the subspace.
@@ -122,9 +128,11 @@ impl Learner for Find {
 
     fn remember(&mut self, batch: Batch) {
         for (evaluation, reward) in batch.given() {
+            let drawn = evaluation.noise.values().iter().zip(batch.policy.mean());
+            let deviation: Vec<f32> = drawn.map(|(z, mu)| z - mu).collect();
             self.memory.push(Remembered {
                 sample: RememberedSample { key: evaluation.key(), reward },
-                coefficients: self.basis.coefficients(evaluation.noise.values()),
+                coefficients: self.basis.coefficients(&deviation),
             });
         }
         self.newest = Some(batch);
@@ -136,19 +144,26 @@ impl Learner for Find {
         expected_rewards(self.config.baseline, &rewards).concat()
     }
 
+    /// Within each batch, so that how batches differ, whatever made them differ, moves nothing. Where several batches
+    /// speak together, each does so as loud as its rewards are spread: one that has reached the top has little to say.
     fn advantages(&self, expected: &[f64]) -> Vec<f64> {
-        let differences: Vec<f64> =
-            self.memory.iter().zip(expected).map(|(one, expected)| one.sample.reward - expected).collect();
-        match self.config.estimator {
-            Estimator::SpectralRegression => advantages(&differences, self.config.utilities),
-            Estimator::NaturalGradient => {
-                // Only the newest batch was drawn by the policy that the gradient is taken at.
-                let newest = self.batches().last().map_or(0, <[Remembered]>::len);
-                let mut all = vec![0.0; differences.len() - newest];
-                all.extend(advantages(&differences[differences.len() - newest..], self.config.utilities));
-                all
-            }
-        }
+        let together = self.config.estimator == Estimator::SpectralRegression;
+        let own_scale = self.config.utilities == Utilities::Raw;
+        let mut expected = expected.iter();
+        let mut first_spread = None;
+        let of_batch = |batch: &[Remembered]| {
+            let differences: Vec<f64> =
+                batch.iter().zip(&mut expected).map(|(one, expected)| one.sample.reward - expected).collect();
+            let spread = standard_deviation(&differences);
+            let scale =
+                if together && !own_scale { spread / *first_spread.get_or_insert(spread) } else { 1.0 };
+            let scale = if scale.is_finite() { scale } else { 1.0 };
+            advantages(&differences, self.config.utilities)
+                .into_iter()
+                .map(|one| scale * one)
+                .collect::<Vec<_>>()
+        };
+        self.batches().flat_map(of_batch).collect()
     }
 
     fn tell(&mut self, advantages: &[f64]) -> Result<Update> {
@@ -156,19 +171,19 @@ impl Learner for Find {
         let step = match self.config.estimator {
             Estimator::SpectralRegression => self
                 .regression_step(advantages)
-                .map(|(mean, nats, size)| (mean, self.policy.sigma().to_vec(), nats, size)),
+                .map(|(mean, size)| (mean, self.policy.sigma().to_vec(), size)),
             Estimator::NaturalGradient => self
                 .gradient_step(&advantages[advantages.len() - newest..])
-                .map(|(mean, sigma)| (mean, sigma, self.budget_nats, newest as f64)),
+                .map(|(mean, sigma)| (mean, sigma, newest as f64)),
         };
-        let Some((mean, sigma, budget_nats, effective_sample_size)) = step else {
+        let Some((mean, sigma, effective_sample_size)) = step else {
             return Ok(Update::default());
         };
         let sigma = match self.config.spread {
             Spread::Learnt => sigma,
             rule => kl_budget::spread_for(&mean, &sigma, rule),
         };
-        let (mean, sigma) = kl_budget::project(mean, sigma, budget_nats);
+        let (mean, sigma) = kl_budget::project(mean, sigma, self.budget_nats);
         self.policy = NoisePolicy::new(self.policy.shape(), mean, sigma)?;
         Ok(Update { updated: true, effective_sample_size })
     }

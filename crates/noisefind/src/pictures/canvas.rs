@@ -10,28 +10,36 @@ use super::png;
 use crate::error::{Error, Result};
 
 /// The family under which the font is known to the drawing functions.
-pub(super) const FONT: &str = "sans-serif";
-pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-pub(super) const FAINT: RGBColor = RGBColor(0x88, 0x88, 0x88);
-pub(super) const BASE: RGBColor = RGBColor(0x6b, 0x7a, 0x8f);
-pub(super) const TUNED: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
+pub const FONT: &str = "sans-serif";
+/// Text and lines of measured values.
+pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+/// Axes.
+pub const FAINT: RGBColor = RGBColor(0x88, 0x88, 0x88);
+/// The model as it is.
+pub const BASE: RGBColor = RGBColor(0x6b, 0x7a, 0x8f);
+/// The tuned policy.
+pub const TUNED: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
 /// One a held-out scorer.
-pub(super) const WATCHED: [RGBColor; 4] = [
+pub const WATCHED: [RGBColor; 4] = [
     RGBColor(0x1b, 0x7f, 0x79),
     RGBColor(0x8e, 0x4f, 0xa8),
     RGBColor(0xb0, 0x7d, 0x12),
     RGBColor(0x3a, 0x6f, 0xc4),
 ];
 
-pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+/// The canvas while it is drawn on.
+pub type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// Whatever the drawing library reports, in our words.
-pub(super) fn failed(error: impl std::fmt::Display) -> Error {
+pub fn failed(error: impl std::fmt::Display) -> Error {
     Error::Picture(error.to_string())
 }
 
 /// Draws on a white canvas and returns it as a PNG file.
-pub(super) fn draw(
+///
+/// # Errors
+/// Where the drawing library reports one.
+pub fn draw(
     width: usize,
     height: usize,
     texts: &[(&str, String)],

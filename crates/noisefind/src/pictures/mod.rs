@@ -1,6 +1,6 @@
 //! What people look at: single pictures, the grid of base above tuned, the curve of the reward.
 
-mod canvas;
+pub mod canvas;
 mod curve;
 mod grid;
 mod png;

@@ -1,0 +1,173 @@
+//! Every prompt that the default model's grammar offers for a category, in an order that nobody chose.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::prompts::{Category, digest};
+
+/// `grammar.json` of the default model, as far as candidates need it.
+#[derive(Deserialize)]
+pub struct Grammar {
+    nouns: BTreeMap<String, Noun>,
+    colors: BTreeMap<String, serde::de::IgnoredAny>,
+    numbers: BTreeMap<String, Vec<String>>,
+    places: BTreeMap<String, Vec<String>>,
+    relations: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Noun {
+    singular: String,
+    plural: String,
+    natural_color: String,
+}
+
+impl Grammar {
+    /// Reads `grammar.json`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no grammar", path.display()))
+    }
+
+    /// The candidates of `category` in the order in which they are tried: by SHA-256 of their text, and where a
+    /// category has several patterns, one of each in turn.
+    pub fn candidates(&self, category: Category) -> Vec<String> {
+        let mut patterns = match category {
+            Category::Colour => vec![self.odd_colours()],
+            Category::Composition => vec![self.pairs(), self.relations(), self.coloured_pairs()],
+            Category::Count => vec![self.counts()],
+            Category::Location => vec![self.locations()],
+        };
+        patterns.iter_mut().for_each(|texts| texts.sort_by_cached_key(|text| digest(text)));
+        let longest = patterns.iter().map(Vec::len).max().unwrap_or_default();
+        (0..longest).flat_map(|at| patterns.iter().filter_map(move |texts| texts.get(at).cloned())).collect()
+    }
+
+    /// "a green dog", for every colour but the noun's own.
+    fn odd_colours(&self) -> Vec<String> {
+        self.nouns.values().flat_map(|noun| self.odd_colours_of(noun)).collect()
+    }
+
+    fn odd_colours_of(&self, noun: &Noun) -> Vec<String> {
+        let odd = self.colors.keys().filter(|color| **color != noun.natural_color);
+        odd.map(|color| with_article(&format!("{color} {}", noun.singular))).collect()
+    }
+
+    /// "a dog and a cat".
+    fn pairs(&self) -> Vec<String> {
+        self.ordered_pairs(|first, second| {
+            vec![format!("{} and {}", with_article(&first.singular), with_article(&second.singular))]
+        })
+    }
+
+    /// "a dog to the left of a cat".
+    fn relations(&self) -> Vec<String> {
+        let words: Vec<&String> = self.relations.values().filter_map(|words| words.first()).collect();
+        self.ordered_pairs(|first, second| {
+            let (first, second) = (with_article(&first.singular), with_article(&second.singular));
+            words.iter().map(|relation| format!("{first} {relation} {second}")).collect()
+        })
+    }
+
+    /// "a red book and a yellow vase", where at least one colour is not the noun's own.
+    fn coloured_pairs(&self) -> Vec<String> {
+        self.ordered_pairs(|first, second| {
+            let own = with_article(&format!("{} {}", second.natural_color, second.singular));
+            let others = self.odd_colours_of(second).into_iter().chain([own]).collect::<Vec<_>>();
+            let firsts = self.odd_colours_of(first);
+            firsts
+                .iter()
+                .flat_map(|one| others.iter().map(move |other| format!("{one} and {other}")))
+                .collect()
+        })
+    }
+
+    /// "four pandas".
+    fn counts(&self) -> Vec<String> {
+        let words = ["3", "4", "5"].into_iter().filter_map(|number| self.numbers.get(number)?.first());
+        words
+            .flat_map(|word| self.nouns.values().map(move |noun| format!("{word} {}", noun.plural)))
+            .collect()
+    }
+
+    /// "a dog on the moon".
+    fn locations(&self) -> Vec<String> {
+        let places: Vec<&String> = self.places.values().filter_map(|words| words.first()).collect();
+        let everywhere = |noun: &Noun| {
+            let thing = with_article(&noun.singular);
+            places.iter().map(|place| format!("{thing} {place}")).collect::<Vec<_>>()
+        };
+        self.nouns.values().flat_map(everywhere).collect()
+    }
+
+    fn ordered_pairs(&self, texts: impl Fn(&Noun, &Noun) -> Vec<String>) -> Vec<String> {
+        let nouns: Vec<&Noun> = self.nouns.values().collect();
+        let others = |at: usize| nouns.iter().enumerate().filter(move |(other, _)| *other != at);
+        nouns
+            .iter()
+            .enumerate()
+            .flat_map(|(at, first)| {
+                others(at).flat_map(|(_, second)| texts(first, second)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+fn with_article(text: &str) -> String {
+    let article = if text.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grammar() -> Grammar {
+        serde_json::from_value(serde_json::json!({
+            "nouns": {
+                "dog": {"singular": "dog", "plural": "dogs", "natural_color": "brown"},
+                "owl": {"singular": "owl", "plural": "owls", "natural_color": "brown"}
+            },
+            "colors": {"brown": {"words": ["brown"]}, "orange": {"words": ["orange"]}},
+            "numbers": {"1": ["a"], "3": ["three", "3"]},
+            "places": {"moon": ["on the moon", "on a moon"]},
+            "relations": {"left": ["to the left of", "left of"]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_category_has_its_patterns() {
+        let sorted = |category| {
+            let mut texts = grammar().candidates(category);
+            texts.sort();
+            texts
+        };
+        assert_eq!(sorted(Category::Colour), ["an orange dog", "an orange owl"]);
+        assert_eq!(sorted(Category::Count), ["three dogs", "three owls"]);
+        assert_eq!(sorted(Category::Location), ["a dog on the moon", "an owl on the moon"]);
+        assert_eq!(
+            sorted(Category::Composition),
+            [
+                "a dog and an owl",
+                "a dog to the left of an owl",
+                "an orange dog and a brown owl",
+                "an orange dog and an orange owl",
+                "an orange owl and a brown dog",
+                "an orange owl and an orange dog",
+                "an owl and a dog",
+                "an owl to the left of a dog",
+            ]
+        );
+    }
+
+    #[test]
+    fn patterns_take_turns() {
+        let first = grammar().candidates(Category::Composition);
+        assert!(!first[0].contains("left") && first[1].contains("left") && first[2].contains("orange"));
+    }
+}

@@ -1,0 +1,79 @@
+//! The record of one finished cell: a prompt, a method, a seed.
+
+use std::collections::BTreeMap;
+
+use noisefind::comparison::{Arm, Interval};
+use serde::{Deserialize, Serialize};
+
+use crate::learn::Point;
+use crate::prompts::{Category, Half};
+
+/// What was learnt, and what fresh pictures say of it. Gains are paired with the base cell of the same prompt and seed,
+/// whose pictures come from the same noises.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// What tells this cell from others.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Category of the prompt.
+    pub category: Category,
+    /// Half of the list that the prompt belongs to.
+    pub half: Half,
+    /// Pictures generated and scored for learning.
+    pub evaluations: usize,
+    /// Seconds that learning took.
+    pub learning_seconds: f64,
+    /// Why learning stopped.
+    pub stop_reason: String,
+    /// How the reward rose while learning.
+    pub curve: Vec<Point>,
+    /// Divergence of the policy from N(0, I), in nats; null where no noise policy is learnt.
+    pub kl_nats: Option<f64>,
+    /// Expected `|z|` of the policy over `sqrt(d)`; null likewise.
+    pub noise_norm_ratio: Option<f64>,
+    /// Fresh pictures of the policy.
+    pub arm: Arm,
+    /// Their rewards, in the order of their seeds.
+    pub rewards: Vec<Option<f64>>,
+    /// Their mean rewards by held-out scorers.
+    pub watched: BTreeMap<String, Option<f64>>,
+    /// Rise of the mean reward in standard deviations of the base.
+    pub gain_sigmas: Option<f64>,
+    /// 95 % interval of it, by bootstrap over seeds.
+    pub gain_sigmas_ci95: Option<Interval>,
+    /// Diversity over that of the base.
+    pub diversity_ratio: Option<f64>,
+    /// Of the base cell alone: the best of n of its pictures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub best_of: Vec<BestOf>,
+}
+
+/// What tells one cell from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The prompt.
+    pub prompt: String,
+    /// Name of the method.
+    pub method: String,
+    /// Evaluations that the method may spend; 0 for the base.
+    pub budget: usize,
+    /// Seed of learning and of the fresh pictures.
+    pub seed: u64,
+    /// Fresh pictures.
+    pub samples: u32,
+    /// SHA-256 over the model's files.
+    pub model_sha256: String,
+}
+
+/// Taking the best of `n` base pictures by the scorer for each picture wanted: means over all subsets of `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BestOf {
+    /// Pictures generated for each one kept.
+    pub n: usize,
+    /// Mean reward of those kept.
+    pub reward_mean: Option<f64>,
+    /// How often the judge accepts them.
+    pub success_rate: Option<f64>,
+    /// Rise of the mean reward in standard deviations of the base.
+    pub gain_sigmas: Option<f64>,
+}

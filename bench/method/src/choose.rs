@@ -1,0 +1,112 @@
+//! Chooses the prompts: candidates are tried in the order of their hash until each half of each category is full.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use noisefind::core::policy::NoisePolicy;
+use noisefind::draw::fresh_seeds;
+use serde::{Deserialize, Serialize};
+
+use crate::candidates::Grammar;
+use crate::prompts::{Category, Half, Prompt};
+use crate::records;
+use crate::say;
+use crate::workbench::{Workbench, WorkbenchArgs};
+
+/// A prompt is chosen where the base model succeeds at least and at most this often.
+const ACCEPTED: std::ops::RangeInclusive<f64> = 0.05..=0.60;
+/// Base pictures that decide about a candidate.
+const PICTURES: u32 = 32;
+/// Their seed; no tuning run has it.
+const SEED: u64 = u64::MAX;
+
+/// Measure candidates and write the prompt list
+///
+/// Candidates are tried in the order of their SHA-256; one is chosen where the judge accepts 5 % to 60 % of 32 base
+/// pictures, until each half of each category has its share. Nothing is tuned, and nothing is left out afterwards.
+#[derive(Args)]
+pub struct ChooseArgs {
+    #[command(flatten)]
+    workbench: WorkbenchArgs,
+    /// Prompts a category, half of them in each half of the list
+    #[arg(long, default_value_t = 10)]
+    each: usize,
+    /// Candidates a category after which the search gives up
+    #[arg(long, default_value_t = 400)]
+    most: usize,
+    /// File that remembers every measured candidate; a stopped search goes on from it
+    #[arg(long, default_value = "target/bench-method/candidates.jsonl")]
+    measured: PathBuf,
+    /// Prompt list to write
+    #[arg(long, default_value = "bench/method/prompts.tsv")]
+    list: PathBuf,
+}
+
+/// A measured candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Candidate {
+    prompt: String,
+    model_sha256: String,
+    /// Share of the base pictures that the judge accepts.
+    success_rate: f64,
+}
+
+/// Runs the command.
+pub fn choose(args: &ChooseArgs) -> Result<()> {
+    let grammar = Grammar::read(&args.workbench.folder().join("judge/grammar.json"))?;
+    let mut workbench = args.workbench.open()?;
+    let mut measured: Vec<Candidate> = records::read(&args.measured)?;
+    measured.retain(|candidate| candidate.model_sha256 == workbench.model_sha256);
+    let mut list = format!(
+        "# category, a tab, a prompt, a tab, base success on {PICTURES} pictures. The first {} in the order of SHA-256 with\n\
+         # base success from {} to {}, for each category and half; made by `bench-method choose`.\n",
+        args.each / 2,
+        ACCEPTED.start(),
+        ACCEPTED.end(),
+    );
+    for category in Category::ALL {
+        let mut counts = [0; 2];
+        for text in grammar.candidates(category).into_iter().take(args.most) {
+            let prompt = Prompt { category, text };
+            let count = &mut counts[usize::from(prompt.half() == Half::HeldOut)];
+            if *count == args.each / 2 {
+                continue;
+            }
+            let known = measured.iter().find(|candidate| candidate.prompt == prompt.text).cloned();
+            let candidate = match known {
+                Some(candidate) => candidate,
+                None => {
+                    let candidate = measure(&mut workbench, &prompt.text)?;
+                    records::append(&args.measured, &candidate)?;
+                    candidate
+                }
+            };
+            if ACCEPTED.contains(&candidate.success_rate) {
+                *count += 1;
+                say(&format!("{category:<12} {:.2} {}", candidate.success_rate, prompt.text));
+                writeln!(list, "{category}\t{}\t{:.3}", prompt.text, candidate.success_rate)?;
+            }
+            if counts.iter().all(|count| *count == args.each / 2) {
+                break;
+            }
+        }
+        if counts.iter().sum::<usize>() < args.each / 2 * 2 {
+            bail!("{category}: {counts:?} of {} prompts found among {} candidates", args.each, args.most);
+        }
+    }
+    Ok(fs::write(&args.list, list)?)
+}
+
+fn measure(workbench: &mut Workbench, prompt: &str) -> Result<Candidate> {
+    let base = NoisePolicy::standard(workbench.model.generator.noise_shape());
+    let drawn = workbench.look(prompt, &base, &fresh_seeds(SEED, PICTURES))?;
+    let judged: Vec<f64> = drawn.judgements.iter().filter_map(|judgement| judgement.given()).collect();
+    if judged.is_empty() {
+        bail!("the judge cannot read {prompt:?}");
+    }
+    let success_rate = judged.iter().sum::<f64>() / judged.len() as f64;
+    Ok(Candidate { prompt: prompt.to_owned(), model_sha256: workbench.model_sha256.clone(), success_rate })
+}

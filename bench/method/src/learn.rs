@@ -1,0 +1,187 @@
+//! Spends the budget of one cell and remembers how the reward rose.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use noisefind::core::config::RunConfig;
+use noisefind::core::evaluation::Evaluation;
+use noisefind::core::policy::NoisePolicy;
+use noisefind::core::ports::Reward;
+use noisefind::core::run::Run;
+use noisefind::core::statistics::mean;
+use noisefind::core::step::step;
+use noisefind::draw::score;
+use serde::{Deserialize, Serialize};
+
+use crate::methods::Recipe;
+use crate::rivals::{Rival, Start};
+use crate::workbench::Workbench;
+
+/// Evaluations between two points of a curve, where batches are smaller.
+const RESOLUTION: usize = 16;
+
+/// What came of a budget.
+pub struct Learnt {
+    /// The policy to keep.
+    pub policy: NoisePolicy,
+    /// Pictures generated and scored.
+    pub evaluations: usize,
+    /// Seconds spent.
+    pub seconds: f64,
+    /// Why learning stopped, where not at the end of the budget.
+    pub stop_reason: String,
+    /// How the reward rose.
+    pub curve: Vec<Point>,
+}
+
+/// A stretch of the curve. Its samples were drawn before anything was learnt from them, so their mean reward is that
+/// of the policy at this point.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Evaluations so far, these samples included.
+    pub evaluations: usize,
+    /// Mean reward of the samples since the last point; null where all are missing.
+    pub reward_mean: Option<f64>,
+    /// Divergence of the policy after this point, in nats; null where no noise policy is learnt.
+    pub kl_nats: Option<f64>,
+    /// How far the mean of the policy moved since the last point; null likewise.
+    pub step_norm: Option<f64>,
+    /// Share of the reward's variance that the learnt direction explains on samples that it was not learnt from.
+    pub explained_share: Option<f64>,
+}
+
+/// Learns a policy for `prompt`.
+pub fn learn(
+    workbench: &mut Workbench,
+    prompt: &str,
+    recipe: &Recipe,
+    evaluations: usize,
+    seed: u64,
+) -> Result<Learnt> {
+    let shape = workbench.model.generator.noise_shape();
+    let prompt_embedding =
+        workbench.model.generator.prompt_embedding(prompt).map_err(noisefind::core::Error::Generator)?;
+    match recipe {
+        Recipe::Base => Ok(Learnt {
+            policy: NoisePolicy::standard(shape),
+            evaluations: 0,
+            seconds: 0.0,
+            stop_reason: "nothing-to-learn".to_owned(),
+            curve: Vec::new(),
+        }),
+        Recipe::Run(config) => {
+            let batch_size = config.batch_size.min(evaluations);
+            let config = RunConfig { seed, evaluations, batch_size, ..(**config).clone() };
+            learn_by_run(workbench, prompt, Run::new(config, shape, prompt_embedding)?)
+        }
+        Recipe::Rival(new) => {
+            let rival = new(Start { shape, prompt_embedding, seed });
+            learn_by_rival(workbench, prompt, rival, evaluations, seed)
+        }
+    }
+}
+
+fn learn_by_run(workbench: &mut Workbench, prompt: &str, mut run: Run) -> Result<Learnt> {
+    let started = Instant::now();
+    let mut curve = Curve::new(run.policy());
+    let reason = loop {
+        if let Some(reason) = run.stop_reason() {
+            break reason;
+        }
+        let record = step(&mut run, prompt, &mut *workbench.model.generator, &mut *workbench.scorer)?.record;
+        curve.add(&record.rewards, run.policy(), record.explained_share);
+    };
+    let name = serde_json::to_value(reason)?;
+    Ok(Learnt {
+        policy: run.best_policy().clone(),
+        evaluations: run.progress().evaluations,
+        seconds: started.elapsed().as_secs_f64(),
+        stop_reason: name.as_str().context("a reason is a word")?.to_owned(),
+        curve: curve.points,
+    })
+}
+
+fn learn_by_rival(
+    workbench: &mut Workbench,
+    prompt: &str,
+    mut rival: Box<dyn Rival>,
+    budget: usize,
+    seed: u64,
+) -> Result<Learnt> {
+    let started = Instant::now();
+    let mut curve = Curve::new(&rival.policy());
+    let mut evaluations = 0;
+    for iteration in 0.. {
+        let count = rival.batch_size().min(budget - evaluations);
+        if count == 0 {
+            break;
+        }
+        let noises = rival.ask(seed, iteration, count as u32);
+        let media =
+            workbench.model.generator.generate(prompt, &noises).map_err(noisefind::core::Error::Generator)?;
+        let rewards = score(&mut *workbench.scorer, prompt, &media)?;
+        let given: Vec<Option<f64>> = rewards.iter().map(Reward::given).collect();
+        let told: Vec<Evaluation> =
+            noises.into_iter().zip(rewards).map(|(noise, reward)| Evaluation { noise, reward }).collect();
+        rival.tell(&told);
+        evaluations += told.len();
+        curve.add(&given, &rival.policy(), None);
+    }
+    Ok(Learnt {
+        policy: rival.policy(),
+        evaluations,
+        seconds: started.elapsed().as_secs_f64(),
+        stop_reason: "evaluations-used".to_owned(),
+        curve: curve.points,
+    })
+}
+
+/// A curve in the making.
+struct Curve {
+    points: Vec<Point>,
+    last_mean: Vec<f32>,
+    waiting: Vec<Option<f64>>,
+    evaluations: usize,
+}
+
+impl Curve {
+    fn new(policy: &NoisePolicy) -> Self {
+        Self { points: Vec::new(), last_mean: policy.mean().to_vec(), waiting: Vec::new(), evaluations: 0 }
+    }
+
+    fn add(&mut self, rewards: &[Option<f64>], policy: &NoisePolicy, explained_share: Option<f64>) {
+        self.waiting.extend(rewards);
+        self.evaluations += rewards.len();
+        if self.waiting.len() < RESOLUTION {
+            return;
+        }
+        let given: Vec<f64> = self.waiting.drain(..).flatten().collect();
+        let moved = policy.mean().iter().zip(&self.last_mean);
+        self.points.push(Point {
+            evaluations: self.evaluations,
+            reward_mean: (!given.is_empty()).then(|| mean(&given)),
+            kl_nats: Some(policy.kl_nats()),
+            step_norm: Some(moved.map(|(now, then)| f64::from(now - then).powi(2)).sum::<f64>().sqrt()),
+            explained_share,
+        });
+        self.last_mean = policy.mean().to_vec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noisefind::core::noise::NoiseShape;
+
+    #[test]
+    fn small_batches_share_a_point() {
+        let shape = NoiseShape::image(1, 1, 2);
+        let mut curve = Curve::new(&NoisePolicy::standard(shape));
+        let moved = NoisePolicy::new(shape, vec![3.0, 4.0], vec![1.0; 2]).unwrap();
+        (0..20).for_each(|at| curve.add(&[(at > 0).then_some(f64::from(at))], &moved, None));
+        assert_eq!(curve.points.len(), 1);
+        let point = curve.points[0];
+        assert_eq!((point.evaluations, point.reward_mean), (16, Some(8.0)));
+        assert_eq!((point.step_norm, point.kl_nats), (Some(5.0), Some(12.5)));
+    }
+}

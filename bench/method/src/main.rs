@@ -1,0 +1,50 @@
+//! Compares the methods of noisefind with everything that a user could do instead, on many prompts.
+//!
+//! `choose` picks the prompts, `run` measures every (prompt, method, seed) and `report` writes the results page from
+//! what was recorded. Each of them goes on where it was stopped.
+
+mod candidates;
+mod cell;
+mod choose;
+mod learn;
+mod methods;
+mod prompts;
+mod records;
+mod report;
+mod rivals;
+mod run;
+mod workbench;
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Measure noise-tuning methods and their rivals.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Choose(Box<choose::ChooseArgs>),
+    Run(Box<run::RunArgs>),
+    Report(report::ReportArgs),
+    Table(report::TableArgs),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Choose(args) => choose::choose(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Report(args) => report::report(&args),
+        Command::Table(args) => report::table(&args),
+    }
+}
+
+/// One line about the progress. Nobody can be told that it did not arrive.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,345 @@
+//! The page as Markdown.
+
+use std::fmt::Write as _;
+
+use noisefind::core::statistics::Estimate;
+
+use super::summary::{
+    Contender, Figure, Scope, by_prompt, contenders, counts, difference, estimate, evaluations_to_reach,
+    gain_curve,
+};
+use crate::cell::Cell;
+use crate::prompts::{Category, Half};
+
+/// The budget of the comparison.
+const BUDGET: usize = 160;
+/// The size of best-of-n that the targets name.
+const BEST_OF: usize = 8;
+
+/// The whole page; `plots` are files in the folder `results` beside it.
+pub fn page(cells: &[Cell], plots: &[&str]) -> String {
+    let (find, base) = (Contender::method("find", BUDGET), Contender::base());
+    let (prompts, find_cells) = counts(cells, &find, Scope::default());
+    let samples = cells.first().map_or(0, |cell| cell.key.samples);
+    let mut text = format!(
+        "# Results\n\n\
+         Made from recorded measurements by\n\n\
+         ```sh\n\
+         cargo run --release -p bench-method -- report bench/results/*.jsonl\n\
+         ```\n\n\
+         and the measurements by `bench-method choose` (the prompts), `bench-method run` (the cells) and \
+         `bench/peers/dpok.py` (DPOK); [method/README.md](method/README.md) has every command.\n\n\
+         {prompts} prompts of the default model, {find_cells} cells of `find`. The prompts were chosen by base success \
+         alone, and none was dropped; they were split by hash before anything was tuned, and settings were chosen on the \
+         development half only. Each cell is judged on {samples} fresh pictures; base and tuned share their noises. \
+         Success is the verdict of a judge that is never optimised. A prompt's value is the mean over its seeds; \
+         intervals are 95 %, by bootstrap over prompts. One evaluation is one picture generated and scored.\n\n"
+    );
+    section(&mut text, "Targets", &targets(cells));
+    for half in [None, Some(Half::Development), Some(Half::HeldOut)] {
+        let title = half.map_or("All prompts".to_owned(), |half| format!("The {half} half"));
+        section(&mut text, &title, &methods_table(cells, Scope { half, category: None }));
+    }
+    section(&mut text, "Success by category", &category_table(cells, &find, &base));
+    section(&mut text, "What others need to reach find", &reach_table(cells, &find));
+    for (of, title) in
+        [("find", "Find without each of its parts"), ("paper", "Paper without each of its parts")]
+    {
+        section(&mut text, title, &ablations(cells, of));
+    }
+    section(&mut text, "What limits it", &limits(cells, &find));
+    let pictures: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
+    section(&mut text, "Plots", &pictures);
+    section(&mut text, "Every prompt", &prompt_table(cells, "find"));
+    text.trim_end().to_owned() + "\n"
+}
+
+/// Base against one method, a line a prompt.
+pub fn prompt_table(cells: &[Cell], method: &str) -> String {
+    let budgets = cells.iter().filter(|cell| cell.key.method == method).map(|cell| cell.key.budget);
+    let Some(budget) = budgets.min() else { return format!("There is no cell of {method}.\n") };
+    let own = Contender::method(method, budget);
+    let columns = [
+        (Contender::base(), Figure::Success),
+        (own.clone(), Figure::Success),
+        (Contender::BestOf(BEST_OF), Figure::Success),
+        (own.clone(), Figure::Gain),
+        (own.clone(), Figure::DiversityRatio),
+    ];
+    let scope = Scope::default();
+    let values = columns.clone().map(|(contender, figure)| by_prompt(cells, &contender, figure, scope));
+    let mut text = format!(
+        "| category | prompt | success base | {method} | best of {BEST_OF} | gain in base sigmas [95 %] | diversity |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n"
+    );
+    let mut clear = 0;
+    for category in Category::ALL {
+        for prompt in values[1].keys() {
+            let cell_of = |cell: &&Cell| cell.key.prompt == **prompt && cell.key.method == method;
+            let Some(cell) = cells.iter().find(cell_of).filter(|cell| cell.category == category) else {
+                continue;
+            };
+            let [base, own, best, gain, diversity] =
+                [0, 1, 2, 3, 4].map(|at| number(values[at].get(prompt).copied(), 2));
+            // With several seeds the interval of one of them would mislead.
+            let seeds = cells.iter().filter(cell_of).count();
+            let interval = cell.gain_sigmas_ci95.filter(|_| seeds == 1);
+            clear += usize::from(cell.gain_sigmas_ci95.is_some_and(|[low, _]| low > 0.0));
+            let interval = interval.map(|[low, high]| format!(" [{low:.2}, {high:.2}]")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "| {category} | {prompt} | {base} | {own} | {best} | {gain}{interval} | {diversity} |"
+            );
+        }
+    }
+    let means = columns.map(|(contender, figure)| {
+        number(estimate(cells, &contender, figure, scope).map(|estimate| estimate.value), 2)
+    });
+    let [base, own_mean, best, gain, diversity] = means;
+    let total = values[1].len();
+    let _ = writeln!(text, "| all | mean | {base} | {own_mean} | {best} | {gain} | {diversity} |");
+    let _ = writeln!(
+        text,
+        "\nThe 95 % interval of the gain of the first seed lies above zero on {clear} of {total} prompts."
+    );
+    text
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    if !body.is_empty() {
+        let _ = write!(text, "## {title}\n\n{}\n\n", body.trim_end());
+    }
+}
+
+/// Each target with what was measured.
+fn targets(cells: &[Cell]) -> String {
+    let (find, base, all) = (Contender::method("find", BUDGET), Contender::base(), Scope::default());
+    let value = |contender: &Contender, figure| estimate(cells, contender, figure, all);
+    let verdict = |met: Option<bool>| met.map_or("not measured", |met| if met { "met" } else { "missed" });
+    let success = value(&find, Figure::Success);
+    let diversity = value(&find, Figure::DiversityRatio);
+    let over_best = difference(cells, &find, &Contender::BestOf(BEST_OF), Figure::Gain, all);
+    let categories: Vec<Option<Estimate>> = Category::ALL
+        .map(|category| {
+            let scope = Scope { category: Some(category), half: None };
+            difference(cells, &find, &base, Figure::Success, scope)
+        })
+        .to_vec();
+    let clear = categories.iter().flatten().filter(|difference| difference.low > 0.0).count();
+    let measured = categories.iter().flatten().count();
+    let rows = [
+        (
+            format!(
+                "success of find at least 0.85 where base averages 0.3 (here {})",
+                interval(value(&base, Figure::Success))
+            ),
+            interval(success),
+            verdict(success.map(|success| success.value >= 0.85)),
+        ),
+        (
+            "every category better than base, its interval clear of zero".to_owned(),
+            format!("{clear} of {measured}"),
+            verdict((measured > 0).then_some(clear == Category::ALL.len())),
+        ),
+        (
+            "diversity ratio at least 0.6".to_owned(),
+            interval(diversity),
+            verdict(diversity.map(|ratio| ratio.value >= 0.6)),
+        ),
+        (
+            format!("mean reward above the expected best of {BEST_OF}, difference in base sigmas"),
+            interval(over_best),
+            verdict(over_best.map(|difference| difference.value > 0.0)),
+        ),
+    ];
+    let mut text = "| target | measured | |\n| --- | --- | --- |\n".to_owned();
+    for (target, measured, verdict) in rows {
+        let _ = writeln!(text, "| {target} | {measured} | {verdict} |");
+    }
+    text
+}
+
+fn methods_table(cells: &[Cell], scope: Scope) -> String {
+    let ablation = |contender: &Contender| contender.label().contains("-without-");
+    let learnt = contenders(cells).into_iter().filter(|contender| !ablation(contender));
+    let rows = [Contender::base(), Contender::BestOf(4), Contender::BestOf(BEST_OF), Contender::BestOf(16)];
+    let mut text = "| method | prompts | success | gain in base sigmas | diversity | KL nats | norm of z over sqrt(d) | evaluations | seconds |\n\
+                    | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for row in rows.into_iter().chain(learnt) {
+        let (prompts, _) = counts(cells, &row, scope);
+        if prompts == 0 {
+            continue;
+        }
+        let of = |figure| estimate(cells, &row, figure, scope);
+        let plain = |figure, digits| number(of(figure).map(|estimate| estimate.value), digits);
+        let evaluations = match &row {
+            Contender::BestOf(n) => format!("{n} a picture"),
+            Contender::Method(..) => plain(Figure::Evaluations, 0),
+        };
+        let seconds = match &row {
+            Contender::BestOf(_) => "-".to_owned(),
+            Contender::Method(..) => plain(Figure::Seconds, 0),
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {prompts} | {} | {} | {} | {} | {} | {evaluations} | {seconds} |",
+            row.label(),
+            interval(of(Figure::Success)),
+            interval(of(Figure::Gain)),
+            plain(Figure::DiversityRatio, 2),
+            plain(Figure::KlNats, 1),
+            plain(Figure::NoiseNormRatio, 3),
+        );
+    }
+    text
+}
+
+fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> String {
+    let paper = Contender::method("paper", BUDGET);
+    let best = Contender::BestOf(BEST_OF);
+    let mut text = format!(
+        "| category | base | paper | find | best of {BEST_OF} | find less base | best of {BEST_OF} less base |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n"
+    );
+    for category in Category::ALL {
+        let scope = Scope { category: Some(category), half: None };
+        let success = |contender| interval(estimate(cells, contender, Figure::Success, scope));
+        let less_base = |contender| interval(difference(cells, contender, base, Figure::Success, scope));
+        let _ = writeln!(
+            text,
+            "| {category} | {} | {} | {} | {} | {} | {} |",
+            success(base),
+            success(&paper),
+            success(find),
+            success(&best),
+            less_base(find),
+            less_base(&best),
+        );
+    }
+    text
+}
+
+/// Evaluations and seconds that each other method needs for the mean reward that `find` has on fresh pictures.
+fn reach_table(cells: &[Cell], find: &Contender) -> String {
+    let mut text = String::new();
+    for rival in
+        contenders(cells).into_iter().filter(|rival| rival != find && !rival.label().contains("find-"))
+    {
+        let shared: Vec<Cell> = cells
+            .iter()
+            .filter(|cell| {
+                let same =
+                    |other: &&Cell| other.key.prompt == cell.key.prompt && other.key.seed == cell.key.seed;
+                let methods = [find, &rival]
+                    .map(|one| cells.iter().filter(same).any(|cell| one == &contender_of(cell)));
+                methods == [true, true]
+            })
+            .cloned()
+            .collect();
+        let gain_of = |contender| estimate(&shared, contender, Figure::Gain, Scope::default());
+        let Some(level) = gain_of(find) else { continue };
+        let curve = gain_curve(&shared, &rival);
+        let Some((last, _)) = curve.last().copied() else { continue };
+        let seconds = |contender| {
+            let of = |figure| estimate(&shared, contender, figure, Scope::default()).map(|found| found.value);
+            Some(of(Figure::Seconds)? / of(Figure::Evaluations)?.max(1.0))
+        };
+        let times = |needed: usize| needed as f64 / BUDGET as f64;
+        let slower = seconds(&rival).zip(seconds(find)).map(|(rival, find)| rival / find);
+        let (needed, more, longer) = match evaluations_to_reach(&curve, level.value) {
+            Some(needed) => {
+                let longer = slower.map(|slower| slower * times(needed));
+                (needed.to_string(), format!("{:.1}", times(needed)), number(longer, 1))
+            }
+            None => {
+                let longer = slower.map(|slower| slower * times(last));
+                (
+                    format!("more than {last}"),
+                    format!("over {:.1}", times(last)),
+                    format!("over {}", number(longer, 1)),
+                )
+            }
+        };
+        if text.is_empty() {
+            text = format!(
+                "The gain of `find` is that of its policy on fresh pictures after {BUDGET} evaluations; the curve of each other \
+                 method is the mean reward of the samples that it learns from, which were drawn before they were learnt from, \
+                 over the same prompts and seeds.\n\n\
+                 | method | cells | gain of find | evaluations to reach it | times those of find | times the seconds of find | gain at the end |\n\
+                 | --- | --- | --- | --- | --- | --- | --- |\n"
+            );
+        }
+        let _ = writeln!(
+            text,
+            "| {}, budget {last} | {} | {:.2} | {needed} | {more} | {longer} | {} |",
+            rival.label(),
+            counts(&shared, &rival, Scope::default()).1,
+            level.value,
+            interval(gain_of(&rival)),
+        );
+    }
+    text
+}
+
+fn contender_of(cell: &Cell) -> Contender {
+    Contender::Method(cell.key.method.clone(), cell.key.budget)
+}
+
+fn ablations(cells: &[Cell], of: &str) -> String {
+    let full = Contender::method(of, BUDGET);
+    let prefix = format!("{of}-without-");
+    let parts = contenders(cells).into_iter().filter(|contender| contender.label().starts_with(&prefix));
+    let mut text = String::new();
+    for without in parts {
+        let less = |figure| difference(cells, &full, &without, figure, Scope::default());
+        let (success, gain) = (less(Figure::Success), less(Figure::Gain));
+        let verdict = match gain {
+            Some(gain) if gain.low > 0.0 => "helps",
+            Some(gain) if gain.high < 0.0 => "harms",
+            Some(_) => "makes no difference that this many cells can show",
+            None => "not measured",
+        };
+        if text.is_empty() {
+            text = "What the full method has more than the method without the part, on the same prompts and seeds.\n\n\
+                    | without | cells | success | gain in base sigmas | diversity | the part |\n| --- | --- | --- | --- | --- | --- |\n"
+                .to_owned();
+        }
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {verdict} |",
+            without.label().trim_start_matches(&prefix),
+            counts(cells, &without, Scope::default()).1,
+            interval(success),
+            interval(gain),
+            interval(less(Figure::DiversityRatio)),
+        );
+    }
+    text
+}
+
+/// What the reward can tell of the noise, and the judge of the reward.
+fn limits(cells: &[Cell], find: &Contender) -> String {
+    let all = Scope::default();
+    let share = interval(estimate(cells, find, Figure::ExplainedShare, all));
+    let best_of = [2, 4, 8, 16].map(|n| {
+        number(estimate(cells, &Contender::BestOf(n), Figure::Success, all).map(|found| found.value), 2)
+    });
+    format!(
+        "- Share of the reward's variance that the learnt direction explains on samples that it was not learnt from (rho^2): {share}.\n\
+         - Divergence spent: {} nats.\n\
+         - What the scorer can see: picking the best of 2, 4, 8 and 16 base pictures by it succeeds in {} of the cases; where more \
+         pictures do not help, the scorer and not the noise is the limit.\n",
+        number(estimate(cells, find, Figure::KlNats, all).map(|found| found.value), 1),
+        best_of.join(", "),
+    )
+}
+
+fn interval(estimate: Option<Estimate>) -> String {
+    estimate
+        .map_or("-".to_owned(), |Estimate { value, low, high }| format!("{value:.2} [{low:.2}, {high:.2}]"))
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+}

@@ -1,0 +1,230 @@
+//! Figures over many cells: the mean over seeds is the value of a prompt, intervals are bootstrapped over prompts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use noisefind::core::statistics::{Estimate, mean, mean_estimate, standard_deviation};
+
+use crate::cell::Cell;
+use crate::methods::BASE;
+use crate::prompts::{Category, Half};
+
+/// Names the resamples of every interval on the page.
+const BOOTSTRAP_SEED: u64 = 1;
+/// Points of a curve that are averaged before it is compared with a level.
+const SMOOTHED_POINTS: usize = 5;
+
+/// A line of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// A method with its budget.
+    Method(String, usize),
+    /// The best of n base pictures by the scorer, for each picture.
+    BestOf(usize),
+}
+
+/// What is read from a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Share of fresh pictures that the judge accepts.
+    Success,
+    /// Rise of the mean reward in standard deviations of the base.
+    Gain,
+    /// Diversity over that of the base.
+    DiversityRatio,
+    /// Divergence from N(0, I) in nats.
+    KlNats,
+    /// `sqrt(E |z|^2 / d)`.
+    NoiseNormRatio,
+    /// Pictures generated and scored for learning.
+    Evaluations,
+    /// Seconds of learning.
+    Seconds,
+    /// Cross-validated share of the reward's variance that the learnt direction explains.
+    ExplainedShare,
+}
+
+/// Which prompts count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope {
+    /// Those of this half.
+    pub half: Option<Half>,
+    /// Those of this category.
+    pub category: Option<Category>,
+}
+
+impl Contender {
+    /// The untuned arm.
+    pub fn base() -> Self {
+        Self::Method(BASE.to_owned(), 0)
+    }
+
+    /// A method with the budget of the comparison.
+    pub fn method(name: &str, budget: usize) -> Self {
+        Self::Method(name.to_owned(), budget)
+    }
+
+    /// As in tables.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Method(name, _) => name.clone(),
+            Self::BestOf(n) => format!("best of {n}"),
+        }
+    }
+
+    fn owns(&self, cell: &Cell) -> bool {
+        match self {
+            Self::Method(name, budget) => cell.key.method == *name && cell.key.budget == *budget,
+            Self::BestOf(_) => cell.key.method == BASE,
+        }
+    }
+
+    fn figure(&self, cell: &Cell, figure: Figure) -> Option<f64> {
+        if let Self::BestOf(n) = self {
+            let best = cell.best_of.iter().find(|best| best.n == *n)?;
+            return match figure {
+                Figure::Success => best.success_rate,
+                Figure::Gain => best.gain_sigmas,
+                _ => None,
+            };
+        }
+        match figure {
+            Figure::Success => cell.arm.success_rate,
+            Figure::Gain if cell.key.method == BASE => Some(0.0),
+            Figure::DiversityRatio if cell.key.method == BASE => Some(1.0),
+            Figure::Gain => cell.gain_sigmas,
+            Figure::DiversityRatio => cell.diversity_ratio,
+            Figure::KlNats => cell.kl_nats,
+            Figure::NoiseNormRatio => cell.noise_norm_ratio,
+            Figure::Evaluations => Some(cell.evaluations as f64),
+            Figure::Seconds => Some(cell.learning_seconds),
+            Figure::ExplainedShare => cell.curve.last()?.explained_share,
+        }
+    }
+}
+
+impl Scope {
+    fn holds(self, cell: &Cell) -> bool {
+        self.half.is_none_or(|half| cell.half == half)
+            && self.category.is_none_or(|category| cell.category == category)
+    }
+}
+
+/// The value of each prompt.
+pub fn by_prompt<'a>(
+    cells: &'a [Cell],
+    contender: &Contender,
+    figure: Figure,
+    scope: Scope,
+) -> BTreeMap<&'a str, f64> {
+    let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| contender.owns(cell) && scope.holds(cell)) {
+        if let Some(value) = contender.figure(cell, figure) {
+            values.entry(&cell.key.prompt).or_default().push(value);
+        }
+    }
+    values.into_iter().map(|(prompt, values)| (prompt, mean(&values))).collect()
+}
+
+/// Mean over the prompts with its interval.
+pub fn estimate(cells: &[Cell], contender: &Contender, figure: Figure, scope: Scope) -> Option<Estimate> {
+    let values: Vec<f64> = by_prompt(cells, contender, figure, scope).into_values().collect();
+    mean_estimate(&values, BOOTSTRAP_SEED)
+}
+
+/// Mean of `one - other` over the prompts that both were measured on.
+pub fn difference(
+    cells: &[Cell],
+    one: &Contender,
+    other: &Contender,
+    figure: Figure,
+    scope: Scope,
+) -> Option<Estimate> {
+    let others = by_prompt(cells, other, figure, scope);
+    let ones = by_prompt(cells, one, figure, scope);
+    let differences: Vec<f64> =
+        ones.into_iter().filter_map(|(prompt, value)| Some(value - others.get(prompt)?)).collect();
+    mean_estimate(&differences, BOOTSTRAP_SEED)
+}
+
+/// Prompts and cells that a contender was measured on.
+pub fn counts(cells: &[Cell], contender: &Contender, scope: Scope) -> (usize, usize) {
+    let own = cells.iter().filter(|cell| contender.owns(cell) && scope.holds(cell));
+    let prompts: BTreeSet<&str> = own.clone().map(|cell| cell.key.prompt.as_str()).collect();
+    (prompts.len(), own.count())
+}
+
+/// Every method on record with its budgets, in the order of the records.
+pub fn contenders(cells: &[Cell]) -> Vec<Contender> {
+    let mut found = Vec::new();
+    for cell in cells.iter().filter(|cell| !is_base(cell)) {
+        let contender = Contender::Method(cell.key.method.clone(), cell.key.budget);
+        if !found.contains(&contender) {
+            found.push(contender);
+        }
+    }
+    found
+}
+
+/// An untuned arm: ours, or that of a peer which draws in its own way, `NAME-base`.
+fn is_base(cell: &Cell) -> bool {
+    cell.key.method == BASE || cell.key.method.ends_with("-base")
+}
+
+/// Mean of `value` over all cells of a contender at each number of evaluations; cells that stopped early count with
+/// their last value.
+pub fn mean_curve(
+    cells: &[Cell],
+    contender: &Contender,
+    value: impl Fn(&Cell, usize) -> Option<f64>,
+) -> Vec<(usize, f64)> {
+    let own: Vec<&Cell> = cells.iter().filter(|cell| contender.owns(cell)).collect();
+    let longest = own.iter().max_by_key(|cell| cell.curve.len());
+    let Some(longest) = longest else { return Vec::new() };
+    let at = |number: usize| {
+        let of_cell = |cell: &&Cell| value(cell, number.min(cell.curve.len().checked_sub(1)?));
+        let values: Vec<f64> = own.iter().filter_map(of_cell).collect();
+        (!values.is_empty()).then(|| (longest.curve[number].evaluations, mean(&values)))
+    };
+    (0..longest.curve.len()).filter_map(at).collect()
+}
+
+/// Gain in base standard deviations against evaluations.
+pub fn gain_curve(cells: &[Cell], contender: &Contender) -> Vec<(usize, f64)> {
+    let bases: Vec<&Cell> = cells.iter().filter(|cell| is_base(cell)).collect();
+    let base_of = |cell: &Cell| {
+        let own_name = format!("{}-base", cell.key.method);
+        let same = |base: &&&Cell| base.key.prompt == cell.key.prompt && base.key.seed == cell.key.seed;
+        let named = |name: &str| bases.iter().filter(same).find(|base| base.key.method == name);
+        let base = named(&own_name).or_else(|| named(BASE))?;
+        let rewards: Vec<f64> = base.rewards.iter().flatten().copied().collect();
+        let spread = standard_deviation(&rewards);
+        (spread > 0.0).then(|| (mean(&rewards), spread))
+    };
+    mean_curve(cells, contender, |cell, number| {
+        let (base, spread) = base_of(cell)?;
+        Some((cell.curve[number].reward_mean? - base) / spread)
+    })
+}
+
+/// Evaluations after which the smoothed curve first reaches `level`.
+pub fn evaluations_to_reach(curve: &[(usize, f64)], level: f64) -> Option<usize> {
+    let smoothed = curve.windows(SMOOTHED_POINTS.min(curve.len().max(1)));
+    let reached =
+        |window: &&[(usize, f64)]| mean(&window.iter().map(|point| point.1).collect::<Vec<_>>()) >= level;
+    smoothed.into_iter().find(reached)?.last().map(|point| point.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_reached_by_the_smoothed_curve() {
+        let curve: Vec<(usize, f64)> = (1..=10).map(|at| (16 * at, at as f64)).collect();
+        assert_eq!(evaluations_to_reach(&curve, 5.0), Some(16 * 7));
+        assert_eq!(evaluations_to_reach(&curve, 9.0), None);
+        assert_eq!(evaluations_to_reach(&[], 1.0), None);
+        let lucky = [(1, 0.0), (2, 9.0), (3, 0.0), (4, 0.0), (5, 0.0), (6, 0.0)];
+        assert_eq!(evaluations_to_reach(&lucky, 5.0), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Measures every cell that is not recorded yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use noisefind::comparison::Arm;
+use noisefind::core::policy::NoisePolicy;
+use noisefind::core::ports::Reward;
+use noisefind::core::statistics::{
+    expected_best_of_n, expected_of_best, gain_sigmas, mean, standard_deviation,
+};
+use noisefind::draw::{Drawn, fresh_seeds};
+
+use crate::cell::{BestOf, Cell, Key};
+use crate::learn::learn;
+use crate::methods::{BASE, Method, Recipe};
+use crate::prompts::{self, Category, Half, Prompt};
+use crate::workbench::{Workbench, WorkbenchArgs};
+use crate::{records, say};
+
+/// Sizes of best-of-n that are told of every base cell.
+const BEST_OF: [usize; 4] = [2, 4, 8, 16];
+
+/// Measure every (prompt, method, seed) that is not recorded yet
+///
+/// Each finished cell is one line of JSON in the record; a stopped measurement goes on where it was. The base of
+/// every prompt and seed is measured first, and best-of-n comes with it.
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    workbench: WorkbenchArgs,
+    /// Prompt list
+    #[arg(long, default_value = "bench/method/prompts.tsv")]
+    prompts: PathBuf,
+    /// Method to measure; repeatable, and several go in one word with commas
+    #[arg(long, value_delimiter = ',', default_value = "find")]
+    method: Vec<String>,
+    /// Settings of a run as a TOML file, measured under the file's name; repeatable
+    #[arg(long, value_name = "FILE")]
+    method_file: Vec<PathBuf>,
+    /// Seeds of learning and of the fresh pictures, with commas
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
+    seed: Vec<u64>,
+    /// Half of the list to measure [default: both]
+    #[arg(long, value_enum)]
+    half: Option<Half>,
+    /// Category to measure [default: all]
+    #[arg(long, value_enum)]
+    category: Option<Category>,
+    /// At most this many prompts of each category and half
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Pictures generated and scored for learning
+    #[arg(long, default_value_t = 160)]
+    evaluations: usize,
+    /// Fresh pictures of each cell
+    #[arg(long, default_value_t = 64)]
+    samples: u32,
+    /// Measure part K of N only, so that N processes share the work, each with a record of its own
+    #[arg(long, value_name = "K/N", value_parser = parse_part, default_value = "1/1")]
+    part: (usize, usize),
+    /// Record to append to
+    #[arg(long, default_value = "target/bench-method/cells.jsonl")]
+    record: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &RunArgs) -> Result<()> {
+    let methods = args.method.iter().map(|name| Method::named(name));
+    let methods = methods.chain(args.method_file.iter().map(|path| Method::from_file(path)));
+    let methods = methods.collect::<Result<Vec<_>>>()?;
+    let prompts = args.selected(prompts::read(&args.prompts)?);
+    let mut workbench = args.workbench.open()?;
+    let mut cells: Vec<Cell> = records::read(&args.record)?;
+    let base = Method { name: BASE.to_owned(), recipe: Recipe::Base };
+    let pairs = args.seed.iter().flat_map(|seed| prompts.iter().map(move |prompt| (*seed, prompt)));
+    let (part, parts) = args.part;
+    for (seed, prompt) in pairs.skip(part - 1).step_by(parts) {
+        for method in std::iter::once(&base).chain(methods.iter().filter(|method| method.name != BASE)) {
+            let key = args.key(&workbench, prompt, method, seed);
+            if cells.iter().any(|cell| cell.key == key) {
+                continue;
+            }
+            let base = Key { method: BASE.to_owned(), budget: 0, ..key.clone() };
+            let base = cells.iter().find(|cell| cell.key == base);
+            let cell = measure(&mut workbench, prompt, method, key, base)?;
+            records::append(&args.record, &cell)?;
+            say(&told(&cell));
+            cells.push(cell);
+        }
+    }
+    Ok(())
+}
+
+impl RunArgs {
+    fn selected(&self, prompts: Vec<Prompt>) -> Vec<Prompt> {
+        let mut counts = BTreeMap::new();
+        let mut wanted = |prompt: &Prompt| {
+            let count: &mut usize = counts.entry((prompt.category, prompt.half())).or_default();
+            *count += 1;
+            self.half.is_none_or(|half| prompt.half() == half)
+                && self.category.is_none_or(|category| prompt.category == category)
+                && self.limit.is_none_or(|limit| *count <= limit)
+        };
+        prompts.into_iter().filter(|prompt| wanted(prompt)).collect()
+    }
+
+    fn key(&self, workbench: &Workbench, prompt: &Prompt, method: &Method, seed: u64) -> Key {
+        Key {
+            prompt: prompt.text.clone(),
+            method: method.name.clone(),
+            budget: if matches!(method.recipe, Recipe::Base) { 0 } else { self.evaluations },
+            seed,
+            samples: self.samples,
+            model_sha256: workbench.model_sha256.clone(),
+        }
+    }
+}
+
+fn measure(
+    workbench: &mut Workbench,
+    prompt: &Prompt,
+    method: &Method,
+    key: Key,
+    base: Option<&Cell>,
+) -> Result<Cell> {
+    let learnt = learn(workbench, &prompt.text, &method.recipe, key.budget, key.seed)?;
+    let drawn = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
+    let rewards: Vec<Option<f64>> = drawn.rewards.iter().map(Reward::given).collect();
+    let arm = Arm::new(&drawn, key.seed);
+    let gain = base.and_then(|base| gain_sigmas(&base.rewards, &rewards, key.seed));
+    let base_diversity = base.and_then(|base| base.arm.diversity).filter(|diversity| *diversity > 0.0);
+    Ok(Cell {
+        category: prompt.category,
+        half: prompt.half(),
+        evaluations: learnt.evaluations,
+        learning_seconds: learnt.seconds,
+        stop_reason: learnt.stop_reason,
+        curve: learnt.curve,
+        kl_nats: Some(learnt.policy.kl_nats()),
+        noise_norm_ratio: Some(noise_norm_ratio(&learnt.policy)),
+        diversity_ratio: arm.diversity.zip(base_diversity).map(|(own, base)| own / base),
+        watched: watched(workbench, &drawn),
+        best_of: if base.is_none() { best_of(&drawn) } else { Vec::new() },
+        gain_sigmas: gain.map(|gain| gain.value),
+        gain_sigmas_ci95: gain.map(|gain| [gain.low, gain.high]),
+        arm,
+        rewards,
+        key,
+    })
+}
+
+/// `sqrt(E |z|^2 / d)`.
+fn noise_norm_ratio(policy: &NoisePolicy) -> f64 {
+    let squares = policy.mean().iter().zip(policy.sigma());
+    let squares: Vec<f64> =
+        squares.map(|(mean, sigma)| f64::from(*mean).powi(2) + f64::from(*sigma).powi(2)).collect();
+    mean(&squares).sqrt()
+}
+
+fn watched(workbench: &Workbench, drawn: &Drawn) -> BTreeMap<String, Option<f64>> {
+    let mean_of = |rewards: &[Reward]| {
+        let given: Vec<f64> = rewards.iter().filter_map(Reward::given).collect();
+        (!given.is_empty()).then(|| mean(&given))
+    };
+    workbench
+        .watched()
+        .zip(&drawn.watched)
+        .map(|(name, rewards)| (name.to_owned(), mean_of(rewards)))
+        .collect()
+}
+
+/// Best-of-n over the pictures that have a reward and a judgement.
+fn best_of(drawn: &Drawn) -> Vec<BestOf> {
+    let both = drawn.rewards.iter().zip(&drawn.judgements);
+    let both = both.filter_map(|(reward, judgement)| Some((reward.given()?, judgement.given()?)));
+    let (rewards, judgements): (Vec<f64>, Vec<f64>) = both.unzip();
+    let (base, spread) = (mean(&rewards), standard_deviation(&rewards));
+    let of = |n| {
+        let reward_mean = expected_best_of_n(&rewards, n);
+        BestOf {
+            n,
+            reward_mean,
+            success_rate: expected_of_best(&rewards, &judgements, n),
+            gain_sigmas: reward_mean.filter(|_| spread > 0.0).map(|reward| (reward - base) / spread),
+        }
+    };
+    BEST_OF.into_iter().map(of).collect()
+}
+
+fn told(cell: &Cell) -> String {
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    format!(
+        "{:<34} {:<30} seed {} success {} gain {} diversity {} KL {} {:.0} s {}",
+        cell.key.prompt,
+        cell.key.method,
+        cell.key.seed,
+        number(cell.arm.success_rate),
+        number(cell.gain_sigmas),
+        number(cell.diversity_ratio),
+        number(cell.kl_nats),
+        cell.learning_seconds,
+        cell.stop_reason,
+    )
+}
+
+fn parse_part(text: &str) -> Result<(usize, usize), String> {
+    let numbers =
+        text.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    match numbers {
+        Some((part, parts)) if 1 <= part && part <= parts => Ok((part, parts)),
+        _ => Err(format!("expected K/N with K from 1 to N, found {text}")),
+    }
+}

@@ -1,0 +1,108 @@
+//! The frozen model with everything that looks at its pictures, opened once for all prompts.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use noisefind::config::TuneOptions;
+use noisefind::core::policy::NoisePolicy;
+use noisefind::core::ports::Scorer;
+use noisefind::core::rng::NoiseSource;
+use noisefind::draw::{Drawn, Sampler, score};
+use noisefind::registry::{ModelSource, OpenModel};
+
+/// Pictures handed to the model at once.
+pub const GENERATION_BATCH: usize = 16;
+
+/// Which model, and who looks at it.
+#[derive(Args, Clone)]
+pub struct WorkbenchArgs {
+    /// Model folder in the diffusers layout, or emoji-64, which ships with noisefind
+    #[arg(long, default_value = "emoji-64")]
+    model: String,
+    /// Scorer to climb [default: the model's own]
+    #[arg(long)]
+    reward: Option<String>,
+    /// Held-out scorer: recorded, never climbed; repeatable
+    #[arg(long, value_name = "NAME")]
+    watch: Vec<String>,
+    /// Denoising steps a picture [default: the model's own]
+    #[arg(long)]
+    num_inference_steps: Option<usize>,
+    /// Classifier-free guidance [default: the model's own]
+    #[arg(long)]
+    guidance_scale: Option<f64>,
+    /// Threads that the model uses [default: all]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// The opened model, scorer, judge and held-out scorers.
+pub struct Workbench {
+    /// The frozen model.
+    pub model: OpenModel,
+    /// What is climbed.
+    pub scorer: Box<dyn Scorer>,
+    judge: Option<Box<dyn Scorer>>,
+    watched: Vec<Box<dyn Scorer>>,
+    /// SHA-256 over the model's files, so that records of different models are not mixed.
+    pub model_sha256: String,
+}
+
+impl WorkbenchArgs {
+    /// Opens everything; sets the number of threads of the whole program.
+    pub fn open(&self) -> Result<Workbench> {
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
+        }
+        let options = TuneOptions {
+            model: Some(self.model.clone()),
+            num_inference_steps: self.num_inference_steps,
+            guidance_scale: self.guidance_scale,
+            ..TuneOptions::default()
+        };
+        let source = ModelSource::find(&self.model)?;
+        let defaults = source.defaults()?;
+        let generation = options.resolve_generation(&defaults)?;
+        let open = |name: &String| source.open_scorer(name, &generation, None);
+        let reward =
+            self.reward.clone().or(defaults.reward).context("the model has no scorer: give --reward")?;
+        Ok(Workbench {
+            scorer: open(&reward)?,
+            judge: defaults.judge.as_ref().map(open).transpose()?,
+            watched: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
+            model: source.open(&generation, "")?,
+            model_sha256: source.sha256()?,
+        })
+    }
+
+    /// The folder of the model, where it is one.
+    pub fn folder(&self) -> PathBuf {
+        let shipped = self.model == "emoji-64";
+        PathBuf::from(if shipped { "models/emoji-64" } else { self.model.as_str() })
+    }
+}
+
+impl Workbench {
+    /// Names of the held-out scorers, in the order of what they say.
+    pub fn watched(&self) -> impl Iterator<Item = &str> {
+        self.watched.iter().map(|scorer| scorer.name())
+    }
+
+    /// Draws one picture a seed from `policy` and shows it to everybody.
+    pub fn look(&mut self, prompt: &str, policy: &NoisePolicy, seeds: &[u64]) -> Result<Drawn> {
+        let mut sampler = Sampler {
+            generator: &mut *self.model.generator,
+            reward: None,
+            judge: self.judge.as_deref_mut(),
+            watched: &mut self.watched,
+            source: NoiseSource::Philox,
+            prompt,
+            batch_size: GENERATION_BATCH,
+            keep_latents: false,
+        };
+        let mut drawn = sampler.draw(policy, seeds, (0, seeds.len()), &mut ())?;
+        drawn.rewards = score(&mut *self.scorer, prompt, &drawn.media)?;
+        Ok(drawn)
+    }
+}
