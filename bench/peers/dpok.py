@@ -8,7 +8,8 @@ with the KL divergence to the frozen model; one prompt.
         --record bench/results/dpok.jsonl --state target/dpok --images 3200 --limit 1
 
 Scorer and judge are those of the other methods, asked through `noisefind score`. One cell a line is appended to the record, in
-the format of `bench-method run`; an unfinished cell goes on from its state. Published settings, and what is scaled here:
+the format of `bench-method run`; an unfinished cell goes on from its state. Published settings as we know them (neither the paper's
+appendix nor its program was at hand to check them against), and what is scaled here:
 
     setting                    published   here   why
     LoRA rank                  4           4

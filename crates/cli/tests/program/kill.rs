@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{metrics, names, outcome, succeed};
+use crate::{metrics, names, noisefind, outcome, succeed};
 
 /// Two rewards, because their standards are measured once, and a held-out scorer, because it has a memory.
 const SETTINGS: [&str; 16] = [
@@ -57,6 +57,23 @@ fn assert_same_result(folder: &Path, whole: &str, stopped: &str) {
     }
     assert_eq!(records(&folder.join(whole)), records(&folder.join(stopped)));
     assert_eq!(names(&folder.join(whole).join("images")), names(&folder.join(stopped).join("images")));
+}
+
+/// With the default model, because the fake one has no sums that threads could share.
+#[test]
+fn threads_change_nothing_in_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let tune = |threads: &str| {
+        let small =
+            ["--evaluations", "16", "--batch-size", "8", "--samples", "2", "--num-inference-steps", "4"];
+        noisefind(folder.path(), &[&["tune", "a dog on the moon", "--out", threads][..], &small].concat())
+            .env("RAYON_NUM_THREADS", threads)
+            .assert()
+            .success();
+    };
+    tune("1");
+    tune("3");
+    assert_same_result(folder.path(), "1", "3");
 }
 
 #[test]
