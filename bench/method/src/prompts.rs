@@ -70,7 +70,7 @@ impl fmt::Display for Half {
 impl Prompt {
     /// The half that the prompt belongs to, decided by nothing but its text.
     pub fn half(&self) -> Half {
-        if digest(&self.text)[31] % 2 == 0 { Half::Development } else { Half::HeldOut }
+        if digest(&self.text)[31].is_multiple_of(2) { Half::Development } else { Half::HeldOut }
     }
 }
 
