@@ -2,13 +2,9 @@
 
 Usage: noisefind tune PROMPT --model "exec:python3 diffusers_generator.py FOLDER_OR_HUB_ID [NAME=VALUE ...]"
 NAME=VALUE are arguments of the pipeline's call (height=768 guidance_scale=3.5), values in JSON or plain text; they win over
-noisefind's own, which are meant for Stable Diffusion. The pipeline scales and packs the noise itself, as it would its own.
+noisefind's own, of which those that the pipeline does not take are left out. The pipeline scales and packs the noise itself, as it would its own.
 """
-
-import inspect
-import json
-import os
-import sys
+import inspect, json, os, sys
 
 answers, sys.stdout = sys.stdout, sys.stderr
 
@@ -16,29 +12,14 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
-
 class ShapeIsKnown(Exception):
     """Ends the first call as soon as the pipeline has asked for its noise."""
-
 
 def value(text):
     try:
         return json.loads(text)
     except ValueError:
         return text
-
-
-fixed = {name: value(text) for name, _, text in (argument.partition("=") for argument in sys.argv[2:])}
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if device == "cuda" else torch.float32
-pipeline = DiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=dtype).to(device)
-pipeline.set_progress_bar_config(disable=True)
-accepted = inspect.signature(pipeline.__call__).parameters
-pipeline_module = sys.modules[type(pipeline).__module__]
-own_randn_tensor = pipeline_module.randn_tensor
-pending = []
-mentioned = set()
-
 
 def randn_tensor(shape, *arguments, dtype=None, device=None, **named):
     if not pending:
@@ -50,7 +31,6 @@ def randn_tensor(shape, *arguments, dtype=None, device=None, **named):
         raise ValueError(f"the pipeline wants noise of {list(shape)}, found {list(noise.shape)}")
     return noise.to(device=device, dtype=dtype)
 
-
 def noise_shape():
     pending.append(None)
     try:
@@ -59,25 +39,15 @@ def noise_shape():
         return shape.args[0]
     raise RuntimeError("the pipeline never asked for noise")
 
-
 def draw(request):
     noise = load_file(request["noise"])["noise"]
-    options = {name: option for name, option in request["options"].items() if option is not None}
-    unused = set(options) - set(accepted) - mentioned
-    if unused:
-        print("this pipeline takes no", ", ".join(sorted(unused)))
-        mentioned.update(unused)
-    options = {name: option for name, option in options.items() if name in accepted} | fixed
+    options = {name: option for name, option in request["options"].items() if option is not None and name in accepted}
     seeds = [(seed * 1000003 + iteration) * 1000003 + index for seed, iteration, index in request["keys"]]
     generator = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
     pending.append(noise)
-    drawn = pipeline(
-        prompt=[request["prompt"]] * len(noise), generator=generator, output_type="pil", **options
-    )
+    drawn = pipeline(prompt=[request["prompt"]] * len(noise), generator=generator, output_type="pil", **options | fixed)
     media = drawn.frames if "frames" in drawn else [[picture] for picture in drawn.images]
-    paths = [save(os.path.dirname(request["noise"]), at, frames) for at, frames in enumerate(media)]
-    return {"id": request["id"], "media": paths}
-
+    return {"id": request["id"], "media": [save(os.path.dirname(request["noise"]), at, frames) for at, frames in enumerate(media)]}
 
 def save(folder, at, frames):
     paths = [os.path.join(folder, f"{at}-{frame}.png") for frame in range(len(frames))]
@@ -85,8 +55,14 @@ def save(folder, at, frames):
         frame.save(path)
     return paths if "num_frames" in accepted else paths[0]
 
+fixed = {name: value(text) for name, _, text in (argument.partition("=") for argument in sys.argv[2:])}
+device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+pipeline = DiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=dtype).to(device)
+pipeline.set_progress_bar_config(disable=True)
+accepted, pending = inspect.signature(pipeline.__call__).parameters, []
+pipeline_module = sys.modules[type(pipeline).__module__]
+own_randn_tensor, pipeline_module.randn_tensor = pipeline_module.randn_tensor, randn_tensor
 
-pipeline_module.randn_tensor = randn_tensor
 next(sys.stdin)
 print(json.dumps({"ready": True, "noise_shape": noise_shape()}), file=answers, flush=True)
 for line in sys.stdin:
