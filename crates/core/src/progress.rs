@@ -49,13 +49,12 @@ pub struct Level {
     pub variance: f64,
 }
 
-/// Sums behind the explained share: rewards against the noises' coordinate along the direction learnt before
-/// they were drawn, each centred in its batch. Nothing is predicted by what it was learnt from.
+/// Sums behind the explained share: rewards above the base's mean, in base standard deviations, against the noises'
+/// coordinate along the direction learnt before they were drawn. Nothing is predicted by what it was learnt from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     products: f64,
-    squares_along: f64,
-    squares_reward: f64,
+    squares: f64,
 }
 
 impl Progress {
@@ -134,21 +133,22 @@ impl Level {
 }
 
 impl Explained {
-    /// Adds one batch of coordinates along the direction, with the rewards.
-    pub(crate) fn add(&mut self, along: &[f64], rewards: &[f64]) {
-        let (along_mean, reward_mean) = (mean(along), mean(rewards));
-        for (along, reward) in along.iter().zip(rewards) {
-            let (along, reward) = (along - along_mean, reward - reward_mean);
-            self.products += along * reward;
-            self.squares_along += along * along;
-            self.squares_reward += reward * reward;
+    /// Adds one batch of coordinates along the direction, with the gains over the base in base standard deviations.
+    pub(crate) fn add(&mut self, along: &[f64], gains: &[f64]) {
+        for (along, gain) in along.iter().zip(gains) {
+            self.products += along * gain;
+            self.squares += along * along;
         }
     }
 
-    /// `rho^2`; 0 where the direction predicted the wrong way round, `None` before there is anything to tell.
+    /// `rho^2`, the share of the base reward's variance that lies along the direction; 0 where the direction
+    /// predicted the wrong way round, `None` before there is anything to tell.
+    ///
+    /// A linear reward rises by `rho` base standard deviations for each unit of the coordinate, whose own base
+    /// standard deviation is 1, so `rho` is the slope through the base. The slope within a batch alone would be
+    /// about 0 at the top of a reward that the direction has climbed.
     pub fn share(&self) -> Option<f64> {
-        let scale = self.squares_along * self.squares_reward;
-        (scale > 0.0).then(|| self.products.max(0.0).powi(2) / scale)
+        (self.squares > 0.0).then(|| (self.products / self.squares).clamp(0.0, 1.0).powi(2))
     }
 }
 
@@ -183,13 +183,16 @@ mod tests {
     }
 
     #[test]
-    fn explained_share_of_a_perfect_and_a_wrong_direction() {
+    fn explained_share_of_a_perfect_a_climbed_and_a_wrong_direction() {
         let mut explained = Explained::default();
         assert_eq!(explained.share(), None);
-        explained.add(&[1.0, 2.0, 3.0], &[10.0, 20.0, 30.0]);
+        explained.add(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]);
         assert!((explained.share().unwrap() - 1.0).abs() < 1e-12);
         let mut explained = Explained::default();
-        explained.add(&[1.0, 2.0], &[1.0, 0.0]);
+        explained.add(&[2.9, 3.0, 3.1], &[1.5, 1.5, 1.5]);
+        assert!((explained.share().unwrap() - 0.25).abs() < 1e-2, "flat at its top, and yet it led there");
+        let mut explained = Explained::default();
+        explained.add(&[1.0, 2.0], &[-1.0, 0.0]);
         assert_eq!(explained.share(), Some(0.0));
     }
 }

@@ -169,7 +169,7 @@ impl Run {
         if given.len() < self.config.batch_size.min(2) {
             return Vec::new();
         }
-        self.observe_direction(batch, &given);
+        self.observe_direction(batch);
         if self.progress.observe(&given) || self.config.result == ResultPolicy::Newest {
             self.best = batch.policy.clone();
         }
@@ -188,16 +188,18 @@ impl Run {
     }
 
     /// Records how well the direction learnt so far predicts rewards that it was not learnt from.
-    fn observe_direction(&mut self, batch: &Batch, given: &[f64]) {
+    fn observe_direction(&mut self, batch: &Batch) {
         let norm = batch.policy.mean_norm();
-        if norm > 0.0 {
-            let along = |sample: &Evaluation| {
-                let products = sample.noise.values().iter().zip(batch.policy.mean());
-                products.map(|(&z, &mu)| f64::from(z) * f64::from(mu)).sum::<f64>() / norm
-            };
-            let along: Vec<f64> = batch.given().map(|(sample, _)| along(sample)).collect();
-            self.progress.explained.add(&along, given);
-        }
+        let Some((base, spread)) = self.progress.base.filter(|&(_, spread)| spread > 0.0 && norm > 0.0) else {
+            return;
+        };
+        let along = |sample: &Evaluation| {
+            let products = sample.noise.values().iter().zip(batch.policy.mean());
+            products.map(|(&z, &mu)| f64::from(z) * f64::from(mu)).sum::<f64>() / norm
+        };
+        let (along, gains): (Vec<f64>, Vec<f64>) =
+            batch.given().map(|(sample, reward)| (along(sample), (reward - base) / spread)).unzip();
+        self.progress.explained.add(&along, &gains);
     }
 
     fn keep_best(&mut self, batch: &Batch) {

@@ -144,14 +144,14 @@ fn evaluations(shown: &Curve<'_>) -> u64 {
     shown.steps.last().map_or(1, |(evaluations, _)| *evaluations).max(1)
 }
 
-/// An axis that holds all values.
+/// An axis that holds all values, with room for the legend below them.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     let (low, high) = if low <= high { (low, high) } else { (0.0, 0.0) };
     // A flat curve still needs an axis with two ends.
     let margin = ((high - low) * 0.1).max(high.abs() * 1e-3).max(1e-6);
-    low - margin..high + margin
+    low - 3.5 * margin..high + margin
 }
 
 #[cfg(test)]
