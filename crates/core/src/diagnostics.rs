@@ -69,7 +69,8 @@ pub fn watch_warning(watched: &WatchRecord) -> Option<String> {
     }
     let missing = watched.rewards.iter().filter(|reward| reward.is_none()).count();
     (missing as f64 > MISSING_SHARE * watched.rewards.len() as f64).then(|| {
-        format!("{missing} of {} rewards of the held-out scorer {name} are missing", watched.rewards.len())
+        let (all, reasons) = (watched.rewards.len(), watched.missing_reasons.join("; "));
+        format!("{missing} of {all} rewards of the held-out scorer {name} are missing: {reasons}")
     })
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ports::Reward;
+
 /// Figures of one iteration; `None` where no reward was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
@@ -49,6 +51,19 @@ pub struct StepRecord {
     pub explained_share: Option<f64>,
     /// What the user should know, in plain words.
     pub warnings: Vec<String>,
+}
+
+/// Each different reason why some of `rewards` are missing, in the order in which they are met.
+pub(crate) fn missing_reasons<'a>(rewards: impl IntoIterator<Item = &'a Reward>) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    for reward in rewards {
+        if let Reward::Missing(reason) = reward
+            && !reasons.contains(reason)
+        {
+            reasons.push(reason.clone());
+        }
+    }
+    reasons
 }
 
 /// Why a run is over.

@@ -8,7 +8,7 @@ use crate::method::Update;
 use crate::noise::Noise;
 use crate::policy::NoisePolicy;
 use crate::ports::{Generator, Reward, Scorer};
-use crate::record::StepRecord;
+use crate::record::{StepRecord, missing_reasons};
 use crate::run::Run;
 use crate::statistics::{mean, standard_deviation};
 
@@ -93,14 +93,7 @@ fn record(run: &Run, batch: &Batch, expected: &[f64], before: &NoisePolicy, upda
     let given = batch.given_rewards();
     let some = |value: f64| (!given.is_empty()).then_some(value);
     let in_base_sigmas = |(base, spread): (f64, f64)| (spread > 0.0).then(|| (mean(&given) - base) / spread);
-    let mut missing_reasons: Vec<String> = Vec::new();
-    for one in &batch.evaluations {
-        if let Reward::Missing(reason) = &one.reward
-            && !missing_reasons.contains(reason)
-        {
-            missing_reasons.push(reason.clone());
-        }
-    }
+    let missing_reasons = missing_reasons(batch.evaluations.iter().map(|one| &one.reward));
     let warnings = diagnostics::warnings(run.config(), progress, &rewards, &missing_reasons, update.updated);
     let moved = policy.mean().iter().zip(before.mean());
     let dimensions = policy.mean().len().max(1) as f64;

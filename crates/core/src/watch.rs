@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::Reward;
 use crate::progress::Level;
+use crate::record::missing_reasons;
 use crate::statistics::{mean, standard_deviation};
 
 /// A level this many standard errors of the difference below its peak has fallen.
@@ -33,6 +34,9 @@ pub struct WatchRecord {
     pub scorer: String,
     /// Its rewards in order of the samples' index; `null` is missing.
     pub rewards: Vec<Option<f64>>,
+    /// Each different reason why rewards are missing.
+    #[serde(default)]
+    pub missing_reasons: Vec<String>,
     /// Mean of the given rewards.
     pub reward_mean: Option<f64>,
     /// `(reward_mean - base mean) / base standard deviation`, the base being the first iteration.
@@ -46,6 +50,7 @@ pub struct WatchRecord {
 impl Watched {
     /// Takes in what the scorer called `name` said of a step's samples.
     pub(crate) fn observe(&mut self, name: &str, rewards: &[Reward]) -> WatchRecord {
+        let missing_reasons = missing_reasons(rewards);
         let rewards: Vec<Option<f64>> = rewards.iter().map(Reward::given).collect();
         let given: Vec<f64> = rewards.iter().flatten().copied().collect();
         if given.len() >= 2 {
@@ -65,6 +70,7 @@ impl Watched {
         WatchRecord {
             scorer: name.to_owned(),
             rewards,
+            missing_reasons,
             reward_mean,
             reward_base_sigmas: self.base.and_then(in_base_sigmas),
             reward_smoothed: self.level.map(|level| level.mean),
@@ -114,6 +120,7 @@ mod tests {
         assert!(!watched.is_at_its_best());
         let silent = watched.observe("taste", &[Reward::Missing("late".into()), Reward::Given(9.0)]);
         assert_eq!((silent.rewards, silent.fallen), (vec![None, Some(9.0)], false));
+        assert_eq!(silent.missing_reasons, ["late"]);
         assert!(observe(&mut watched, -2.0).fallen);
     }
 }

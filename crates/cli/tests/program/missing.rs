@@ -55,6 +55,22 @@ fn a_nan_is_left_out_and_recorded_with_its_reason() {
 }
 
 #[test]
+fn what_a_held_out_scorer_does_not_say_is_recorded_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let watch = format!("exec:{}", judge(folder.path(), "some-nan"));
+    let (code, _, stderr) = outcome(folder.path(), &small_run(&["--watch", &watch]));
+    assert_eq!(code, Some(0), "{stderr}");
+    for record in metrics(&folder.path().join("run")) {
+        let watched = &record["watched"][0];
+        assert_eq!((&watched["rewards"][0], &watched["rewards"][1]), (&Value::Null, &Value::from(1.0)));
+        assert_eq!(watched["missing_reasons"], json("[\"the external scorer gave none\"]"));
+        assert_eq!(record["missing_reasons"], json("[]"));
+    }
+    let warning = "8 of 16 rewards of the held-out scorer shell are missing: the external scorer gave none";
+    assert!(stderr.contains(warning), "{stderr}");
+}
+
+#[test]
 fn a_blocked_picture_is_left_out_and_recorded_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["tune", "a blocked green dog", "--model", "fake", "--evaluations", "64", "--out", "run"];
