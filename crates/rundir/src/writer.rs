@@ -40,7 +40,8 @@ pub struct Resumed<M> {
 }
 
 impl RunWriter {
-    /// Whether a new run may be made in `root`, without touching anything.
+    /// Whether a new run may be made in `root`, without touching anything. A run that ended before its first step was
+    /// saved holds nothing to lose, so it is in nobody's way.
     ///
     /// # Errors
     /// [`Error::HoldsRun`] or [`Error::Foreign`] where the folder is taken.
@@ -51,8 +52,10 @@ impl RunWriter {
             && names.iter().any(|name| name == "environment.json")
         {
             return match if_occupied {
-                IfOccupied::Refuse => Err(Error::HoldsRun(root.to_owned())),
-                IfOccupied::Replace => Ok(()),
+                IfOccupied::Refuse if !saved_steps(&Layout::new(root))?.is_empty() => {
+                    Err(Error::HoldsRun(root.to_owned()))
+                }
+                IfOccupied::Refuse | IfOccupied::Replace => Ok(()),
             };
         }
         match names.into_iter().find(|name| !ours(name)) {
@@ -149,8 +152,12 @@ impl RunWriter {
         // Somebody may have started a run between the first look and the lock.
         Self::check(root, if_occupied)?;
         // Without its config the folder is no run any more, whenever a kill comes.
-        for name in ["config.toml"].into_iter().chain(Layout::NAMES).filter(|name| *name != ".lock") {
-            remove_if_there(&root.join(name))?;
+        for name in ["config.toml"].into_iter().chain(Layout::NAMES) {
+            // What programs answered may have cost money, and holds for every run with the same pictures.
+            let stays = name == ".lock" || name == "answers.jsonl" && if_occupied == IfOccupied::Refuse;
+            if !stays {
+                remove_if_there(&root.join(name))?;
+            }
         }
         sweep_temporaries(root)?;
         sync_folder(root)?;

@@ -70,6 +70,10 @@ fn reward_without_spread() {
         ["tune", "a dog", "--model", "fake", "--reward", "fake", "--reward", "fake-flat", "--out", "run"];
     let (code, _, stderr) = outcome(folder.path(), &arguments);
     insta::assert_snapshot!(format!("{code:?} {}", stderr.lines().last().unwrap()));
+    // Nothing was learnt, so nothing stands in the way: the same command says the same, another one works.
+    let (_, _, again) = outcome(folder.path(), &arguments);
+    assert_eq!(again.lines().last(), stderr.lines().last());
+    succeed(folder.path(), &small_run(&["--reward", "fake"]));
 }
 
 #[test]
