@@ -7,7 +7,6 @@ noisefind's own, of which those that the pipeline does not take are left out. Th
 import inspect, json, os, sys
 
 answers, sys.stdout = sys.stdout, sys.stderr
-
 import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
@@ -27,43 +26,35 @@ def randn_tensor(shape, *arguments, dtype=None, device=None, **named):
     noise = pending.pop()
     if noise is None:
         raise ShapeIsKnown(list(shape[1:]))
-    if list(noise.shape) != list(shape):
+    if noise.shape != tuple(shape):
         raise ValueError(f"the pipeline wants noise of {list(shape)}, found {list(noise.shape)}")
     return noise.to(device=device, dtype=dtype)
 
-def noise_shape():
-    pending.append(None)
-    try:
-        pipeline(prompt=["a dog"], **fixed)
-    except ShapeIsKnown as shape:
-        return shape.args[0]
-    raise RuntimeError("the pipeline never asked for noise")
-
 def draw(request):
-    noise = load_file(request["noise"])["noise"]
+    noise, folder = load_file(request["noise"])["noise"], os.path.dirname(request["noise"])
     options = {name: option for name, option in request["options"].items() if option is not None and name in accepted}
-    seeds = [(seed * 1000003 + iteration) * 1000003 + index for seed, iteration, index in request["keys"]]
-    generator = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
+    seed_of = lambda seed, iteration, index: ((seed * 1000003 + iteration) * 1000003 + index) % 2**63
+    generator = [torch.Generator().manual_seed(seed_of(*key)) for key in request["keys"]]
     pending.append(noise)
     drawn = pipeline(prompt=[request["prompt"]] * len(noise), generator=generator, output_type="pil", **options | fixed)
-    media = drawn.frames if "frames" in drawn else [[picture] for picture in drawn.images]
-    return {"id": request["id"], "media": [save(os.path.dirname(request["noise"]), at, frames) for at, frames in enumerate(media)]}
-
-def save(folder, at, frames):
-    paths = [os.path.join(folder, f"{at}-{frame}.png") for frame in range(len(frames))]
-    for path, frame in zip(paths, frames):
+    clips = drawn.frames if "frames" in drawn else [[picture] for picture in drawn.images]
+    media = [[os.path.join(folder, f"{at}-{frame}.png") for frame in range(len(clip))] for at, clip in enumerate(clips)]
+    for path, frame in zip(sum(media, []), (frame for clip in clips for frame in clip)):
         frame.save(path)
-    return paths if "num_frames" in accepted else paths[0]
+    return {"id": request["id"], "media": media if "num_frames" in accepted else [paths[0] for paths in media]}
 
 fixed = {name: value(text) for name, _, text in (argument.partition("=") for argument in sys.argv[2:])}
 device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
 pipeline = DiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=dtype).to(device)
 pipeline.set_progress_bar_config(disable=True)
-accepted, pending = inspect.signature(pipeline.__call__).parameters, []
+accepted, pending = inspect.signature(pipeline.__call__).parameters, [None]
 pipeline_module = sys.modules[type(pipeline).__module__]
 own_randn_tensor, pipeline_module.randn_tensor = pipeline_module.randn_tensor, randn_tensor
-
 next(sys.stdin)
-print(json.dumps({"ready": True, "noise_shape": noise_shape()}), file=answers, flush=True)
+try:
+    pipeline(prompt=["a dog"], **fixed)
+    sys.exit("the pipeline never asked for noise")
+except ShapeIsKnown as shape:
+    print(json.dumps({"ready": True, "noise_shape": shape.args[0]}), file=answers, flush=True)
 for line in sys.stdin:
     print(json.dumps(draw(json.loads(line))), file=answers, flush=True)
