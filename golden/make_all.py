@@ -24,6 +24,7 @@ SCRIPTS = [
     "rewards/resize.py",
     "rewards/jpeg.py",
     "rewards/tokens.py",
+    "rewards/open_clip_tokens.py",
 ]
 
 for script in SCRIPTS:

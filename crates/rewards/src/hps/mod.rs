@@ -4,6 +4,7 @@
 //! Wu et al., "Human Preference Score v2", arXiv 2306.09341. Reference: `tgxs002/HPSv2`. Pictures are brought to the
 //! size of the model by their longer side, in floating point, and the rest is black.
 
+mod cleaning;
 #[cfg(test)]
 mod tests;
 mod towers;
@@ -15,6 +16,7 @@ use noisefind_diffusion::text::Tokenizer;
 use noisefind_diffusion::weights::Weights;
 use noisefind_diffusion::{ModelFiles, Placement};
 
+use self::cleaning::clean;
 use self::towers::{Text, Vision};
 use crate::Error;
 use crate::features::{PromptCache, cosine, mean_over_frames, weights_file};
@@ -81,7 +83,7 @@ impl Hps {
     fn scores(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, Error> {
         let (text, tokenizer) = (&self.text, &self.tokenizer);
         let prompt = self.prompt.get(prompt, || {
-            let tokens = tokenizer.encode(prompt)?;
+            let tokens = tokenizer.encode(&clean(prompt))?;
             numbers(text.forward(&tokens.ids[..tokens.length]))
         })?;
         let side = self.vision.side;

@@ -31,6 +31,24 @@ fn both_towers_and_the_tokenizer_are_those_of_the_reference() {
     }
 }
 
+/// What open_clip's own tokenizer makes of the texts, made by `golden/rewards/open_clip_tokens.py`.
+#[test]
+fn ids_of_hundreds_of_odd_texts_are_those_of_open_clip() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/rewards/open_clip_tokens.json");
+    let golden = std::fs::read(path).expect("the golden ids are there");
+    let golden: Vec<(String, Vec<u32>)> = serde_json::from_slice(&golden).expect("texts with ids");
+    assert!(golden.len() >= 500);
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = clip_tokenizer(&ModelFiles::directory(folder.path()).unwrap(), "", 77, 49408).unwrap();
+    let different = golden.iter().filter_map(|(text, expected)| {
+        let tokens = tokenizer.encode(&clean(text)).unwrap();
+        let found = &tokens.ids[..tokens.length];
+        (found != expected).then(|| format!("{text:?}\n  {expected:?}\n  {found:?}\n  {:?}", clean(text)))
+    });
+    let different: Vec<String> = different.collect();
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
 #[test]
 fn scores_of_both_versions_are_those_of_the_reference() {
     let golden = Golden::open("hps");
