@@ -12,6 +12,9 @@ use crate::commands::{compare, doctor, inspect, sample, score, tune};
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    /// Threads that compute, 1 to 1024; no result depends on it [default: one for each core this program may use]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Subcommand)]

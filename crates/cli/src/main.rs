@@ -16,13 +16,19 @@ use clap::Parser;
 use args::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    exit::code(run(Arguments::parse()))
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<exit::Outcome> {
+    if let Some(threads) = arguments.threads {
+        noisefind::machine::use_threads(threads.into())?;
+    }
+    match arguments.command {
         Command::Tune(flags) => commands::tune::run(*flags),
         Command::Sample(flags) => commands::sample::run(*flags),
         Command::Score(flags) => commands::score::run(flags),
         Command::Compare(flags) => commands::compare::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Doctor(flags) => commands::doctor::run(flags),
-    };
-    exit::code(outcome)
+    }
 }

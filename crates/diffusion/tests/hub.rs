@@ -4,107 +4,19 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 
+use common::hub::{COMMIT, FakeHub, ID};
 use common::{F32, golden_folder};
 use noisefind_diffusion::{DiffusionModel, HubSettings, ModelFiles};
-use serde_json::json;
 
-const ID: &str = "owner/tiny";
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-
-/// A hub with one model; it answers what `hf-hub` asks and remembers it.
-struct FakeHub {
-    endpoint: String,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl FakeHub {
-    /// Serves `folder` to whoever sends `token`.
-    fn start(folder: PathBuf, token: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                answer(stream.expect("a connection"), &folder, token, &seen);
-            }
-        });
-        Self { endpoint, requests }
-    }
-
-    fn settings(&self, cache: &Path) -> HubSettings {
-        HubSettings {
-            cache: cache.to_owned(),
-            endpoint: self.endpoint.clone(),
-            token: Some("secret".into()),
-            offline: false,
-        }
-    }
-
-    /// The files that were downloaded.
-    fn downloads(&self) -> BTreeSet<String> {
-        let requests = self.requests.lock().expect("nobody panicked");
-        let file = |path: &String| Some(path.split_once(&format!("/resolve/{COMMIT}/"))?.1.to_owned());
-        requests.iter().filter_map(file).collect()
-    }
-}
-
-fn answer(mut stream: TcpStream, folder: &Path, token: &str, seen: &Mutex<Vec<String>>) {
-    let lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
-    let lines: Vec<String> =
-        lines.map(|line| line.expect("text")).take_while(|line| !line.is_empty()).collect();
-    let path = lines[0].split(' ').nth(1).expect("a path").to_owned();
-    let header = |name: &str| {
-        let found = lines.iter().find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
-        found.map(|line| line[name.len() + 1..].trim().to_owned())
-    };
-    seen.lock().expect("nobody panicked").push(path.clone());
-    let mut respond = |status: &str, more: &str, body: &[u8]| {
-        let head =
-            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n", body.len());
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).unwrap_or_default();
-    };
-    if header("authorization") != Some(format!("Bearer {token}")) {
-        return respond("401 Unauthorized", "", b"");
-    }
-    if path == format!("/api/models/{ID}/revision/main") {
-        let mut files = Vec::new();
-        list(folder, "", &mut files);
-        let siblings: Vec<_> = files.iter().map(|file| json!({"rfilename": file})).collect();
-        let info = json!({"sha": COMMIT, "siblings": siblings});
-        return respond("200 OK", "Content-Type: application/json\r\n", info.to_string().as_bytes());
-    }
-    let file = path.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/"));
-    let Some((file, bytes)) = file.and_then(|file| Some((file, fs::read(folder.join(file)).ok()?))) else {
-        return respond("404 Not Found", "", b"");
-    };
-    let range = header("range").expect("hf-hub asks for ranges");
-    let (start, end) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).expect("a range");
-    let start: usize = start.parse().expect("a number");
-    let end = end.parse().map_or(bytes.len(), |end: usize| (end + 1).min(bytes.len()));
-    let more = format!(
-        "Content-Range: bytes {start}-{}/{}\r\nETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\n",
-        end.max(1) - 1,
-        bytes.len(),
-        file.replace(['/', '.'], "-"),
-    );
-    respond("206 Partial Content", &more, &bytes[start..end]);
-}
-
-fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).expect("the folder is there") {
-        let entry = entry.expect("an entry");
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            list(&entry.path(), &format!("{name}/"), files);
-        } else {
-            files.push(name);
-        }
+/// How to ask the hub, with the token that it wants.
+fn settings_of(hub: &FakeHub, cache: &Path) -> HubSettings {
+    HubSettings {
+        cache: cache.to_owned(),
+        endpoint: hub.endpoint.clone(),
+        token: Some("secret".into()),
+        offline: false,
     }
 }
 
@@ -112,7 +24,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) {
 fn a_model_comes_from_the_hub_once_and_then_from_the_cache() {
     let hub = FakeHub::start(golden_folder().join("sdxl"), "secret");
     let cache = tempfile::tempdir().expect("a temporary folder");
-    let settings = hub.settings(cache.path());
+    let settings = settings_of(&hub, cache.path());
     let files = ModelFiles::hub(ID, &settings).expect("the hub has it");
     assert_eq!((files.name(), files.commit()), (ID, Some(COMMIT)));
     assert_eq!(hub.downloads(), BTreeSet::new(), "nothing was read yet");
@@ -152,7 +64,7 @@ fn only_needed_files_are_downloaded() {
     fs::write(folder.path().join("safety_checker/model.safetensors"), "1 GB").expect("it is writable");
     let hub = FakeHub::start(folder.path().to_owned(), "secret");
     let cache = tempfile::tempdir().expect("a temporary folder");
-    let files = ModelFiles::hub(ID, &hub.settings(cache.path())).expect("the hub has it");
+    let files = ModelFiles::hub(ID, &settings_of(&hub, cache.path())).expect("the hub has it");
     DiffusionModel::open(files, &F32).expect("it opens");
     let expected = [
         "model_index.json",
@@ -198,7 +110,7 @@ fn a_cache_that_others_filled_opens_offline() {
 fn what_the_hub_does_not_give_is_explained() {
     let hub = FakeHub::start(golden_folder().join("sd1"), "another secret");
     let cache = tempfile::tempdir().expect("a temporary folder");
-    let settings = hub.settings(cache.path());
+    let settings = settings_of(&hub, cache.path());
     let refusal = |id: &str, settings: &HubSettings| {
         ModelFiles::hub(id, settings).expect_err("it is refused").to_string()
     };
@@ -210,7 +122,7 @@ fn what_the_hub_does_not_give_is_explained() {
     assert!(message.ends_with("accept its terms there and set HF_TOKEN"), "{message}");
 
     let hub = FakeHub::start(golden_folder().join("sd1"), "secret");
-    let message = refusal("owner/other", &hub.settings(cache.path()));
+    let message = refusal("owner/other", &settings_of(&hub, cache.path()));
     assert!(message.ends_with("has no such model"), "{message}");
 
     let message = refusal(ID, &HubSettings { endpoint: "http://127.0.0.1:1".into(), ..settings.clone() });

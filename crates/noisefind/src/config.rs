@@ -299,24 +299,27 @@ impl TuneOptions {
     /// # Errors
     /// Where the prompt is empty, a value is outside its range, or there is no reward to climb.
     pub fn resolve(&self, defaults: &ModelDefaults) -> Result<TuneConfig> {
-        let generation = self.resolve_generation(defaults)?;
+        self.resolve_asking(defaults, |_| Ok(Vec::new()))
+    }
+
+    /// As [`Self::resolve`]; where neither the user nor `defaults` name a reward, `ask` is asked for it after everything
+    /// else was found to be in range, because a program has to be started to answer.
+    pub(crate) fn resolve_asking(
+        &self,
+        defaults: &ModelDefaults,
+        ask: impl FnOnce(&TuneConfig) -> Result<Vec<RewardTerm>>,
+    ) -> Result<TuneConfig> {
+        let named = self.reward.clone().filter(|terms| !terms.is_empty());
         let own = || defaults.reward.as_deref().map(|name| vec![RewardTerm::new(name)]);
-        let reward = self.reward.clone().filter(|terms| !terms.is_empty()).or_else(own);
-        let reward = reward.ok_or_else(|| no_reward(&generation.model))?;
-        let watch = self.watch.clone().unwrap_or_default();
-        if let Some(both) = watch.iter().find(|name| reward.iter().any(|term| term.scorer == **name)) {
-            let reason = format!("--watch {both}: it is climbed, so it is no held-out scorer");
-            return Err(Error::Usage(format!("{reason}; take it out of --watch or of --reward")));
-        }
-        let config = TuneConfig {
+        let mut config = TuneConfig {
             prompt: checked_prompt(self.prompt.as_deref().unwrap_or_default())?.to_owned(),
-            reward,
+            reward: named.or_else(own).unwrap_or_default(),
             reward_scale: self.reward_scale.unwrap_or_default(),
-            watch,
+            watch: self.watch.clone().unwrap_or_default(),
             judge: self.judge.clone().or_else(|| defaults.judge.clone()),
             max_seconds: self.max_seconds,
             samples: self.samples.unwrap_or(32),
-            generation,
+            generation: self.resolve_generation(defaults)?,
             run: self.resolve_run(),
         };
         let run = &config.run;
@@ -334,6 +337,17 @@ impl TuneOptions {
         }
         require(run.seed <= i64::MAX as u64, "seed", &run.seed, "at most 2^63 - 1")?;
         run.validate()?;
+        if config.reward.is_empty() {
+            config.reward = ask(&config)?;
+        }
+        if config.reward.is_empty() {
+            return Err(no_reward(&config.generation.model));
+        }
+        let is_climbed = |name: &&String| config.reward.iter().any(|term| term.scorer == **name);
+        if let Some(both) = config.watch.iter().find(is_climbed) {
+            let reason = format!("--watch {both}: it is climbed, so it is no held-out scorer");
+            return Err(Error::Usage(format!("{reason}; take it out of --watch or of --reward")));
+        }
         Ok(config)
     }
 

@@ -22,7 +22,7 @@ pub struct Diagnosis {
     pub devices: Vec<String>,
     /// What the processor can do beyond its family.
     pub instruction_sets: Vec<String>,
-    /// Threads the program may use.
+    /// Threads that compute.
     pub threads: usize,
     /// Memory that is free for use; `null` where the system does not say.
     pub memory_bytes: Option<u64>,

@@ -45,6 +45,16 @@ pub enum Error {
         /// What is wrong with it.
         source: PortError,
     },
+    /// A reward that the model's program recommends and that cannot be used.
+    #[error("{model} recommends the reward {reward}, but {source}; name another with --reward")]
+    Recommended {
+        /// The model as the user named it.
+        model: String,
+        /// As the program wrote it.
+        reward: String,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// Too many rewards were missing for the run to go on, or to have learnt anything.
     #[error(
         "{in_a_row} rewards in a row are missing after {evaluations} evaluations ({}); {}",
@@ -102,10 +112,11 @@ impl Error {
 
     /// Whether the user asked for something impossible (exit code 2), rather than something went wrong.
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Usage(_) | Self::Config { .. } | Self::Method(noisefind_core::Error::Config { .. })
-        )
+        match self {
+            Self::Usage(_) | Self::Config { .. } | Self::Method(noisefind_core::Error::Config { .. }) => true,
+            Self::Recommended { source, .. } => source.is_usage(),
+            _ => false,
+        }
     }
 }
 

@@ -6,14 +6,13 @@ use sha2::{Digest, Sha256};
 
 /// Which files of a model folder decide what it draws, by extension; pictures and notes beside them do not.
 pub fn counts(relative_path: &str) -> bool {
-    [".json", ".txt", ".safetensors", ".bin", ".model", "SHA256SUMS"]
-        .iter()
-        .any(|ending| relative_path.ends_with(ending))
+    is_weights(relative_path)
+        || [".json", ".txt", ".model", "SHA256SUMS"].iter().any(|ending| relative_path.ends_with(ending))
 }
 
 /// Whether a file of a model folder holds weights.
 pub fn is_weights(relative_path: &str) -> bool {
-    [".safetensors", ".bin"].iter().any(|ending| relative_path.ends_with(ending))
+    [".safetensors", ".bin", ".pt", ".pth"].iter().any(|ending| relative_path.ends_with(ending))
 }
 
 /// SHA-256 in hexadecimal over (path, length, content) of files in the order given, which must be by path.

@@ -15,6 +15,7 @@ mod error;
 pub mod fake;
 mod finish;
 mod hash;
+pub mod hashes;
 pub mod inspect;
 pub mod machine;
 mod noise_file;

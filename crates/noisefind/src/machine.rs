@@ -1,8 +1,22 @@
 //! What this machine offers.
 
-/// Threads that the program may use.
+use crate::error::{Error, Result};
+
+/// Makes everything that computes share `count` threads, in place of one for each core that the program may use. Has to
+/// come before anything is computed; results do not depend on it.
+///
+/// # Errors
+/// Where the threads cannot be started, or others were started already.
+pub fn use_threads(count: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .build_global()
+        .map_err(|error| Error::Usage(format!("--threads is {count}, which cannot be had: {error}")))
+}
+
+/// Threads that compute.
 pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    rayon::current_num_threads()
 }
 
 /// Operating system and processor family.

@@ -50,7 +50,7 @@ pub struct Header {
     pub device: String,
     /// In which numbers the model runs.
     pub dtype: String,
-    /// Threads the program may use.
+    /// Threads that compute.
     pub threads: usize,
     /// Evaluations to spend.
     pub evaluations: usize,

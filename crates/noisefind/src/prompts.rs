@@ -137,12 +137,18 @@ struct Plan {
 
 /// Checks everything that can be checked before the first prompt is tuned.
 fn plans(request: &PromptsRequest, out: &Path) -> Result<Vec<Plan>> {
-    let defaults = ModelSource::find(request.options.model_name())?.defaults()?;
+    let source = ModelSource::find(request.options.model_name())?;
+    let defaults = source.defaults()?;
+    let mut shared = request.options.clone();
     let mut names = BTreeSet::new();
     let mut plans = Vec::new();
     for prompt in prompts(&request.file)? {
-        let options = TuneOptions { prompt: Some(prompt.clone()), ..request.options.clone() };
-        let config = options.resolve(&defaults)?;
+        let options = TuneOptions { prompt: Some(prompt.clone()), ..shared.clone() };
+        let config = options
+            .resolve_asking(&defaults, |config| source.ask_for_rewards(&config.generation, &config.prompt))?;
+        // What a program recommended for the first prompt holds for all, so that it is asked once.
+        shared.reward = Some(config.reward.clone());
+        let options = TuneOptions { reward: shared.reward.clone(), ..options };
         let name = format!("{}-{}", file_name_from_prompt(&prompt), config.run.seed);
         let numbered = (2..).map(|number| format!("{name}-{number}"));
         let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
@@ -183,6 +189,9 @@ impl Plan {
             return Ok(Found::Nothing);
         }
         let reader = RunReader::open(&self.run)?;
+        if reader.saved_steps()?.is_empty() {
+            return Ok(Found::Nothing);
+        }
         if reader.config() != self.config {
             let differs =
                 self.config.lines().zip(reader.config().lines()).find(|(ours, theirs)| ours != theirs);

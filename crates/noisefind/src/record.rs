@@ -9,6 +9,8 @@ use noisefind_rewards::Standard;
 use noisefind_rundir::{Event, EventValue, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::hashes::ScorerHashes;
+
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricsLine {
@@ -88,7 +90,7 @@ pub struct Environment {
     pub device: String,
     /// In which numbers it computes.
     pub dtype: String,
-    /// Threads the program may use.
+    /// Threads that compute.
     pub threads: usize,
     /// Operating system and processor family.
     pub platform: String,
@@ -99,9 +101,12 @@ pub struct Environment {
     pub kernels: String,
     /// SHA-256 over the model's files.
     pub model_sha256: String,
-    /// SHA-256 of each file of weights of the model.
+    /// SHA-256 of each file of weights of the model; of a model of the hub, its commit.
     #[serde(default)]
     pub weights_sha256: BTreeMap<String, String>,
+    /// The same of each scorer that was given files of its own, by the name that it was given.
+    #[serde(default)]
+    pub scorers_sha256: ScorerHashes,
 }
 
 /// What a step checkpoint says beside its tensors.

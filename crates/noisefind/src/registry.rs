@@ -1,9 +1,5 @@
 //! Models, scorers and judges by name.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::Path;
-
 use noisefind_core::ports::Generator;
 use noisefind_diffusion::config::ModelIndex;
 use noisefind_diffusion::{
@@ -14,7 +10,7 @@ use serde::Deserialize;
 
 use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
-use crate::hash::{FolderHash, counts, is_weights};
+use crate::hashes::ModelHashes;
 use crate::programs::{EXTERNAL, drawing_options, patience};
 use crate::{embedded, fake, words};
 
@@ -45,15 +41,6 @@ pub(crate) enum Place {
     Fake,
 }
 
-/// SHA-256 in hexadecimal of what a model is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelHashes {
-    /// Over all files.
-    pub model: String,
-    /// Of each file of weights.
-    pub weights: BTreeMap<String, String>,
-}
-
 /// A model that is ready to draw.
 pub struct OpenModel {
     /// The frozen model.
@@ -64,6 +51,8 @@ pub struct OpenModel {
     pub dtype: String,
     /// Ends of the prompt that did not fit into the text encoder.
     pub truncated: Vec<String>,
+    /// Rewards that the model's program recommends, as it wrote them.
+    pub default_rewards: Vec<String>,
 }
 
 /// `noisefind.json` of a model folder: what the makers of the model recommend. Every key is optional.
@@ -132,6 +121,7 @@ impl ModelSource {
             device: device.to_owned(),
             dtype: dtype.to_owned(),
             truncated: Vec::new(),
+            default_rewards: Vec::new(),
         };
         match &self.place {
             Place::Files(files) => {
@@ -140,10 +130,17 @@ impl ModelSource {
             Place::External(command) => {
                 let generator = ExternalGenerator::open(command, drawing_options(config), patience(config))
                     .map_err(|source| Error::model(&self.name, source))?;
-                Ok(opened(Box::new(generator), "external process", "its own numbers"))
+                let default_rewards = generator.default_rewards().to_vec();
+                let opened = opened(Box::new(generator), "external process", "its own numbers");
+                Ok(OpenModel { default_rewards, ..opened })
             }
             Place::Fake => Ok(opened(Box::new(fake::FakeGenerator), "cpu", "f32")),
         }
+    }
+
+    /// Whether the model is a program, which says what it recommends when it is started.
+    pub fn is_program(&self) -> bool {
+        matches!(self.place, Place::External(_))
     }
 
     /// One sentence about words of `prompt` that the model does not know.
@@ -163,34 +160,15 @@ impl ModelSource {
         Ok(self.hashes()?.model)
     }
 
-    /// The hashes of the model's files, each read once; without those of single files where the hub names them all by
-    /// a commit.
+    /// The hashes of the model's files, each read once.
     ///
     /// # Errors
     /// Where a file cannot be read.
     pub fn hashes(&self) -> Result<ModelHashes> {
-        let (mut model, mut weights) = (FolderHash::new(), BTreeMap::new());
-        let Place::Files(files) = &self.place else {
-            return Ok(ModelHashes { model: model.finish(), weights });
-        };
-        if let Some(commit) = files.commit() {
-            let added = model.add("commit", commit.len() as u64, commit.as_bytes());
-            added.map_err(|source| Error::Read { path: self.name.clone().into(), source })?;
-            return Ok(ModelHashes { model: model.finish(), weights });
+        match &self.place {
+            Place::Files(files) => ModelHashes::of(files),
+            Place::External(_) | Place::Fake => Ok(ModelHashes::of_none()),
         }
-        let Some(folder) = files.folder() else {
-            let known = embedded::WEIGHTS.iter().map(|(path, own)| ((*path).to_owned(), (*own).to_owned()));
-            return Ok(ModelHashes { model: embedded::SHA256.to_owned(), weights: known.collect() });
-        };
-        for relative in files_below(folder, "")? {
-            let path = folder.join(&relative);
-            let added = File::open(&path).and_then(|file| model.add(&relative, file.metadata()?.len(), file));
-            let own = added.map_err(|source| Error::Read { path, source })?;
-            if is_weights(&relative) {
-                weights.insert(relative, own);
-            }
-        }
-        Ok(ModelHashes { model: model.finish(), weights })
     }
 
     pub(crate) fn recommended(&self) -> Result<Recommended> {
@@ -235,23 +213,7 @@ impl ModelSource {
         let dtype = format!("{:?}", placement.dtype).to_lowercase();
         let mut generator = DiffusionGenerator::new(model, options)?;
         let truncated = generator.prepare(prompt)?.truncated().to_vec();
-        Ok(OpenModel { generator: Box::new(generator), device, dtype, truncated })
+        let (generator, default_rewards) = (Box::new(generator), Vec::new());
+        Ok(OpenModel { generator, device, dtype, truncated, default_rewards })
     }
-}
-
-/// The files below `folder` that count, sorted, with `/` between the parts.
-fn files_below(folder: &Path, prefix: &str) -> Result<Vec<String>> {
-    let failed = |source| Error::Read { path: folder.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let relative = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            files.extend(files_below(&entry.path(), &format!("{relative}/"))?);
-        } else if counts(&relative) {
-            files.push(relative);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use noisefind_core::media::Media;
-use noisefind_core::ports::Reward;
+use noisefind_core::ports::{Reward, Scorer};
 use serde::Serialize;
 
-use crate::config::{TuneOptions, checked_prompt, no_reward};
+use crate::config::{GenerationConfig, TuneOptions, checked_prompt, no_reward};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::registry::ModelSource;
@@ -28,35 +28,60 @@ pub struct Scored {
     pub reason: Option<String>,
 }
 
-/// Scores `files` against the prompt of `options` with the scorer `reward`, or the model's own; `each` gets the
-/// scores in order as they come.
+/// Scores `files` against the prompt of `options` with the scorers `rewards`, or the model's own; `each` gets the
+/// scores as they come, those of a file together.
 ///
 /// # Errors
 /// Where the prompt is empty, the scorer cannot be opened, or a file is no picture.
 pub fn score<E: From<Error>>(
     files: &[PathBuf],
     options: &TuneOptions,
-    reward: Option<&str>,
+    rewards: &[String],
     mut each: impl FnMut(Scored) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
     let source = ModelSource::find(options.model_name())?;
     let defaults = source.defaults()?;
     let config = options.resolve_generation(&defaults)?;
-    let name = reward.map(str::to_owned).or(defaults.reward).ok_or_else(|| no_reward(&source.name))?;
-    let mut scorer = source.open_scorer(&name, &config, None)?;
+    let mut scorers = scorers(&source, &config, prompt, rewards, defaults.reward)?;
     for files in files.chunks(BATCH) {
         let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
-        let rewards = draw::score(&mut *scorer, prompt, &media)?;
-        for (file, reward) in files.iter().zip(rewards) {
-            let (reward, reason) = match reward {
-                Reward::Given(number) => (Some(number), None),
-                Reward::Missing(reason) => (None, Some(reason)),
-            };
-            each(Scored { file: file.clone(), scorer: scorer.name().to_owned(), reward, reason })?;
+        let score = |scorer: &mut Box<dyn Scorer>| draw::score(&mut **scorer, prompt, &media);
+        let rewards = scorers.iter_mut().map(score).collect::<Result<Vec<_>>>()?;
+        for (at, file) in files.iter().enumerate() {
+            for (scorer, rewards) in scorers.iter().zip(&rewards) {
+                let (reward, reason) = match &rewards[at] {
+                    Reward::Given(number) => (Some(*number), None),
+                    Reward::Missing(reason) => (None, Some(reason.clone())),
+                };
+                each(Scored { file: file.clone(), scorer: scorer.name().to_owned(), reward, reason })?;
+            }
         }
     }
     Ok(())
+}
+
+/// Opens what the user named, else what comes with the model, else what its program recommends.
+fn scorers(
+    source: &ModelSource,
+    config: &GenerationConfig,
+    prompt: &str,
+    named: &[String],
+    own: Option<String>,
+) -> Result<Vec<Box<dyn Scorer>>> {
+    let open = |name: &String| source.open_scorer(name, config, None);
+    if !named.is_empty() {
+        return named.iter().map(open).collect();
+    }
+    if let Some(own) = own {
+        return Ok(vec![open(&own)?]);
+    }
+    let recommended = source.ask_for_rewards(config, prompt)?;
+    if recommended.is_empty() {
+        return Err(no_reward(&source.name));
+    }
+    let names = recommended.iter().map(|term| &term.scorer);
+    names.map(|name| open(name).map_err(|error| source.recommends(name, error))).collect()
 }
 
 pub(crate) fn read_picture(file: &Path) -> Result<Media> {

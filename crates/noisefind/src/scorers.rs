@@ -11,7 +11,8 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, Result};
 use crate::fake;
 use crate::programs::{EXTERNAL, patience};
-use crate::registry::{ModelSource, Place};
+use crate::registry::{ModelSource, OpenModel, Place};
+use crate::reward::RewardTerm;
 
 impl ModelSource {
     /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any
@@ -40,6 +41,39 @@ impl ModelSource {
             None => self.open_native(name, config)?,
         };
         Ok(Box::new(Screened::new(scorer)))
+    }
+
+    /// The rewards that a model's program recommends, which has to be started for that; none for other models, whose
+    /// [`defaults`](Self::defaults) say all there is.
+    ///
+    /// # Errors
+    /// Where the program does not start, or recommends what there is not.
+    pub fn ask_for_rewards(&self, config: &GenerationConfig, prompt: &str) -> Result<Vec<RewardTerm>> {
+        match self.place {
+            Place::External(_) => self.recommended_rewards(&self.open(config, prompt)?),
+            Place::Files(_) | Place::Fake => Ok(Vec::new()),
+        }
+    }
+
+    /// The rewards that the running program of this model recommends.
+    ///
+    /// # Errors
+    /// Where it recommends what there is not.
+    pub(crate) fn recommended_rewards(&self, running: &OpenModel) -> Result<Vec<RewardTerm>> {
+        let term = |text: &String| {
+            let term: RewardTerm = text.parse().map_err(Error::Usage)?;
+            let name = term.scorer.split(':').next().unwrap_or_default();
+            let is_known = term.scorer.starts_with(EXTERNAL) || ScorerInfo::named(name).is_some();
+            if is_known { Ok(term) } else { Err(no_such_reward(name)) }
+        };
+        let recommended = |text: &String| term(text).map_err(|error| self.recommends(text, error));
+        running.default_rewards.iter().map(recommended).collect()
+    }
+
+    /// Says of an error that the user did not name the reward.
+    pub(crate) fn recommends(&self, reward: &str, error: Error) -> Error {
+        let (model, reward, source) = (self.name.clone(), reward.to_owned(), Box::new(error));
+        Error::Recommended { model, reward, source }
     }
 
     fn open_native(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {

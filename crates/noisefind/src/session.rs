@@ -13,10 +13,11 @@ use crate::comparison::{Comparison, Cost, ScorerNames};
 use crate::config::{TuneConfig, TuneOptions, method_name};
 use crate::draw::{Drawn, Sampler, fresh_seeds};
 use crate::error::{Error, Result};
+use crate::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
 use crate::machine;
 use crate::observer::Observer;
 use crate::record::{Environment, PartRecord};
-use crate::registry::{ModelHashes, ModelSource, OpenModel};
+use crate::registry::{ModelSource, OpenModel};
 use crate::reward::{RewardScale, RewardTerm, sum_name};
 use crate::tune::StopReason;
 
@@ -28,6 +29,8 @@ pub struct Session {
     pub source: ModelSource,
     /// Its files, hashed.
     pub hashes: ModelHashes,
+    /// The weights of scorers that were given files of their own, hashed.
+    pub scorer_hashes: ScorerHashes,
     /// The model.
     pub model: OpenModel,
     /// What is climbed.
@@ -55,14 +58,28 @@ impl Session {
     /// Where a value is out of range, or the model, the scorer or the judge cannot be opened.
     pub fn open(options: &TuneOptions, answers: Option<&Path>) -> Result<Self> {
         let source = ModelSource::find(options.model_name())?;
-        let config = options.resolve(&source.defaults()?)?;
+        // A program that is started to be asked which rewards it recommends stays, because it may load gigabytes.
+        let mut running = None;
+        let config = options.resolve_asking(&source.defaults()?, |config| {
+            if !source.is_program() {
+                return Ok(Vec::new());
+            }
+            let model = running.insert(source.open(&config.generation, &config.prompt)?);
+            source.recommended_rewards(model)
+        })?;
         let open = |name: &str| source.open_scorer(name, &config.generation, answers);
-        let reward = open_reward(&config, &open)?;
+        let reward = open_reward(&config, &|name| match (&running, open(name)) {
+            (Some(_), Err(error)) => Err(source.recommends(name, error)),
+            (_, opened) => opened,
+        })?;
         let watched = config.watch.iter().map(|name| open(name)).collect::<Result<_>>()?;
         let judge = config.judge.as_deref().map(&open).transpose()?;
-        let model = source.open(&config.generation, &config.prompt)?;
-        let hashes = source.hashes()?;
-        Ok(Self { config, source, hashes, model, reward, judge, watched })
+        let model = match running {
+            Some(model) => model,
+            None => source.open(&config.generation, &config.prompt)?,
+        };
+        let (hashes, scorer_hashes) = (source.hashes()?, scorer_hashes(&config)?);
+        Ok(Self { config, source, hashes, scorer_hashes, model, reward, judge, watched })
     }
 
     /// Says what the user should know about the prompt.
@@ -86,6 +103,7 @@ impl Session {
             kernels: machine::kernels(),
             model_sha256: self.hashes.model.clone(),
             weights_sha256: self.hashes.weights.clone(),
+            scorers_sha256: self.scorer_hashes.clone(),
         }
     }
 

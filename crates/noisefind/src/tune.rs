@@ -172,7 +172,7 @@ impl Tuning {
         let mut session = Session::open(&options, Some(&writer.layout().answers()))?;
         let reader = RunReader::open(root)?;
         let environment = reader.json::<Environment>(&writer.layout().environment())?;
-        check_model(&session, environment.as_ref())?;
+        check_weights(&session, environment.as_ref())?;
         let embedding = session.prompt_embedding()?;
         let (run, best_step) = match checkpoint {
             Some((_, TensorFile { tensors, metadata })) => {
@@ -335,14 +335,19 @@ fn free_folder(prompt: &str, seed: u64) -> PathBuf {
         .unwrap_or_else(|| Path::new("runs").join(name))
 }
 
-/// A run goes on only with the weights that it began with.
-fn check_model(session: &Session, began_with: Option<&Environment>) -> Result<()> {
-    match began_with {
-        Some(environment) if environment.model_sha256 != session.hashes.model => Err(Error::Model {
-            name: session.source.name.clone(),
-            source: "its weights are not those that the run began with; bring them back, or start a new run"
-                .into(),
-        }),
-        _ => Ok(()),
+/// A run goes on only with the weights that it began with, of its model and of its scorers.
+fn check_weights(session: &Session, began_with: Option<&Environment>) -> Result<()> {
+    let Some(environment) = began_with else { return Ok(()) };
+    let changed = |name: &str| {
+        format!(
+            "the weights of {name} are not those that the run began with; bring them back, or start a new run"
+        )
+    };
+    if environment.model_sha256 != session.hashes.model {
+        return Err(Error::model(&session.source.name, changed(&session.source.name)));
     }
+    let began_with = |name| environment.scorers_sha256.get(name);
+    let other =
+        session.scorer_hashes.iter().find(|(name, now)| began_with(*name).is_some_and(|then| then != *now));
+    other.map_or(Ok(()), |(name, _)| Err(Error::reward(name, changed(name))))
 }

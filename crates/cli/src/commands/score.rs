@@ -10,7 +10,7 @@ use crate::args::ModelFlags;
 use crate::exit::Outcome;
 use crate::output::print_json;
 
-/// Score pictures against a prompt; prints one JSON object a file
+/// Score pictures against a prompt; prints one JSON object a file and scorer
 #[derive(Args)]
 pub struct Flags {
     /// Pictures, PNG or JPEG
@@ -19,9 +19,9 @@ pub struct Flags {
     /// What the pictures should show
     #[arg(long, value_name = "TEXT")]
     prompt: String,
-    /// Scorer, by name, with the folder of its weights, or a program [default: the model's own]
-    #[arg(long, value_name = "NAME|NAME:DIR|exec:COMMAND")]
-    reward: Option<String>,
+    /// Scorer: a name, with the folder or the hub id of its weights, or a program; repeatable [default: the model's own]
+    #[arg(long = "reward", value_name = "NAME|NAME:DIR|NAME:HUB_ID|exec:COMMAND")]
+    rewards: Vec<String>,
     #[command(flatten)]
     model: ModelFlags,
 }
@@ -29,6 +29,6 @@ pub struct Flags {
 /// Runs the command.
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     let options = TuneOptions { prompt: Some(flags.prompt), ..flags.model.options() };
-    score::<anyhow::Error>(&flags.files, &options, flags.reward.as_deref(), |scored| print_json(&scored))?;
+    score::<anyhow::Error>(&flags.files, &options, &flags.rewards, |scored| print_json(&scored))?;
     Ok(Outcome::Done)
 }

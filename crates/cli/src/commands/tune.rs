@@ -32,10 +32,10 @@ pub struct Flags {
     /// own folder below --out [default: runs/FILE]. The same command goes on where it was stopped
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "resume"])]
     prompts: Option<PathBuf>,
-    /// Scorer to climb: a name with the folder of its weights, or a program; `noisefind doctor` lists the names.
+    /// Scorer to climb: a name with the folder or the hub id of its weights, or a program; `noisefind doctor` lists the names.
     /// Repeatable: the sum is climbed, each by its WEIGHT, which stands before the colon (what follows the colon
     /// may hold any character) and is negative to avoid what the scorer likes [default: the model's own]
-    #[arg(long, value_name = "NAME[=WEIGHT][:DIR]|exec[=WEIGHT]:COMMAND")]
+    #[arg(long, value_name = "NAME[=WEIGHT][:DIR|:HUB_ID]|exec[=WEIGHT]:COMMAND")]
     reward: Vec<RewardTerm>,
     /// Scale in which several rewards are summed [default: standardised]
     #[arg(long, value_enum)]

@@ -2,9 +2,14 @@
 
 mod bad_input;
 mod diffusers;
+mod dtypes;
 #[cfg(unix)]
 mod external;
+#[cfg(unix)]
+mod generators;
 mod help;
+#[path = "../../../diffusion/tests/common/hub.rs"]
+mod hub;
 mod kill;
 #[cfg(unix)]
 mod missing;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{noisefind, outcome, succeed};
+use crate::hub::{COMMIT, FakeHub, ID};
+use crate::{noisefind, outcome, small_run, succeed};
 
 fn golden(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion").join(name);
@@ -164,5 +165,81 @@ fn an_id_is_opened_from_the_cache_or_explained() {
     assert!(
         message.ends_with("give --model the folder of a complete diffusers model, or emoji-64\n"),
         "{message}"
+    );
+}
+
+/// A small CLIP model of `golden/rewards` stands for `yuvalkirstain/PickScore_v1`.
+#[test]
+fn a_scorer_comes_from_the_hub_once_and_then_from_the_cache() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards/clip");
+    let golden = golden.canonicalize().expect("the tiny scorers are in the repository");
+    let hub = FakeHub::start(golden.clone(), "secret");
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(golden.join("picture-0.png"), folder.path().join("picture.png")).unwrap();
+    let run = |reward: &str, endpoint: &str, offline: &str| {
+        let arguments =
+            ["score", "picture.png", "--prompt", "a green dog", "--model", "fake", "--reward", reward];
+        let mut command = noisefind(folder.path(), &arguments);
+        command.env("HF_ENDPOINT", endpoint).env("HF_TOKEN", "secret").env("HF_HUB_OFFLINE", offline);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (_, expected, _) = run(&format!("pick-score:{}", golden.display()), "http://127.0.0.1:1", "1");
+    assert!(serde_json::from_str::<Value>(&expected).unwrap()["reward"].is_f64(), "{expected}");
+
+    let reward = format!("pick-score:{ID}");
+    let (code, stdout, stderr) = run(&reward, &hub.endpoint, "0");
+    assert_eq!((code, stdout.as_str()), (Some(0), expected.as_str()), "{stderr}");
+    let needed = ["config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "vocab.json"];
+    assert_eq!(hub.downloads(), needed.map(str::to_owned).into(), "only what is read is downloaded");
+    let asked = hub.requests.lock().unwrap().len();
+    for (endpoint, offline) in [(hub.endpoint.as_str(), "1"), ("http://127.0.0.1:1", "0")] {
+        assert_eq!(run(&reward, endpoint, offline), (Some(0), expected.clone(), String::new()));
+    }
+    assert_eq!(hub.requests.lock().unwrap().len(), asked, "the cache is enough");
+
+    let (code, _, stderr) = run("pick-score:owner/other", &hub.endpoint, "0");
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("owner/other") && stderr.contains("has no such model"), "{stderr}");
+
+    // A run says by which commit it scored.
+    let arguments = small_run(&["--reward", &reward]);
+    let mut tune = noisefind(folder.path(), &arguments);
+    tune.env("HF_HUB_OFFLINE", "1").assert().success();
+    let made = fs::read(folder.path().join("run/environment.json")).unwrap();
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    assert_eq!(made["scorers_sha256"], json!({&reward: {"commit": COMMIT}}));
+}
+
+#[test]
+fn a_run_knows_the_weights_of_its_scorers() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards/clip");
+    let scorer = folder.path().join("scorer");
+    fs::create_dir(&scorer).unwrap();
+    for file in ["config.json", "merges.txt", "model.safetensors", "vocab.json"] {
+        fs::copy(golden.join(file), scorer.join(file)).unwrap();
+    }
+    succeed(folder.path(), &small_run(&["--watch", "clip-score:scorer"]));
+    let made = fs::read(folder.path().join("run/environment.json")).unwrap();
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    let hashes = made["scorers_sha256"]["clip-score:scorer"].as_object().unwrap();
+    assert_eq!(hashes.keys().collect::<Vec<_>>(), ["model.safetensors"]);
+    let summed = std::process::Command::new("sha256sum").arg(scorer.join("model.safetensors")).output();
+    if let Ok(summed) = summed {
+        let summed = String::from_utf8_lossy(&summed.stdout).into_owned();
+        assert_eq!(summed.split(' ').next(), hashes["model.safetensors"].as_str());
+    }
+
+    let mut weights = fs::read(scorer.join("model.safetensors")).unwrap();
+    let last = weights.len() - 1;
+    weights[last] ^= 1;
+    fs::write(scorer.join("model.safetensors"), weights).unwrap();
+    let (code, _, stderr) = outcome(folder.path(), &["tune", "--resume", "run"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("the weights of clip-score:scorer are not those that the run began with"),
+        "{stderr}"
     );
 }

@@ -194,10 +194,29 @@ fn the_environment_says_what_made_the_run() {
     let made = json(&fs::read_to_string(folder.path().join("run/environment.json")).unwrap());
     let documented =
         ["program_version", "git_commit", "started", "device", "dtype", "threads", "instruction_sets"];
-    let hashes = ["kernels", "model_sha256", "weights_sha256"];
+    let hashes = ["kernels", "model_sha256", "weights_sha256", "scorers_sha256"];
     documented.iter().chain(&hashes).for_each(|key| assert!(keys(&made).contains(key), "{key} is missing"));
     if let Some(commit) = made["git_commit"].as_str() {
         assert!(commit.len() >= 40 && commit.chars().all(|digit| digit.is_ascii_hexdigit()), "{commit}");
+    }
+}
+
+#[test]
+fn threads_are_as_many_as_asked_for_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut policies = Vec::new();
+    for threads in ["1", "3"] {
+        succeed(folder.path(), &small_run(&["--force", "--threads", threads]));
+        let made = json(&fs::read_to_string(folder.path().join("run/environment.json")).unwrap());
+        assert_eq!(made["threads"].to_string(), threads);
+        policies.push(fs::read(folder.path().join("run/policy.safetensors")).unwrap());
+    }
+    assert!(policies[0] == policies[1]);
+    let doctor = succeed(folder.path(), &["doctor", "--model", "fake", "--json", "--threads", "2"]);
+    assert_eq!(json(&doctor)["threads"], 2);
+    for wrong in ["0", "1025", "all"] {
+        let (code, _, stderr) = outcome(folder.path(), &small_run(&["--threads", wrong]));
+        assert!(code == Some(2) && stderr.contains("--threads <N>"), "{stderr}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod hub;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};

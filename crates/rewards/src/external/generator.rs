@@ -33,7 +33,8 @@ impl ExternalGenerator {
     /// `generation` goes into every request as `options` (number of steps, guidance scale, ...).
     ///
     /// # Errors
-    /// When the process does not start, dies, is not ready in time or tells no usable noise shape.
+    /// When the process does not start, dies, is not ready in time, tells no usable noise shape, or recommends rewards in
+    /// another form than a list of names.
     pub fn open(
         command: &str,
         generation: Map<String, Value>,
@@ -47,11 +48,10 @@ impl ExternalGenerator {
                  [channels, frames, height, width] was expected"
             ))
         })?;
-        let default_rewards = ready
-            .get("default_rewards")
-            .and_then(Value::as_array)
-            .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-            .unwrap_or_default();
+        let default_rewards = default_rewards(&ready).ok_or_else(|| {
+            let found = ready.get("default_rewards").unwrap_or(&Value::Null);
+            client.violation(format!("told the default rewards {found} where a list of names was expected"))
+        })?;
         Ok(Self { client, noise_shape, default_rewards, options: Value::Object(generation) })
     }
 
@@ -120,6 +120,14 @@ impl Generator for ExternalGenerator {
             return Ok(Vec::new());
         }
         Ok(self.ask(prompt, noises)?)
+    }
+}
+
+/// Names of rewards; none where the process says nothing, `None` where it says something else.
+fn default_rewards(ready: &Map<String, Value>) -> Option<Vec<String>> {
+    match ready.get("default_rewards") {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(names) => names.as_array()?.iter().map(|name| Some(name.as_str()?.to_owned())).collect(),
     }
 }
 
