@@ -57,9 +57,10 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, kind: Ac
     }
     let packed = PackedConv::pack_for(isa, &weights, Some(&bias), geometry, T::DTYPE).expect("sizes agree");
     let (first, second) = (Guarded::new(&stored::<T>(&first)), Guarded::new(&stored::<T>(&second)));
+    let (sample_bias, residual) = (Guarded::new(&sample_bias), Guarded::new(&residual));
     let mut out = Guarded::<T>::output(expected.len());
     let epilogue =
-        Epilogue { sample_bias: Some(&sample_bias[..]), residual: Some(&residual[..]), activation: kind };
+        Epilogue { sample_bias: Some(sample_bias.get()), residual: Some(residual.get()), activation: kind };
     let second = (c1 > 0).then(|| second.get());
     conv2d(first.get(), second, size, &packed, &epilogue, out.get_mut()).expect("sizes agree");
     let tolerance = sum_tolerance(channels * kernel_rows * kernel_columns);

@@ -72,9 +72,10 @@ fn check<T: Element>(isa: Isa, case: &Case) {
         *expected = activation(case.activation, value);
     }
     let (x, residual) = (Guarded::new(&stored::<T>(&x)), Guarded::new(&residual));
+    let sample_bias = Guarded::new(&sample_bias);
     let mut out = Guarded::<T>::output(m * n);
     let epilogue = Epilogue {
-        sample_bias: (case.samples > 0).then_some(&sample_bias[..]),
+        sample_bias: (case.samples > 0).then(|| sample_bias.get()),
         residual: case.residual.then(|| residual.get()),
         activation: case.activation,
     };

@@ -1,12 +1,15 @@
-//! Every operation under every instruction set of this machine, against plain `f64` loops, at odd sizes and between
-//! poisoned borders.
+//! Every operation under every instruction set of this machine, against plain `f64` loops, at odd sizes and with every
+//! operand between a poisoned border and a page that nobody may touch.
 
 mod attention;
 mod conv;
+mod guarded;
 mod matrix;
 mod norm;
 
 use half::bf16;
+
+use guarded::Guarded;
 
 use crate::element::Element;
 
@@ -28,39 +31,6 @@ pub(super) fn stored<T: Element>(values: &[f32]) -> Vec<T> {
 /// What the storage type makes of a number.
 pub(super) fn rounded<T: Element>(value: f32) -> f64 {
     f64::from(T::narrow(value).widen())
-}
-
-/// A slice between two borders of NaN: reading a border spoils the result, writing one is noticed by `check`.
-pub(super) struct Guarded<T> {
-    memory: Vec<T>,
-    length: usize,
-}
-
-const BORDER: usize = 67;
-
-impl<T: Element> Guarded<T> {
-    pub(super) fn new(values: &[T]) -> Self {
-        let border = vec![T::narrow(f32::NAN); BORDER];
-        Self { memory: [&border, values, &border].concat(), length: values.len() }
-    }
-
-    /// An output, full of NaN so that a missed element is noticed.
-    pub(super) fn output(length: usize) -> Self {
-        Self::new(&vec![T::narrow(f32::NAN); length])
-    }
-
-    pub(super) fn get(&self) -> &[T] {
-        &self.memory[BORDER..BORDER + self.length]
-    }
-
-    pub(super) fn get_mut(&mut self) -> &mut [T] {
-        &mut self.memory[BORDER..BORDER + self.length]
-    }
-
-    pub(super) fn check(&self) {
-        let mut borders = self.memory[..BORDER].iter().chain(&self.memory[BORDER + self.length..]);
-        assert!(borders.all(|value| value.widen().is_nan()), "a border was written");
-    }
 }
 
 /// What rounding does to a sum of `k` products in `f32`: it grows like a random walk, and the activation adds a little.

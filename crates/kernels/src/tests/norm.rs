@@ -41,7 +41,9 @@ fn check_group_norm<T: Element>(isa: Isa, shape: GroupNormShape, kind: Activatio
     }
     let x = Guarded::new(&stored::<T>(&x));
     let mut out = Guarded::<T>::output(expected.len());
-    group_norm_for(isa, x.get(), shape, EPSILON, [&gamma, &beta], kind, out.get_mut()).expect("sizes agree");
+    let (gamma, beta) = (Guarded::new(&gamma), Guarded::new(&beta));
+    group_norm_for(isa, x.get(), shape, EPSILON, [gamma.get(), beta.get()], kind, out.get_mut())
+        .expect("sizes agree");
     let tolerance = 1e-6 * f64::from(1.0 + offset.abs());
     assert_close(&out, &expected, tolerance, &format!("{isa:?} {:?} {shape:?} {kind:?}", T::DTYPE));
 }
@@ -87,7 +89,8 @@ fn check_layer_norm<T: Element>(isa: Isa, rows: usize, channels: usize) {
     }
     let x = Guarded::new(&stored::<T>(&x));
     let mut out = Guarded::<T>::output(expected.len());
-    layer_norm_for(isa, x.get(), EPSILON, &gamma, &beta, out.get_mut()).expect("sizes agree");
+    let (gamma, beta) = (Guarded::new(&gamma), Guarded::new(&beta));
+    layer_norm_for(isa, x.get(), EPSILON, gamma.get(), beta.get(), out.get_mut()).expect("sizes agree");
     assert_close(&out, &expected, 2e-6, &format!("{isa:?} {:?} {rows}x{channels}", T::DTYPE));
 }
 
