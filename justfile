@@ -17,6 +17,10 @@ test:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
+# Instructions of one call of the default denoiser, to be compared with those that are recorded (needs valgrind).
+instructions:
+    bench/models/instructions.sh
+
 # Reference numbers from diffusers and transformers (needs the Python packages of golden/requirements.txt).
 golden:
     python3 golden/make_all.py

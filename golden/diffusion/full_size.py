@@ -55,14 +55,8 @@ CLIP_G = dict(
 STABLE = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
 
-def make(name, folder):
-    """The pipeline in single precision, or for the largest in half precision, as it is published."""
-    if name == "sdxl":
-        torch.set_default_dtype(torch.float16)
-    torch.manual_seed(5)
-    tokenizer, _ = tiny.write_tokenizer(folder / "tokenizer", "!" if name == "sd21" else tiny.END, False, 77)
-    unet = diffusers.UNet2DConditionModel.from_config(UNETS[name])
-    vae = diffusers.AutoencoderKL(
+def random_vae(name):
+    return diffusers.AutoencoderKL(
         block_out_channels=[128, 256, 512, 512],
         down_block_types=["DownEncoderBlock2D"] * 4,
         up_block_types=["UpDecoderBlock2D"] * 4,
@@ -70,6 +64,16 @@ def make(name, folder):
         sample_size=1024 if name == "sdxl" else 512,
         scaling_factor=0.13025 if name == "sdxl" else 0.18215,
     )
+
+
+def make(name, folder):
+    """The pipeline in single precision, or for the largest in half precision, as it is published."""
+    if name == "sdxl":
+        torch.set_default_dtype(torch.float16)
+    torch.manual_seed(5)
+    tokenizer, _ = tiny.write_tokenizer(folder / "tokenizer", "!" if name == "sd21" else tiny.END, False, 77)
+    unet = diffusers.UNet2DConditionModel.from_config(UNETS[name])
+    vae = random_vae(name)
     text = CLIPTextModel(CLIPTextConfig(**(CLIP_H if name == "sd21" else CLIP_L)))
     if name == "sdxl":
         tokenizer_2, _ = tiny.write_tokenizer(folder / "tokenizer_2", "!", False, 77)

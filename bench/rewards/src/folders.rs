@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use bench_common::Failure;
 use serde_json::json;
 
-use crate::Failure;
 use crate::weights::Tensors;
 
 /// Size of CLIP's vocabulary and its longest prompt.

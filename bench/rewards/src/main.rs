@@ -7,54 +7,32 @@
 mod folders;
 mod weights;
 
-use std::error::Error;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cpu_time::ThreadTime;
+use bench_common::{Arguments, Clock, Failure};
 use noisefind_core::media::Media;
 use noisefind_core::ports::Reward;
 use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 use noisefind_rewards::{SCORERS, ScorerInfo};
 
-type Failure = Box<dyn Error + Send + Sync>;
-
 /// Rows and columns of the pictures: what Stable Diffusion 1.5 draws.
 const SIDE: usize = 512;
 const PROMPT: &str = "a painting of an ocean with clouds and birds, day time, low depth field effect";
 
-struct Settings {
-    threads: usize,
-    pictures: usize,
-    json: Option<PathBuf>,
-    filter: String,
-}
-
 fn main() -> Result<(), Failure> {
-    let mut settings = Settings { threads: 1, pictures: 8, json: None, filter: String::new() };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--threads" => settings.threads = value()?.parse()?,
-            "--pictures" => settings.pictures = value()?.parse()?,
-            "--json" => settings.json = Some(value()?.into()),
-            _ => settings.filter = argument,
-        }
-    }
-    // Everything runs inside the pool, so that with one thread the measured thread is the one that works.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build()?;
-    pool.install(|| measure(&settings))
+    let arguments = Arguments::of_process(&["--pictures"])?;
+    arguments.in_pool(|| measure(&arguments))
 }
 
-fn measure(settings: &Settings) -> Result<(), Failure> {
-    println!("threads {}, {} pictures of {SIDE} x {SIDE}", settings.threads, settings.pictures);
+fn measure(arguments: &Arguments) -> Result<(), Failure> {
+    let (threads, pictures) = (arguments.threads, arguments.value("--pictures", 8)?);
+    println!("threads {threads}, {pictures} pictures of {SIDE} x {SIDE}");
     println!(
         "{:18} {:5} {:>11} {:>8} {:>11} {:>9} {:>11}",
         "scorer", "dtype", "parameters", "open s", "ms/picture", "prompt ms", "pictures/s"
     );
     let mut rows = Vec::new();
-    for scorer in SCORERS.iter().filter(|scorer| scorer.name.contains(&settings.filter)) {
+    for scorer in SCORERS.iter().filter(|scorer| arguments.asks_for(scorer.name)) {
         let folder = tempfile::tempdir()?;
         let Some(parameters) = folders::fill(folder.path(), scorer.name)? else { continue };
         for (name, dtype) in [("f32", DtypeChoice::F32), ("bf16", DtypeChoice::Bf16)] {
@@ -63,7 +41,7 @@ fn measure(settings: &Settings) -> Result<(), Failure> {
             }
             let placement = Placement::open(DeviceChoice::Cpu, dtype)?;
             let files = ModelFiles::directory(folder.path())?;
-            let times = times(scorer, &files, &placement, settings)?;
+            let times = times(scorer, &files, &placement, threads, pictures)?;
             let (picture, prompt) = (times.picture.as_secs_f64(), times.prompt.as_secs_f64());
             println!(
                 "{:18} {name:5} {:11} {:8.1} {:11.1} {:9.1} {:11.3}",
@@ -81,13 +59,9 @@ fn measure(settings: &Settings) -> Result<(), Failure> {
             }));
         }
     }
-    if let Some(path) = &settings.json {
-        let report = serde_json::json!({
-            "threads": settings.threads, "pictures": settings.pictures, "side": SIDE, "rows": rows
-        });
-        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
-    }
-    Ok(())
+    let (side, rows) = (SIDE, serde_json::Value::from(rows));
+    arguments
+        .report(&serde_json::json!({ "threads": threads, "pictures": pictures, "side": side, "rows": rows }))
 }
 
 struct Times {
@@ -101,14 +75,15 @@ fn times(
     scorer: &ScorerInfo,
     files: &ModelFiles,
     placement: &Placement,
-    settings: &Settings,
+    threads: usize,
+    pictures: usize,
 ) -> Result<Times, Failure> {
     let begun = Instant::now();
     let mut scorer = scorer.open(Some((files, "")), placement)?;
     let open = begun.elapsed();
-    let media: Vec<Media> = (0..settings.pictures).map(picture).collect::<Option<_>>().ok_or("no pixels")?;
+    let media: Vec<Media> = (0..pictures).map(picture).collect::<Option<_>>().ok_or("no pixels")?;
     let mut timed = |prompt: &str| -> Result<Duration, Failure> {
-        let clock = Clock::start(settings.threads);
+        let clock = Clock::start(threads);
         let rewards = scorer.score(prompt, &media)?;
         let elapsed = clock.elapsed();
         match rewards.iter().find(|reward| reward.given().is_none()) {
@@ -119,7 +94,7 @@ fn times(
     timed("warm up")?;
     let with_prompt = timed(PROMPT)?;
     let without_prompt = timed(PROMPT)?;
-    let picture = without_prompt / settings.pictures.max(1) as u32;
+    let picture = without_prompt / pictures.max(1) as u32;
     Ok(Times { open, picture, prompt: with_prompt.saturating_sub(without_prompt) })
 }
 
@@ -132,24 +107,4 @@ fn picture(number: usize) -> Option<Media> {
         (0.5 + 0.2 * wave + 0.1 * (grain - 0.5)).clamp(0.0, 1.0)
     };
     Media::new(1, SIDE, SIDE, (0..3 * SIDE * SIDE).map(value).collect())
-}
-
-/// A clock: the thread's own processor time with one thread, which other programs on the core do not disturb; the time on
-/// the wall with several.
-enum Clock {
-    Processor(ThreadTime),
-    Wall(Instant),
-}
-
-impl Clock {
-    fn start(threads: usize) -> Self {
-        if threads == 1 { Self::Processor(ThreadTime::now()) } else { Self::Wall(Instant::now()) }
-    }
-
-    fn elapsed(&self) -> Duration {
-        match self {
-            Self::Processor(start) => start.elapsed(),
-            Self::Wall(start) => start.elapsed(),
-        }
-    }
 }

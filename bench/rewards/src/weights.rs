@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use bench_common::Failure;
 use half::bf16;
 use serde_json::{Map, json};
-
-use crate::Failure;
 
 /// Names with shapes, in the order of the file.
 #[derive(Default)]

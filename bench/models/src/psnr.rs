@@ -1,0 +1,55 @@
+//! How far bf16 pictures are from f32 pictures of the same noises.
+
+use bench_common::{Arguments, Failure};
+use noisefind::core::media::Media;
+use noisefind::core::policy::NoisePolicy;
+use noisefind_diffusion::{
+    DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles,
+};
+use serde_json::json;
+
+use crate::ours::{Folders, PROMPT, noises};
+
+/// Draws the first `--seeds` (32) in both formats with the default model's own settings and prints the peak signal-to-noise
+/// ratio of each.
+pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
+    let seeds = arguments.value("--seeds", 32usize)?;
+    let [single, half] = [DtypeChoice::F32, DtypeChoice::Bf16].map(|dtype| draw(folders, dtype, seeds));
+    let mut decibels: Vec<f64> = single?.iter().zip(&half?).map(|(a, b)| psnr(a, b)).collect();
+    for (seed, decibels) in decibels.iter().enumerate() {
+        println!("seed {seed:3} {decibels:6.1} dB");
+    }
+    let by_seed = decibels.clone();
+    decibels.sort_by(f64::total_cmp);
+    let (lowest, middle) = (*decibels.first().ok_or("--seeds is 0, expected 1 or more")?, middle(&decibels));
+    println!("median {middle:.1} dB, lowest {lowest:.1} dB, over {seeds} seeds of {PROMPT:?}");
+    arguments.report(&json!({ "prompt": PROMPT, "median_decibels": middle, "lowest_decibels": lowest,
+                              "decibels_by_seed": by_seed }))
+}
+
+fn draw(folders: &Folders, dtype: DtypeChoice, seeds: usize) -> Result<Vec<Media>, Failure> {
+    let load = LoadOptions { device: DeviceChoice::Cpu, dtype, ..LoadOptions::default() };
+    let model = DiffusionModel::open(ModelFiles::directory(&folders.model)?, &load)?;
+    // As in the model's noisefind.json.
+    let options = GenerationOptions {
+        num_inference_steps: 20,
+        guidance_scale: 4.0,
+        batch_size: 16,
+        ..GenerationOptions::default()
+    };
+    let prompt = model.prepare(PROMPT, &options)?;
+    let noises = noises(&NoisePolicy::standard(prompt.noise_shape()), seeds);
+    Ok(model.decode(&model.generate_latents(&prompt, &noises)?, options.batch_size)?)
+}
+
+/// `-10 log10` of the mean squared difference, pixels being 0 to 1.
+fn psnr(a: &Media, b: &Media) -> f64 {
+    let squares: f64 = a.values().iter().zip(b.values()).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    -10.0 * (squares / a.values().len() as f64).log10()
+}
+
+/// The median of sorted values.
+fn middle(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { (sorted[half - 1] + sorted[half]) / 2.0 } else { sorted[half] }
+}
