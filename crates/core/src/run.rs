@@ -190,7 +190,8 @@ impl Run {
     /// Records how well the direction learnt so far predicts rewards that it was not learnt from.
     fn observe_direction(&mut self, batch: &Batch) {
         let norm = batch.policy.mean_norm();
-        let Some((base, spread)) = self.progress.base.filter(|&(_, spread)| spread > 0.0 && norm > 0.0) else {
+        let Some((base, spread)) = self.progress.base.filter(|&(_, spread)| spread > 0.0 && norm > 0.0)
+        else {
             return;
         };
         let along = |sample: &Evaluation| {
