@@ -208,18 +208,12 @@ def lcm(folder):
     return LatentConsistencyModelPipeline(vae, text, tokenizer, denoiser, scheduler, None, None, requires_safety_checker=False)
 
 
-def save(pipeline, folder):
-    """Saves in half precision, without the encoder half of the decoder, which this project does not use."""
-    pipeline.save_pretrained(folder)
+def halve(folder):
+    """Stores all weights of a folder in half precision."""
     for path in sorted(folder.rglob("*.safetensors")):
         tensors = safetensors.torch.load_file(path)
-        kept = {
-            name: tensor.half()
-            for name, tensor in tensors.items()
-            if not name.startswith(("encoder.down_blocks", "encoder.mid_block", "encoder.conv", "encoder.layers"))
-            or path.parent.name != "vae"
-        }
-        safetensors.torch.save_file(kept, path, metadata={"format": "pt"})
+        halves = {name: tensor.half() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(halves, path, metadata={"format": "pt"})
 
 
 def age(folder):
@@ -262,7 +256,8 @@ def build(name, root):
     folder = pathlib.Path(root) / name
     shutil.rmtree(folder, ignore_errors=True)
     pipeline = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl, "lcm": lcm}[name](folder)
-    save(pipeline, folder)
+    pipeline.save_pretrained(folder)
+    halve(folder)
     if name != "sd2":
         # Published folders of these families have the vocabulary and the merges only.
         for path in folder.glob("tokenizer*/tokenizer.json"):
