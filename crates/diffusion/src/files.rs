@@ -4,8 +4,6 @@
 //! (`config.json` beside the weights).
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::hub::{HubModel, HubSettings, is_hub_id};
+use crate::open_file::OpenFile;
 
 /// One file of a model that is compiled into the program.
 #[derive(Clone, Copy, Debug)]
@@ -121,17 +120,7 @@ impl ModelFiles {
     /// # Errors
     /// Where it is absent, unreadable or a git-lfs pointer.
     pub fn read(&self, path: &str) -> Result<Cow<'static, [u8]>> {
-        let mut file = self.open(path)?;
-        let bytes = match &mut file.content {
-            Content::Memory(bytes) => Cow::Borrowed(*bytes),
-            Content::Disk(disk) => {
-                let mut bytes = Vec::new();
-                disk.read_to_end(&mut bytes)
-                    .map_err(|source| Error::Io { file: file.name.clone(), source })?;
-                Cow::Owned(bytes)
-            }
-        };
-        Ok(bytes)
+        self.open(path)?.read()
     }
 
     /// Reads and parses a JSON file.
@@ -156,81 +145,20 @@ impl ModelFiles {
         let name = self.display(path);
         let missing = || Error::MissingFile { model: self.name.clone(), expected: path.to_owned() };
         let on_disk = |full: &Path| {
-            if !full.is_file() {
-                return Err(missing());
-            }
-            let opened = File::open(full).and_then(|disk| Ok((disk.metadata()?.len(), disk)));
-            let (length, disk) = opened.map_err(|source| Error::Io { file: name.clone(), source })?;
-            Ok(OpenFile { name: name.clone(), length, content: Content::Disk(disk) })
+            if full.is_file() { OpenFile::on_disk(name.clone(), full) } else { Err(missing()) }
         };
-        let mut file = match &self.source {
+        match &self.source {
             Source::Embedded(files) => {
                 let file = files.iter().find(|file| file.path == path).ok_or_else(missing)?;
-                OpenFile { name, length: file.bytes.len() as u64, content: Content::Memory(file.bytes) }
+                OpenFile::in_memory(name, file.bytes)
             }
-            Source::Directory(folder) => on_disk(&folder.join(path))?,
-            Source::Hub(model) => on_disk(&model.fetch(path)?)?,
-        };
-        if file.is_git_lfs_pointer()? {
-            return Err(Error::GitLfsPointer { file: file.name });
+            Source::Directory(folder) => on_disk(&folder.join(path)),
+            Source::Hub(model) => on_disk(&model.fetch(path)?),
         }
-        Ok(file)
     }
 }
 
 /// The path of a file in a folder of the model; the empty folder is its top.
 pub(crate) fn in_folder(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
-}
-
-/// A file that is read piece by piece, so that a large one never lies in memory as a whole.
-///
-/// Plain reads rather than a memory map: a map needs `unsafe`, and a file that shrinks under it ends the program.
-#[derive(Debug)]
-pub(crate) struct OpenFile {
-    pub(crate) name: String,
-    pub(crate) length: u64,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    Memory(&'static [u8]),
-    Disk(File),
-}
-
-impl OpenFile {
-    /// Reads `length` bytes from `start`; the caller has checked that they lie inside the file.
-    pub(crate) fn read_at(&mut self, start: u64, length: usize) -> Result<Cow<'static, [u8]>> {
-        match &mut self.content {
-            Content::Memory(bytes) => {
-                let start = start as usize;
-                let piece = bytes.get(start..start + length).ok_or(Error::WrongLength {
-                    file: self.name.clone(),
-                    expected: (start + length) as u64,
-                    found: self.length,
-                })?;
-                Ok(Cow::Borrowed(piece))
-            }
-            Content::Disk(disk) => {
-                let mut bytes = vec![0; length];
-                disk.seek(SeekFrom::Start(start))
-                    .and_then(|_| disk.read_exact(&mut bytes))
-                    .map_err(|source| Error::Io { file: self.name.clone(), source })?;
-                Ok(Cow::Owned(bytes))
-            }
-        }
-    }
-
-    fn is_git_lfs_pointer(&mut self) -> Result<bool> {
-        const MARK: &[u8] = b"version https://git-lfs";
-        if self.length < MARK.len() as u64 {
-            return Ok(false);
-        }
-        let is_pointer = *self.read_at(0, MARK.len())? == *MARK;
-        if let Content::Disk(disk) = &mut self.content {
-            disk.rewind().map_err(|source| Error::Io { file: self.name.clone(), source })?;
-        }
-        Ok(is_pointer)
-    }
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod hub;
 pub mod lora;
+mod open_file;
 pub mod ops;
 pub mod pipeline;
 pub mod scheduler;

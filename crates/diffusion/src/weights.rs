@@ -14,14 +14,15 @@ use sha2::{Digest, Sha256};
 
 use crate::device::Placement;
 use crate::error::{Error, Result, WeightMismatch};
-use crate::files::{ModelFiles, OpenFile, in_folder};
+use crate::files::{ModelFiles, in_folder};
 use crate::lora::{Adapters, Delta};
+use crate::open_file::OpenFile;
 use crate::torch_file::{self, TorchTensor};
 
 /// How the names of safetensors files end; every other file is taken for PyTorch's own format.
 const SAFETENSORS: &str = ".safetensors";
 
-/// The tensors of one part (`unet`, `vae`, ...), read one at a time so that memory never holds the part twice.
+/// The tensors of one part (`unet`, `vae`, ...), mapped one at a time so that memory never holds the part twice.
 ///
 /// Layers ask for tensors by name and shape while they build themselves; whatever is missing is noted and stands as
 /// an absent tensor until [`Weights::finish`] reports all of it in one error.
@@ -256,8 +257,8 @@ impl Weights {
     }
 
     fn read(&self, name: &str, stored: &Stored) -> Result<Vec<f32>> {
-        let mut file = self.files[stored.file].borrow_mut();
-        let bytes = file.read_at(stored.start, stored.length)?;
+        let file = self.files[stored.file].borrow();
+        let bytes = file.map_at(stored.start, stored.length)?;
         let values: Vec<f32> = match stored.dtype {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
             Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),

@@ -14,7 +14,7 @@ use safetensors::Dtype;
 use self::pickle::{Id, Pickle, Tensor, Value};
 use self::zip::Entry;
 use crate::error::{Error, Result};
-use crate::files::OpenFile;
+use crate::open_file::OpenFile;
 
 /// Keys under which training programs keep the weights beside other things.
 const STATE_DICT_KEYS: [&str; 2] = ["state_dict", "model"];

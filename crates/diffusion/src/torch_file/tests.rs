@@ -11,7 +11,7 @@ fn read_in(folder: PathBuf, name: &str) -> Result<BTreeMap<String, (TorchTensor,
     let mut file = ModelFiles::directory(folder)?.open(name)?;
     let mut all = BTreeMap::new();
     for tensor in tensors(&mut file)? {
-        let bytes = file.read_at(tensor.start, tensor.length)?.into_owned();
+        let bytes = file.map_at(tensor.start, tensor.length)?.to_vec();
         all.insert(tensor.name.clone(), (tensor, bytes));
     }
     Ok(all)

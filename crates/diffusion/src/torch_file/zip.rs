@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::invalid;
 use crate::error::Result;
-use crate::files::OpenFile;
+use crate::open_file::OpenFile;
 
 /// Where an entry's bytes lie in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
