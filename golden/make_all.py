@@ -16,6 +16,8 @@ SCRIPTS = [
     "diffusion/torch_file.py",
     "diffusion/adapters.py",
     "diffusion/variants.py",
+    "diffusion/sizes.py",
+    "diffusion/tiling.py",
     "diffusion/default_model.py",
     "rewards/clip.py",
     "rewards/hps.py",

@@ -71,6 +71,9 @@ pub struct GenerationFlags {
     /// Decoder to use in place of the model's own, for example TAESD: its folder, or its id on the hub
     #[arg(long, value_name = "DIR")]
     pub vae: Option<String>,
+    /// Decode large pictures in overlapping tiles: less memory, slightly other pixels, as in diffusers [default: no]
+    #[arg(long)]
+    pub vae_tiling: bool,
     /// Last layers of the text encoders that the prompt skips, counted as in diffusers [default: 0]
     #[arg(long, value_name = "N")]
     pub clip_skip: Option<usize>,
@@ -95,6 +98,7 @@ impl GenerationFlags {
             negative_prompt: self.negative_prompt,
             lora: Some(self.lora).filter(|adapters| !adapters.is_empty()),
             vae: self.vae,
+            vae_tiling: self.vae_tiling.then_some(true),
             clip_skip: self.clip_skip,
             scheduler: self.scheduler,
             height: self.height,

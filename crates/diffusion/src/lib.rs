@@ -27,3 +27,4 @@ pub use files::{EmbeddedFile, ModelFiles};
 pub use hub::HubSettings;
 pub use lora::LoraSource;
 pub use pipeline::{DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo};
+pub use vae::Decoding;

@@ -208,8 +208,8 @@ fn impossible_options_are_named() {
         ),
         (GenerationOptions { batch_size: 0, ..defaults() }, "batch-size is 0, expected at least 1"),
         (
-            GenerationOptions { height: Some(18), ..defaults() },
-            "height is 18, expected a multiple of 4 pixels",
+            GenerationOptions { height: Some(17), ..defaults() },
+            "height is 17, expected a multiple of 2 pixels",
         ),
         (GenerationOptions { eta: 2.0, ..defaults() }, "eta is 2, expected 0 to 1"),
     ] {

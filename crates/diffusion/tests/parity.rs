@@ -76,6 +76,22 @@ fn denoisers_agree() {
 }
 
 #[test]
+fn denoisers_agree_on_odd_sizes() {
+    let golden = Golden::read("sizes");
+    for (how, placement) in placements() {
+        let unet = Unet::open(&tiny("deep"), &placement).expect("it opens");
+        let text = unet.embed_text(&tensor(&placement, golden.values("text").to_vec(), [2, 12, 16]));
+        let steps = unet.embed_times(&[621.0], None, None);
+        for size in ["9x11", "10x7", "5x1", "1x2"] {
+            let (input, shape) = golden.channels_last(&format!("{size}.input"));
+            let output = unet.forward(tensor(&placement, input, shape), &steps[0], &text);
+            let (expected, _) = golden.channels_last(&format!("{size}.output"));
+            assert_close(&format!("{size}, {how}"), &values(output), &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
 fn decoders_agree() {
     for (how, placement) in placements() {
         for name in FAMILIES {

@@ -90,4 +90,7 @@ fn other_sizes_than_the_native_one_are_drawn() {
         |height, width| GenerationOptions { height: Some(height), width: Some(width), ..options(3, 5.0) };
     check("sd1", "tall", &F32, &sized(24, 8));
     check("sdxl", "wide-xl", &F32, &sized(8, 32));
+    // Sides of 9, 11, 5 and 7 latents, which are halved to what cannot be doubled back to them.
+    check("sd1", "odd", &F32, &sized(18, 22));
+    check("sdxl", "odd-xl", &F32, &sized(10, 14));
 }

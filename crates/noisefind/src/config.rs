@@ -65,6 +65,8 @@ pub struct TuneOptions {
     pub lora: Option<Vec<String>>,
     /// Folder of another decoder; default: the model's own.
     pub vae: Option<String>,
+    /// Whether large pictures are decoded in overlapping tiles; default: no.
+    pub vae_tiling: Option<bool>,
     /// Last layers of the text encoders that the prompt skips; default 0.
     pub clip_skip: Option<usize>,
     /// Solver; default: the model's own.
@@ -132,6 +134,9 @@ pub struct GenerationConfig {
     /// Folder of the decoder, where not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<String>,
+    /// Whether large pictures are decoded in overlapping tiles.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub vae_tiling: bool,
     /// Last layers of the text encoders that the prompt skips.
     pub clip_skip: usize,
     /// Solver, where not the model's own.
@@ -223,6 +228,7 @@ impl TuneOptions {
             negative_prompt: self.negative_prompt.or(other.negative_prompt),
             lora: self.lora.or(other.lora),
             vae: self.vae.or(other.vae),
+            vae_tiling: self.vae_tiling.or(other.vae_tiling),
             clip_skip: self.clip_skip.or(other.clip_skip),
             scheduler: self.scheduler.or(other.scheduler),
             height: self.height.or(other.height),
@@ -246,6 +252,7 @@ impl TuneOptions {
             negative_prompt: Some(provenance.negative_prompt.clone()),
             lora: Some(provenance.lora.clone()),
             vae: provenance.vae.clone(),
+            vae_tiling: Some(provenance.vae_tiling),
             clip_skip: Some(provenance.clip_skip),
             scheduler: provenance.scheduler.clone(),
             height: provenance.height,
@@ -272,6 +279,7 @@ impl TuneOptions {
             negative_prompt: self.negative_prompt.clone().unwrap_or_default(),
             lora: self.lora.clone().unwrap_or_default(),
             vae: self.vae.clone(),
+            vae_tiling: self.vae_tiling.unwrap_or(false),
             clip_skip: self.clip_skip.unwrap_or(0),
             scheduler: self.scheduler.clone(),
             height: self.height,

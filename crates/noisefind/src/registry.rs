@@ -3,7 +3,7 @@
 use noisefind_core::ports::Generator;
 use noisefind_diffusion::config::ModelIndex;
 use noisefind_diffusion::{
-    DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
+    Decoding, DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
 };
 use noisefind_rewards::external::ExternalGenerator;
 use serde::Deserialize;
@@ -191,6 +191,7 @@ impl ModelSource {
             dtype: config.dtype.parse()?,
             loras: config.lora.iter().map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
             vae: config.vae.clone(),
+            decoding: if config.vae_tiling { Decoding::Tiled } else { Decoding::Whole },
         };
         let options = GenerationOptions {
             num_inference_steps: config.num_inference_steps,

@@ -171,6 +171,7 @@ impl Session {
             width: generation.width,
             lora: generation.lora.clone(),
             vae: generation.vae.clone(),
+            vae_tiling: generation.vae_tiling,
             clip_skip: generation.clip_skip,
             method: method_name(&run.method).to_owned(),
             seed: run.seed,

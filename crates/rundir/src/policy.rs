@@ -44,6 +44,9 @@ pub struct Provenance {
     /// Folder of the decoder, where not the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae: Option<String>,
+    /// Whether large pictures are decoded in overlapping tiles.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vae_tiling: bool,
     /// Last layers of the text encoders that the prompt skips.
     #[serde(default)]
     pub clip_skip: usize,
@@ -149,6 +152,7 @@ pub(crate) mod tests {
             width: None,
             lora: Vec::new(),
             vae: None,
+            vae_tiling: false,
             clip_skip: 0,
             method: "find".to_owned(),
             seed: 7,

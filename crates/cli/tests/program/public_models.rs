@@ -89,6 +89,22 @@ fn adapters_decoders_and_skipped_layers_change_the_picture() {
 }
 
 #[test]
+fn tiles_change_large_pictures_only() {
+    let folder = tempfile::tempdir().unwrap();
+    // 18 pixels are 9 latents: more than a tile has, and no multiple of what the denoiser halves.
+    for (side, is_same) in [("16", true), ("18", false)] {
+        let drawn = |out: &str, more: &[&str]| {
+            let arguments = ["-n", "1", "--dtype", "f32", "--out", out, "--height", side, "--width", side];
+            sample(folder.path(), &[&arguments[..], more].concat());
+            image::open(folder.path().join(out).join("seed-0.png")).unwrap().to_rgb8()
+        };
+        let (whole, tiled) = (drawn("whole", &[]), drawn("tiled", &["--vae-tiling"]));
+        assert_eq!(whole.width().to_string(), side);
+        assert_eq!(whole == tiled, is_same, "{side} pixels");
+    }
+}
+
+#[test]
 fn the_end_of_a_long_prompt_is_missed_aloud() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["sample", "-n", "1", "--prompt", "a green dog a green dog a green dog the Dog!"];

@@ -161,11 +161,6 @@ impl UnetConfig {
             block_out_channels,
         })
     }
-
-    /// How many times the picture is halved on the way down.
-    pub fn halvings(&self) -> usize {
-        self.block_out_channels.len() - 1
-    }
 }
 
 /// For each level, whether it attends; `plain` is the level that does not by default.

@@ -1,6 +1,6 @@
 //! Configs of the decoders, `AutoencoderKL` and `AutoencoderTiny` of diffusers.
 
-use super::Keys;
+use super::{Keys, OneOrMany};
 use crate::error::Result;
 use crate::files::{ModelFiles, in_folder};
 
@@ -24,6 +24,8 @@ pub struct AutoencoderKlConfig {
     pub layers_per_block: usize,
     /// Groups of all group norms.
     pub norm_num_groups: usize,
+    /// Sides in pixels of the pictures that it was trained with, which are those of a tile.
+    pub sample_size: usize,
     /// Divides the latents before decoding.
     pub scaling_factor: f32,
     /// Added after the division.
@@ -101,6 +103,7 @@ fn kl(keys: &Keys) -> Result<AutoencoderKlConfig> {
         "an UpDecoderBlock2D for each of block_out_channels",
     )?;
     let latent_channels = keys.channels("latent_channels", 4)?;
+    let sample_size = keys.or("sample_size", OneOrMany::One(32))?.for_each_of(1);
     let statistics = |key| {
         let values: Option<Vec<f32>> = keys.optional(key)?;
         let length = values.as_ref().map_or(latent_channels, Vec::len);
@@ -116,6 +119,7 @@ fn kl(keys: &Keys) -> Result<AutoencoderKlConfig> {
         latent_channels,
         layers_per_block: keys.layers("layers_per_block", 1)?,
         norm_num_groups,
+        sample_size: sample_size.first().copied().unwrap_or(0),
         scaling_factor: keys.positive("scaling_factor", 0.18215)? as f32,
         shift_factor: keys.or("shift_factor", 0.0)?,
         latent_statistics: statistics("latents_mean")?.zip(statistics("latents_std")?),

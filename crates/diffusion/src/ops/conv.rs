@@ -2,7 +2,7 @@
 
 use burn::tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, module};
-use noisefind_kernels::{ConvGeometry, Dtype, Epilogue, ImageSize, PackedConv, Resample, conv2d};
+use noisefind_kernels::{ConvGeometry, Dtype, Epilogue, ImageSize, PackedConv, Resample, conv2d_cropped};
 
 use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
@@ -27,6 +27,14 @@ enum Body {
 struct Portable {
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
+}
+
+/// What follows the convolution.
+#[derive(Default)]
+struct After {
+    sample_bias: Option<Tensor<2>>,
+    residual: Option<Tensor<4>>,
+    activation: Activation,
 }
 
 /// The window of a convolution and what it does to the picture's size.
@@ -105,6 +113,13 @@ impl Conv2d {
         self.forward_with(x, None, None, Activation::None)
     }
 
+    /// A convolution that doubles the picture, over the first `[height, width]` of the doubled pixels only: the way back
+    /// from a halving that rounded up. Gives `[batch, height, width, output]`.
+    pub fn forward_doubling_to(&self, x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+        let [_, rows, columns, _] = x.dims();
+        self.forward_cropped(x, [2 * rows - height, 2 * columns - width], After::default())
+    }
+
     /// `activation(conv(x) + bias + sample_bias + residual)`.
     ///
     /// `sample_bias` is `[groups, output]`: the batch falls into that many equal groups in order, each with its row.
@@ -115,31 +130,41 @@ impl Conv2d {
         residual: Option<Tensor<4>>,
         activation: Activation,
     ) -> Tensor<4> {
+        self.forward_cropped(x, [0, 0], After { sample_bias, residual, activation })
+    }
+
+    /// Without the last `crop` rows and columns of the enlarged picture.
+    fn forward_cropped(&self, x: Tensor<4>, crop: [usize; 2], after: After) -> Tensor<4> {
         match &self.body {
-            Body::Packed(packed, dtype) => {
-                self.forward_packed(packed, *dtype, x, sample_bias, residual, activation)
-            }
-            Body::Portable(portable) => {
-                let mut x = x.permute([0, 3, 1, 2]);
-                if self.geometry.resample == Resample::NearestDouble {
-                    let [_, _, height, width] = x.dims();
-                    let options = InterpolateOptions::new(InterpolateMode::Nearest)
-                        .with_output_size([2 * height, 2 * width]);
-                    x = module::interpolate(x, options);
-                }
-                let stride = [self.geometry.stride; 2];
-                let options = BurnConvOptions::new(stride, [self.geometry.padding[0]; 2], [1, 1], 1);
-                let mut y = module::conv2d(x, portable.weight.clone(), portable.bias.clone(), options)
-                    .permute([0, 2, 3, 1]);
-                if let Some(sample_bias) = sample_bias {
-                    let [groups, channels] = sample_bias.dims();
-                    let [batch, height, width, _] = y.dims();
-                    let grouped = y.reshape([groups, batch / groups * height * width, channels]);
-                    y = (grouped + sample_bias.unsqueeze_dim(1)).reshape([batch, height, width, channels]);
-                }
-                activate(if let Some(residual) = residual { y + residual } else { y }, activation)
-            }
+            Body::Packed(packed, dtype) => self.forward_packed(packed, *dtype, x, crop, after),
+            Body::Portable(portable) => self.forward_portable(portable, x, crop, after),
         }
+    }
+
+    fn forward_portable(
+        &self,
+        portable: &Portable,
+        x: Tensor<4>,
+        [bottom, right]: [usize; 2],
+        after: After,
+    ) -> Tensor<4> {
+        let mut x = x.permute([0, 3, 1, 2]);
+        if self.geometry.resample == Resample::NearestDouble {
+            let [_, _, height, width] = x.dims().map(|size| 2 * size);
+            let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]);
+            x = module::interpolate(x, options).narrow(2, 0, height - bottom).narrow(3, 0, width - right);
+        }
+        let stride = [self.geometry.stride; 2];
+        let options = BurnConvOptions::new(stride, [self.geometry.padding[0]; 2], [1, 1], 1);
+        let mut y =
+            module::conv2d(x, portable.weight.clone(), portable.bias.clone(), options).permute([0, 2, 3, 1]);
+        if let Some(sample_bias) = after.sample_bias {
+            let [groups, channels] = sample_bias.dims();
+            let [batch, height, width, _] = y.dims();
+            let grouped = y.reshape([groups, batch / groups * height * width, channels]);
+            y = (grouped + sample_bias.unsqueeze_dim(1)).reshape([batch, height, width, channels]);
+        }
+        activate(if let Some(residual) = after.residual { y + residual } else { y }, after.activation)
     }
 
     fn forward_packed(
@@ -147,26 +172,26 @@ impl Conv2d {
         packed: &PackedConv,
         dtype: Dtype,
         x: Tensor<4>,
-        sample_bias: Option<Tensor<2>>,
-        residual: Option<Tensor<4>>,
-        activation: Activation,
+        crop: [usize; 2],
+        after: After,
     ) -> Tensor<4> {
         let [batch, height, width, _] = x.dims();
         let size = ImageSize { batch, height, width };
-        let output = match self.geometry.output_size(size) {
+        let output = match self.geometry.cropped_output_size(size, crop) {
             Ok(output) => output,
             Err(error) => panic!("pictures are at least as large as the window: {error}"),
         };
         let channels = self.geometry.out_channels;
-        let (x, sample_bias, residual) = (Host::new(x), sample_bias.map(Host::new), residual.map(Host::new));
+        let x = Host::new(x);
+        let (sample_bias, residual) = (after.sample_bias.map(Host::new), after.residual.map(Host::new));
         with_storage!(dtype, T => {
             let mut out = buffers::take::<T>(output.pixels() * channels);
             let epilogue = Epilogue {
                 sample_bias: sample_bias.as_ref().map(|bias| bias.slice::<T>()),
                 residual: residual.as_ref().map(|residual| residual.slice::<T>()),
-                activation,
+                activation: after.activation,
             };
-            agreed(conv2d(x.slice::<T>(), None, size, packed, &epilogue, &mut out));
+            agreed(conv2d_cropped(x.slice::<T>(), None, size, crop, packed, &epilogue, &mut out));
             host::tensor(out, [batch, output.height, output.width, channels])
         })
     }

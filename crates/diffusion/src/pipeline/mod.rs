@@ -17,7 +17,6 @@ pub use info::{ModelInfo, PartInfo};
 pub use options::{GenerationOptions, LoadOptions};
 pub use prompt::PreparedPrompt;
 
-use crate::clip::read_back;
 use crate::config::{ModelIndex, SchedulerConfig};
 use crate::device::Placement;
 use crate::error::{Error, Result};
@@ -63,7 +62,7 @@ impl DiffusionModel {
             None => (files.clone(), "vae"),
         };
         let vae_placement = Vae::placement(&vae_files, folder, &placement)?;
-        let vae = Vae::open(&vae_files, folder, &vae_placement)?;
+        let vae = Vae::open_decoding(&vae_files, folder, &vae_placement, options.decoding)?;
         text.check_fits(&files, unet.config())?;
         let (latents, channels) = (vae.config().latent_channels(), unet.config().in_channels);
         if latents != channels {
@@ -96,18 +95,17 @@ impl DiffusionModel {
     /// Shape of the noise for the picture size that `options` ask for.
     ///
     /// # Errors
-    /// Where the size is no multiple of what the model can draw.
+    /// Where the size is no multiple of the pixels that the decoder makes of one latent.
     pub fn noise_shape_for(&self, options: &GenerationOptions) -> Result<NoiseShape> {
         let native = self.noise_shape();
         let pixels = self.vae.config().pixels_per_latent();
-        let multiple = pixels << self.unet.config().halvings();
         let latent = |option, asked: Option<usize>, native: usize| match asked {
             None => Ok(native),
-            Some(size) if size > 0 && size.is_multiple_of(multiple) => Ok(size / pixels),
+            Some(size) if size > 0 && size.is_multiple_of(pixels) => Ok(size / pixels),
             Some(size) => Err(Error::Option {
                 option,
                 found: size.to_string(),
-                expected: format!("a multiple of {multiple} pixels"),
+                expected: format!("a multiple of {pixels} pixels"),
             }),
         };
         Ok(NoiseShape {
@@ -153,9 +151,8 @@ impl DiffusionModel {
             let unscaled =
                 values.iter().enumerate().map(|(at, &value)| self.vae.unscale(value, at % shape.channels));
             let dims = [batch.len(), shape.height, shape.width, shape.channels];
-            let images = self.vae.decode(self.vae_placement.tensor(unscaled.collect(), dims));
-            let [_, height, width, _] = images.dims();
-            let values = read_back(images, "pictures")?;
+            let (values, [height, width]) =
+                self.vae.decode_values(unscaled.collect(), dims, &self.vae_placement)?;
             for picture in values.chunks_exact(3 * height * width) {
                 let planes = (0..3).flat_map(|channel| picture.iter().skip(channel).step_by(3));
                 let values = planes.map(|value| value / 2.0 + 0.5).collect();

@@ -4,6 +4,7 @@ use crate::config::SolverKind;
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::error::{Error, Result};
 use crate::lora::LoraSource;
+use crate::vae::Decoding;
 
 /// Stands in while a model is opened whose own solver is not implemented.
 pub(super) const FALLBACK_SOLVER: SolverKind = SolverKind::Ddim;
@@ -19,6 +20,8 @@ pub struct LoadOptions {
     pub loras: Vec<LoraSource>,
     /// Another decoder: a folder with `config.json` and weights, or an id on the hub.
     pub vae: Option<String>,
+    /// Whether the decoder sees a large picture as a whole or in tiles.
+    pub decoding: Decoding,
 }
 
 /// How a model draws; the defaults are those of diffusers.

@@ -157,10 +157,12 @@ impl UpBlock {
                 x = attention.forward(x, conditioning);
             }
         }
-        match &self.upsampler {
-            Some(upsampler) => upsampler.forward(x),
-            None => x,
-        }
+        let Some(upsampler) = &self.upsampler else {
+            return x;
+        };
+        // Odd sizes were rounded up on the way down; the next skip has the size from before.
+        let [_, height, width, _] = skips.last().expect("a level further out leaves skips").dims();
+        upsampler.forward_doubling_to(x, [height, width])
     }
 }
 

@@ -144,7 +144,7 @@ impl Unet {
 
     /// Denoises `[batch, height, width, in_channels]` to `[batch, height, width, out_channels]`.
     ///
-    /// Height and width must be multiples of `2^halvings`; the batch, of the groups of `step` and `text`.
+    /// Any height and width will do; the batch must be a multiple of the groups of `step` and `text`.
     pub fn forward(&self, x: Tensor<4>, step: &StepConditioning, text: &TextContext) -> Tensor<4> {
         let mut conditioning =
             Conditioning { times: step.0.iter(), texts: text.0.iter(), placement: &self.placement };

@@ -1,26 +1,40 @@
 //! The decoders that turn latents into pictures.
 
 mod kl;
+mod tiling;
 mod tiny;
 
 use burn::tensor::{DType, Tensor};
 
+use crate::clip::read_back;
 use crate::config::VaeConfig;
 use crate::device::Placement;
-use crate::error::Result;
-use crate::files::ModelFiles;
+use crate::error::{Error, Result};
+use crate::files::{ModelFiles, in_folder};
 use crate::weights::Weights;
 use kl::KlDecoder;
+use tiling::{Plane, Tiling};
 use tiny::TinyDecoder;
 
 /// How the names begin of the half that turns pictures into latents, which nothing here needs.
 pub(crate) const ENCODER: [&str; 2] = ["encoder.", "quant_conv."];
+
+/// Whether a decoder sees a large picture as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decoding {
+    /// It does.
+    #[default]
+    Whole,
+    /// It sees overlapping tiles, so that memory does not grow with the picture; what `enable_tiling` does in diffusers.
+    Tiled,
+}
 
 /// A decoder, with the map from the sampler's latents to its own.
 #[derive(Clone, Debug)]
 pub struct Vae {
     config: VaeConfig,
     decoder: Decoder,
+    tiling: Option<Tiling>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +59,37 @@ impl Vae {
             VaeConfig::Tiny(config) => Decoder::Tiny(Box::new(TinyDecoder::load(&weights.root(), config))),
         };
         weights.finish(&ENCODER)?;
-        Ok(Self { config, decoder })
+        Ok(Self { config, decoder, tiling: None })
+    }
+
+    /// As [`Self::open`], with a choice of how large pictures are decoded.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and where the decoder's sizes cannot be cut into tiles.
+    pub fn open_decoding(
+        model: &ModelFiles,
+        folder: &str,
+        placement: &Placement,
+        decoding: Decoding,
+    ) -> Result<Self> {
+        let vae = Self::open(model, folder, placement)?;
+        if decoding == Decoding::Whole {
+            return Ok(vae);
+        }
+        let cannot = || Error::Config {
+            file: model.display(&in_folder(folder, "config.json")),
+            key: "sample_size",
+            found: match &vae.config {
+                VaeConfig::Kl(config) => config.sample_size.to_string(),
+                VaeConfig::Tiny(_) => "absent".to_owned(),
+            },
+            expected: format!(
+                "a multiple of {} to decode in tiles; leave out --vae-tiling",
+                4 * vae.config.pixels_per_latent()
+            ),
+        };
+        let tiling = Tiling::of(&vae.config).ok_or_else(cannot)?;
+        Ok(Self { tiling: Some(tiling), ..vae })
     }
 
     /// Where a decoder runs best: half precision overflows in some of them, whose config says so.
@@ -83,14 +127,110 @@ impl Vae {
             Decoder::Tiny(decoder) => decoder.forward(latents),
         }
     }
+
+    /// As [`Self::decode`], of numbers in memory order and tile by tile where that was chosen; gives the pictures' numbers
+    /// with their rows and columns.
+    ///
+    /// # Errors
+    /// Where the device does not return a picture.
+    pub(crate) fn decode_values(
+        &self,
+        latents: Vec<f32>,
+        dims: [usize; 4],
+        placement: &Placement,
+    ) -> Result<(Vec<f32>, [usize; 2])> {
+        let whole = |latents, dims| {
+            let pictures = self.decode(placement.tensor(latents, dims));
+            let [_, height, width, _] = pictures.dims();
+            Ok((read_back(pictures, "pictures")?, [height, width]))
+        };
+        let [_, height, width, channels] = dims;
+        let Some(tiling) = self.tiling.filter(|tiling| tiling.applies_to(height, width)) else {
+            return whole(latents, dims);
+        };
+        let mut pictures = Vec::new();
+        for values in latents.chunks(height * width * channels) {
+            let latents = Plane { height, width, channels, values: values.to_vec() };
+            let picture = tiling.decode(&latents, |tile| {
+                let (values, [height, width]) =
+                    whole(tile.values, [1, tile.height, tile.width, tile.channels])?;
+                Ok(Plane { height, width, channels: 3, values })
+            })?;
+            pictures.extend(picture.values);
+        }
+        Ok((pictures, [height, width].map(|size| size * tiling.pixels)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
+    use burn::tensor::{Device, TensorData};
+
     use super::*;
     use crate::device::{DeviceChoice, DtypeChoice};
+
+    /// The full decoder's tiles are as large as its pictures in training; those of the small one are 512 pixels, so it is
+    /// given smaller ones here.
+    #[test]
+    fn tiles_join_to_what_diffusers_makes_of_them() {
+        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion");
+        let bytes = std::fs::read(golden.join("tiling.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let read = |name: &str| {
+            let tensor = file.tensor(name).unwrap();
+            let values = tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            let [batch, channels, height, width] = tensor.shape()[..] else { panic!("{name}") };
+            let values = TensorData::new(values.collect::<Vec<_>>(), [batch, channels, height, width]);
+            let channels_last = Tensor::<4>::from_data(values, &Device::flex()).permute([0, 2, 3, 1]);
+            (read_back(channels_last, "golden numbers").unwrap(), [batch, height, width, channels])
+        };
+        let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32).unwrap();
+        for (family, name) in [("sd1", "faded"), ("lcm", "laid")] {
+            let files = ModelFiles::directory(golden.join(family)).unwrap();
+            let mut vae = Vae::open_decoding(&files, "vae", &placement, Decoding::Tiled).unwrap();
+            let tiling = vae.tiling.as_mut().unwrap();
+            let expected = if family == "lcm" { (256, 32) } else { (8, 2) };
+            assert_eq!((tiling.side, tiling.overlap), expected);
+            if family == "lcm" {
+                (tiling.side, tiling.overlap) = (16, 2);
+            }
+            for size in ["large", "wide", "native"] {
+                let (latents, dims) = read(&format!("{name}.{size}.latents"));
+                let (expected, [batch, height, width, _]) = read(&format!("{name}.{size}.pictures"));
+                let (found, size_found) = vae.decode_values(latents, dims, &placement).unwrap();
+                assert_eq!(size_found, [height, width]);
+                assert_eq!(found.len(), batch * height * width * 3);
+                let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-4, "{name}, {size}: differs by {worst}");
+                let (latents, _) = read(&format!("{name}.{size}.latents"));
+                let whole = Vae::open(&files, "vae", &placement).unwrap();
+                let (whole, _) = whole.decode_values(latents, dims, &placement).unwrap();
+                let differs = whole.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) > 1e-2;
+                // Only the full decoder leaves pictures alone that are no larger than a tile.
+                assert_eq!(differs, size != "native" || family == "lcm", "{name}, {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_decoder_that_cannot_be_cut_says_so() {
+        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion/sd1/vae");
+        let folder = tempfile::tempdir().unwrap();
+        let config = std::fs::read_to_string(golden.join("config.json")).unwrap();
+        assert!(config.contains("\"sample_size\": 16"));
+        let changed = config.replace("\"sample_size\": 16", "\"sample_size\": 20");
+        std::fs::write(folder.path().join("config.json"), changed).unwrap();
+        let weights = "diffusion_pytorch_model.safetensors";
+        std::fs::copy(golden.join(weights), folder.path().join(weights)).unwrap();
+        let files = ModelFiles::directory(folder.path()).unwrap();
+        let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32).unwrap();
+        let error = Vae::open_decoding(&files, "", &placement, Decoding::Tiled).unwrap_err().to_string();
+        let expected = "config.json: sample_size is 20, expected a multiple of 8 to decode in tiles; leave out --vae-tiling";
+        assert!(error.ends_with(expected), "{error}");
+        assert!(Vae::open_decoding(&files, "", &placement, Decoding::Whole).is_ok());
+    }
 
     /// The full decoder of Stable Diffusion XL gives black pictures in half precision.
     #[test]

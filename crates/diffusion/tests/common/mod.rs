@@ -10,12 +10,17 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, LoadOptions, ModelFiles, Placement};
+use noisefind_diffusion::{Decoding, DeviceChoice, DtypeChoice, LoadOptions, ModelFiles, Placement};
+use safetensors::SafeTensors;
 
 /// The CPU in the format of the golden numbers.
-pub const F32: LoadOptions =
-    LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::F32, loras: Vec::new(), vae: None };
-use safetensors::SafeTensors;
+pub const F32: LoadOptions = LoadOptions {
+    device: DeviceChoice::Cpu,
+    dtype: DtypeChoice::F32,
+    loras: Vec::new(),
+    vae: None,
+    decoding: Decoding::Whole,
+};
 
 /// The folder of golden numbers.
 pub fn golden_folder() -> PathBuf {

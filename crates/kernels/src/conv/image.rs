@@ -15,6 +15,8 @@ pub struct ImageRows<'a, T> {
     pub(super) inputs: [&'a [T]; 2],
     pub(super) geometry: &'a ConvGeometry,
     pub(super) size: ImageSize,
+    /// The input enlarged and cropped.
+    pub(super) seen: ImageSize,
     pub(super) output: ImageSize,
 }
 
@@ -31,20 +33,20 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
             let (line, column) = (row / self.output.width, row % self.output.width * self.geometry.stride);
             let (sample, y) = (line / self.output.height, line % self.output.height * self.geometry.stride);
             for window_row in depths.start / window_line..depths.end.div_ceil(window_line) {
-                let Some(y) = self.inside(y + window_row, self.size.height) else { continue };
+                let Some(y) = self.inside(y + window_row, self.seen.height) else { continue };
                 let first_pixel = (sample * self.size.height + y) * self.size.width;
                 // Neighbours in the window are neighbours in a single input, so they are copied together.
                 if self.geometry.factor() == 1 && c1 == 0 {
                     let before = self.geometry.padding[0];
                     let start = before.saturating_sub(column).min(kernel_columns);
-                    let end = (before + self.size.width).saturating_sub(column).clamp(start, kernel_columns);
+                    let end = (before + self.seen.width).saturating_sub(column).clamp(start, kernel_columns);
                     let pixel = first_pixel + (column + start).saturating_sub(before);
                     let first = window_row * window_line + start * channels;
                     copy_part(self.inputs[0], pixel * channels, first, (end - start) * channels, &depths, to);
                     continue;
                 }
                 for window_column in 0..kernel_columns {
-                    let Some(x) = self.inside(column + window_column, self.size.width) else { continue };
+                    let Some(x) = self.inside(column + window_column, self.seen.width) else { continue };
                     let pixel = first_pixel + x;
                     let first = window_row * window_line + window_column * channels;
                     copy_part(self.inputs[0], pixel * c0, first, c0, &depths, to);
@@ -61,6 +63,7 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
             && geometry.stride == 1
             && geometry.padding == [0, 0]
             && geometry.resample == Resample::None
+            && self.seen == self.size
             && geometry.in_channels[1] == 0;
         plain.then_some((self.inputs[0], geometry.in_channels[0]))
     }
@@ -139,10 +142,10 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
 }
 
 impl<T: Element> ImageRows<'_, T> {
-    /// Which line or column of the input a padded and enlarged one shows.
-    fn inside(&self, padded: usize, size: usize) -> Option<usize> {
-        let at = padded.checked_sub(self.geometry.padding[0])? / self.geometry.factor();
-        (at < size).then_some(at)
+    /// Which line or column of the input shows at a padded one, where `seen` of them lie between the padding.
+    fn inside(&self, padded: usize, seen: usize) -> Option<usize> {
+        let at = padded.checked_sub(self.geometry.padding[0])?;
+        (at < seen).then_some(at / self.geometry.factor())
     }
 
     /// Writes one line of a padded picture, from column `shift` of the padded picture on.
@@ -153,14 +156,14 @@ impl<T: Element> ImageRows<'_, T> {
         let [c0, c1] = self.geometry.in_channels;
         let before = self.geometry.padding[0];
         let factor = self.geometry.factor();
-        let Some(y) = self.inside(line, self.size.height) else {
+        let Some(y) = self.inside(line, self.seen.height) else {
             to.fill(O::default());
             return;
         };
         let first_pixel = (sample * self.size.height + y) * self.size.width;
         let count = to.len() / (c0 + c1);
         let start = before.saturating_sub(shift).min(count);
-        let end = (before + self.size.width * factor).saturating_sub(shift).clamp(start, count);
+        let end = (before + self.seen.width).saturating_sub(shift).clamp(start, count);
         let (padding, rest) = to.split_at_mut(start * (c0 + c1));
         padding.fill(O::default());
         let (pixels, padding) = rest.split_at_mut((end - start) * (c0 + c1));

@@ -61,17 +61,39 @@ impl ConvGeometry {
     /// # Errors
     /// The padded input is smaller than the window, or the stride is 0.
     pub fn output_size(&self, input: ImageSize) -> Result<ImageSize> {
+        self.cropped_output_size(input, [0, 0])
+    }
+
+    /// Size of the output where the last `crop` rows and columns of the enlarged input are left out.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`], or more is left out than is there.
+    pub fn cropped_output_size(&self, input: ImageSize, crop: [usize; 2]) -> Result<ImageSize> {
         check_shape("stride", "at least 1", self.stride, self.stride > 0)?;
-        let factor = self.factor();
+        let seen = self.seen(input, crop)?;
         let along = |size: usize, kernel: usize| {
-            let padded = size * factor + self.padding[0] + self.padding[1];
+            let padded = size + self.padding[0] + self.padding[1];
             check_shape("padded input", "at least the window", padded, padded >= kernel && kernel > 0)?;
             Ok((padded - kernel) / self.stride + 1)
         };
         Ok(ImageSize {
             batch: input.batch,
-            height: along(input.height, self.kernel[0])?,
-            width: along(input.width, self.kernel[1])?,
+            height: along(seen.height, self.kernel[0])?,
+            width: along(seen.width, self.kernel[1])?,
+        })
+    }
+
+    /// The picture that windows slide over: enlarged, then cropped.
+    fn seen(&self, input: ImageSize, crop: [usize; 2]) -> Result<ImageSize> {
+        let factor = self.factor();
+        let along = |size: usize, crop: usize| {
+            check_shape("crop", "less than the enlarged input", crop, crop < size * factor || crop == 0)?;
+            Ok(size * factor - crop)
+        };
+        Ok(ImageSize {
+            batch: input.batch,
+            height: along(input.height, crop[0])?,
+            width: along(input.width, crop[1])?,
         })
     }
 
@@ -163,12 +185,32 @@ pub fn conv2d<T: Element>(
     epilogue: &Epilogue<'_, T>,
     out: &mut [T],
 ) -> Result<()> {
+    conv2d_cropped(x, second, size, [0, 0], weights, epilogue, out)
+}
+
+/// As [`conv2d`], over the enlarged input without its last `crop` rows and columns; sizes by
+/// [`ConvGeometry::cropped_output_size`].
+///
+/// A picture of odd size that was halved (and rounded up) comes back to its size in this way.
+///
+/// # Errors
+/// As [`conv2d`], or more is left out than is there.
+pub fn conv2d_cropped<T: Element>(
+    x: &[T],
+    second: Option<&[T]>,
+    size: ImageSize,
+    crop: [usize; 2],
+    weights: &PackedConv,
+    epilogue: &Epilogue<'_, T>,
+    out: &mut [T],
+) -> Result<()> {
     let geometry = &weights.geometry;
     let [c0, c1] = geometry.in_channels;
     check_length("input", size.pixels() * c0, x.len())?;
     check_length("second input", size.pixels() * c1, second.map_or(0, <[T]>::len))?;
-    let output = geometry.output_size(size)?;
+    let output = geometry.cropped_output_size(size, crop)?;
     check_length("output", output.pixels() * geometry.out_channels, out.len())?;
-    let source = ImageRows { inputs: [x, second.unwrap_or(&[])], geometry, size, output };
+    let seen = geometry.seen(size, crop)?;
+    let source = ImageRows { inputs: [x, second.unwrap_or(&[])], geometry, size, seen, output };
     T::multiply_image(&source, output.pixels(), &weights.matrix, epilogue, out)
 }

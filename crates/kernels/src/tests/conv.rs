@@ -5,12 +5,12 @@ use half::bf16;
 use super::matrix::activation;
 use super::{Guarded, assert_close, numbers, rounded, stored, sum_tolerance};
 use crate::activation::Activation;
-use crate::conv::{ConvGeometry, ImageSize, PackedConv, Resample, conv2d};
+use crate::conv::{ConvGeometry, ImageSize, PackedConv, Resample, conv2d, conv2d_cropped};
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 
-fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, kind: Activation) {
+fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, crop: [usize; 2], kind: Activation) {
     let [c0, c1] = geometry.in_channels;
     let (channels, n) = (c0 + c1, geometry.out_channels);
     let [kernel_rows, kernel_columns] = geometry.kernel;
@@ -18,7 +18,7 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, kind: Ac
     let bias = numbers(n, 12);
     let first = numbers(size.pixels() * c0, 13);
     let second = numbers(size.pixels() * c1, 14);
-    let output = geometry.output_size(size).expect("sizes agree");
+    let output = geometry.cropped_output_size(size, crop).expect("sizes agree");
     let residual = stored::<T>(&numbers(output.pixels() * n, 15));
     let sample_bias = stored::<T>(&numbers(size.batch * n, 16));
     let factor = if geometry.resample == Resample::NearestDouble { 2 } else { 1 };
@@ -27,7 +27,7 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, kind: Ac
         else {
             return 0.0;
         };
-        if y >= size.height * factor || x >= size.width * factor {
+        if y >= size.height * factor - crop[0] || x >= size.width * factor - crop[1] {
             return 0.0;
         }
         let at = (sample * size.height + y / factor) * size.width + x / factor;
@@ -62,17 +62,22 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, kind: Ac
     let epilogue =
         Epilogue { sample_bias: Some(sample_bias.get()), residual: Some(residual.get()), activation: kind };
     let second = (c1 > 0).then(|| second.get());
-    conv2d(first.get(), second, size, &packed, &epilogue, out.get_mut()).expect("sizes agree");
+    conv2d_cropped(first.get(), second, size, crop, &packed, &epilogue, out.get_mut()).expect("sizes agree");
     let tolerance = sum_tolerance(channels * kernel_rows * kernel_columns);
-    assert_close(&out, &expected, tolerance, &format!("{isa:?} {:?} {geometry:?} {size:?}", T::DTYPE));
+    let what = format!("{isa:?} {:?} {geometry:?} {size:?} {crop:?}", T::DTYPE);
+    assert_close(&out, &expected, tolerance, &what);
 }
 
 fn check_everywhere(geometry: ConvGeometry, sizes: &[[usize; 3]]) {
+    check_cropped(geometry, sizes, [0, 0]);
+}
+
+fn check_cropped(geometry: ConvGeometry, sizes: &[[usize; 3]], crop: [usize; 2]) {
     for isa in Isa::available() {
         for &[batch, height, width] in sizes {
             let size = ImageSize { batch, height, width };
-            check::<f32>(isa, geometry, size, Activation::Silu);
-            check::<bf16>(isa, geometry, size, Activation::None);
+            check::<f32>(isa, geometry, size, crop, Activation::Silu);
+            check::<bf16>(isa, geometry, size, crop, Activation::None);
         }
     }
 }
@@ -138,6 +143,20 @@ fn doubled_input() {
     }
 }
 
+/// What was halved from an odd size is doubled back to it, with the padding where the odd picture ends.
+#[test]
+fn doubled_input_of_odd_size() {
+    for (inputs, outputs) in [(3, 4), (24, 33), (64, 64)] {
+        let geometry = ConvGeometry {
+            resample: Resample::NearestDouble,
+            ..ConvGeometry::square(inputs, outputs, 3, 1, 1)
+        };
+        for crop in [[1, 0], [0, 1], [1, 1]] {
+            check_cropped(geometry, &[[1, 1, 1], [2, 5, 4], [1, 9, 17], [2, 8, 16], [1, 20, 16]], crop);
+        }
+    }
+}
+
 #[test]
 fn second_input() {
     for (in_channels, kernel) in [([3, 4], 3), ([32, 64], 3), ([24, 33], 1), ([64, 32], 1)] {
@@ -155,4 +174,6 @@ fn wrong_operands_are_named() {
     let error = conv2d(&[bf16::ZERO; 20], None, size, &packed, &Epilogue::default(), &mut out);
     let message = error.expect_err("must be refused").to_string();
     assert_eq!(message, "padded input: expected at least the window, found 2");
+    let error = geometry.cropped_output_size(size, [0, 5]).expect_err("nothing is left");
+    assert_eq!(error.to_string(), "crop: expected less than the enlarged input, found 5");
 }
