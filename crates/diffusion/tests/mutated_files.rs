@@ -64,7 +64,7 @@ const TARGETS: [Target; 4] = [
             "../rewards/hps/HPS_v2_compressed.pt",
         ],
         open: |files, name, placement| reads(files, name, placement, "f32", &[2, 3, 4]),
-        fixed: 1 << 15,
+        fixed: 1 << 14,
     },
     Target {
         kind: "config",
@@ -91,7 +91,7 @@ const TARGETS: [Target; 4] = [
                 | SchedulerConfig::read(files, None).is_ok()
                 | ModelIndex::read(files).is_ok()
         },
-        fixed: 1 << 14,
+        fixed: 1 << 12,
     },
     Target {
         kind: "tokenizer",
