@@ -41,6 +41,8 @@ enum Part {
     Ranks,
     /// Take a plain natural-gradient step from the newest batch
     Regression,
+    /// Let the mean lie along the direction alone, not near the best noise seen
+    BestNoise,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
     /// Let the divergence from N(0, I) grow without bound
@@ -63,6 +65,7 @@ impl From<Part> for FindPart {
             Part::AntitheticPairs => Self::AntitheticPairs,
             Part::Ranks => Self::Ranks,
             Part::Regression => Self::Regression,
+            Part::BestNoise => Self::BestNoise,
             Part::VariancePreservation => Self::VariancePreservation,
             Part::KlBudget => Self::KlBudget,
         }

@@ -1,19 +1,19 @@
 //! Bayesian regression of the reward on the frequency coefficients of the noise, over all evaluations so far.
 //!
-//! Model: `u_i = b + g . c_i + e_i` with utility `u`, coefficients `c` and prior `g_j ~ N(0, tau^2 w(band j))`,
-//! `w(f) ~ exp(-f / f_0)`: low frequencies are expected to matter more, and the data say how much more. With
-//! fewer evaluations than coefficients the posterior is found in the space of the evaluations, so its cost
-//! grows with `n^3` and not with `d`. The share of explained variance `tau^2` and the correlation inside antithetic
-//! pairs (their even part, which no direction explains) maximise the evidence; over the decay `f_0` the posterior is
-//! averaged, since a prompt about a place is decided by the mean colour of the noise, one about a count is not, and
-//! few samples do not tell which it is.
+//! Model: `u_i = b + g . c_i + e_i` with utility `u`, coefficients `c` and prior `g_j ~ N(0, tau^2 w(band j))`, where
+//! `w` gives each octave of a run of octaves the same variance and 0 to all others. A prompt about a place is decided
+//! by the mean colour of the noise, one about a colour by what lies a few octaves higher, and few samples do not tell
+//! which it is: the posterior is averaged over the runs by their evidence. The share of explained variance `tau^2` of
+//! each run and the correlation inside antithetic pairs (their even part, which no direction explains) maximise the
+//! evidence. With fewer evaluations than coefficients the posterior is found in the space of the evaluations, so its
+//! cost grows with `n^3` and not with `d`.
 //! Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.1, 5.2 and 5.4.
+
+use std::ops::RangeInclusive;
 
 use crate::objective::effective_sample_size;
 use crate::statistics::standard_deviation;
 
-/// Candidate decays `f_0` in bands; infinity is the plain ridge, the last one leaves the mean of each channel.
-const DECAYS: [f64; 8] = [f64::INFINITY, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25];
 /// Candidate shares of the utility's variance that the direction explains.
 const SHARES: [f64; 8] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95];
 /// Candidate correlations of the unexplained parts of an antithetic pair.
@@ -22,9 +22,6 @@ const PAIR_CORRELATIONS: [f64; 3] = [0.0, 0.4, 0.8];
 const INTERCEPT_VARIANCE: f64 = 10.0;
 /// Less than this no direction of few samples is aligned by chance alone.
 const SMALLEST_ALIGNMENT: f64 = 0.05;
-/// Sweeps of the coordinate-wise search over the candidates.
-const SWEEPS: usize = 2;
-
 /// One evaluation as the regression sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a> {
@@ -43,7 +40,7 @@ pub struct Observation<'a> {
 pub struct Fit {
     /// Posterior mean of `g`, one number a coefficient.
     pub gradient: Vec<f64>,
-    /// The evidence's choice of the explained share `tau^2`.
+    /// The explained share `tau^2`, averaged over the runs.
     pub explained_share: f64,
     /// Expected cosine between the gradient and the true direction, above 0 and at most 1.
     pub alignment: f64,
@@ -59,18 +56,15 @@ pub fn fit(observations: &[Observation], bands: &[usize]) -> Option<Fit> {
         return None;
     }
     let problem = Problem::new(observations, bands);
-    let [_, share, correlation] = problem.most_evident()?;
-    let solved = (0..DECAYS.len())
-        .filter_map(|decay| Some((DECAYS[decay], problem.evidence([decay, share, correlation])?)));
-    let solved: Vec<(f64, (f64, Vec<f64>))> = solved.collect();
-    let highest = solved.iter().map(|(_, (evidence, _))| *evidence).fold(f64::NEG_INFINITY, f64::max);
-    let share = SHARES[share];
+    let candidates = problem.candidates();
+    let highest = candidates.iter().map(|one| one.evidence).fold(f64::NEG_INFINITY, f64::max);
     let mut gradient = vec![0.0; bands.len()];
-    let mut total = 0.0;
-    for (decay, (evidence, dual)) in &solved {
+    let (mut total, mut share) = (0.0, 0.0);
+    for Candidate { run, share: explained, evidence, dual } in &candidates {
         let probability = libm::exp(evidence - highest);
         total += probability;
-        let weights = problem.prior(*decay);
+        share += probability * explained;
+        let weights = problem.prior(run);
         let mut along = vec![0.0; bands.len()];
         for (observation, dual) in observations.iter().zip(dual) {
             for (sum, &coefficient) in along.iter_mut().zip(observation.coefficients) {
@@ -78,10 +72,14 @@ pub fn fit(observations: &[Observation], bands: &[usize]) -> Option<Fit> {
             }
         }
         for ((slope, along), &band) in gradient.iter_mut().zip(along).zip(bands) {
-            *slope += probability * share * weights[band] * along;
+            *slope += probability * explained * weights[octave(band)] * along;
         }
     }
+    if total == 0.0 {
+        return None;
+    }
     gradient.iter_mut().for_each(|slope| *slope /= total);
+    let share = share / total;
     // Under the prior `E |g|^2` is the explained variance, of which the posterior mean has kept `|gradient|^2`.
     let utilities: Vec<f64> = observations.iter().map(|observation| observation.utility).collect();
     let variance = standard_deviation(&utilities).powi(2);
@@ -95,20 +93,34 @@ pub fn fit(observations: &[Observation], bands: &[usize]) -> Option<Fit> {
     })
 }
 
-/// Gram matrices of the coefficients, one a band, and what else the evidence needs.
+/// The octave of a band: the constant alone, then 1, 2, 3 to 4, 5 to 8 and so on.
+fn octave(band: usize) -> usize {
+    if band == 0 { 0 } else { 1 + band.next_power_of_two().ilog2() as usize }
+}
+
+/// A run of octaves with the share of variance that it explains best, the evidence for it and its dual solution.
+struct Candidate {
+    run: RangeInclusive<usize>,
+    share: f64,
+    evidence: f64,
+    dual: Vec<f64>,
+}
+
+/// Gram matrices of the coefficients, one an octave, and what else the evidence needs.
 struct Problem<'a> {
     observations: &'a [Observation<'a>],
-    /// `gram[band][i * n + j]` for `j <= i`.
+    /// `gram[octave][i * n + j]` for `j <= i`.
     gram: Vec<Vec<f64>>,
-    /// Coefficients of each band.
+    /// Coefficients of each octave.
     sizes: Vec<usize>,
 }
 
 impl<'a> Problem<'a> {
     fn new(observations: &'a [Observation<'a>], bands: &[usize]) -> Self {
         let count = observations.len();
-        let mut members = vec![Vec::new(); bands.iter().max().map_or(0, |band| band + 1)];
-        bands.iter().enumerate().for_each(|(at, &band)| members[band].push(at));
+        let octaves = bands.iter().map(|&band| octave(band) + 1).max().unwrap_or(0);
+        let mut members = vec![Vec::new(); octaves];
+        bands.iter().enumerate().for_each(|(at, &band)| members[octave(band)].push(at));
         let gram = members.iter().map(|members| {
             let rows: Vec<Vec<f32>> = observations
                 .iter()
@@ -126,42 +138,43 @@ impl<'a> Problem<'a> {
         Self { observations, gram: gram.collect(), sizes: members.iter().map(Vec::len).collect() }
     }
 
-    /// Prior variance of one coefficient in each band, summing to 1 over all coefficients.
-    fn prior(&self, decay: f64) -> Vec<f64> {
-        let raw: Vec<f64> = (0..self.sizes.len()).map(|band| libm::exp(-(band as f64) / decay)).collect();
-        let total: f64 = raw.iter().zip(&self.sizes).map(|(weight, &size)| weight * size as f64).sum();
-        raw.into_iter().map(|weight| weight / total).collect()
+    /// Prior variance of one coefficient in each octave: the same sum in every octave of `run`, 1 in all.
+    fn prior(&self, run: &RangeInclusive<usize>) -> Vec<f64> {
+        let inhabited = self.sizes[run.clone()].iter().filter(|&&size| size > 0).count() as f64;
+        let weight = |(octave, &size): (usize, &usize)| {
+            if run.contains(&octave) && size > 0 { 1.0 / (inhabited * size as f64) } else { 0.0 }
+        };
+        self.sizes.iter().enumerate().map(weight).collect()
     }
 
-    /// The most evident candidates (decay, share, correlation), by coordinate-wise search from the middle.
-    fn most_evident(&self) -> Option<[usize; 3]> {
+    /// Every run of octaves with its best share, under the pair correlation that suits the widest run best.
+    fn candidates(&self) -> Vec<Candidate> {
+        let octaves = self.sizes.len();
         let paired = self.observations.iter().any(|observation| observation.pair.is_some());
-        let counts = [DECAYS.len(), SHARES.len(), if paired { PAIR_CORRELATIONS.len() } else { 1 }];
-        let mut choice = [4, 3, 0];
-        let mut best = self.evidence(choice)?.0;
-        for axis in (0..3).cycle().take(3 * SWEEPS) {
-            for candidate in 0..counts[axis] {
-                let mut tried = choice;
-                tried[axis] = candidate;
-                if tried != choice
-                    && let Some((found, _)) = self.evidence(tried)
-                    && found > best
-                {
-                    (choice, best) = (tried, found);
-                }
-            }
-        }
-        Some(choice)
+        let correlations = if paired { &PAIR_CORRELATIONS[..] } else { &PAIR_CORRELATIONS[..1] };
+        let best_of = |run: RangeInclusive<usize>, correlations: &[f64]| {
+            let tried = correlations.iter().flat_map(|&correlation| SHARES.map(|share| (correlation, share)));
+            tried
+                .filter_map(|(correlation, share)| {
+                    let (evidence, dual) = self.evidence(&run, share, correlation)?;
+                    Some((correlation, Candidate { run: run.clone(), share, evidence, dual }))
+                })
+                .max_by(|(_, a), (_, b)| a.evidence.total_cmp(&b.evidence))
+        };
+        let Some((correlation, _)) = best_of(0..=octaves - 1, correlations) else { return Vec::new() };
+        let runs = (0..octaves).flat_map(|first| (first..octaves).map(move |last| first..=last));
+        runs.filter(|run| self.sizes[run.clone()].iter().any(|&size| size > 0))
+            .filter_map(|run| best_of(run, &[correlation]).map(|(_, candidate)| candidate))
+            .collect()
     }
 
     /// Log-evidence up to a constant, `-n/2 ln V - ln|A| / 2` with `V = u' A^-1 u / n`, and `A^-1 u`, where
     /// `V A` is the utilities' covariance.
-    fn evidence(&self, [decay, share, correlation]: [usize; 3]) -> Option<(f64, Vec<f64>)> {
+    fn evidence(&self, run: &RangeInclusive<usize>, share: f64, correlation: f64) -> Option<(f64, Vec<f64>)> {
         let count = self.observations.len();
-        let weights = self.prior(DECAYS[decay]);
-        let (share, correlation) = (SHARES[share], PAIR_CORRELATIONS[correlation]);
+        let weights = self.prior(run);
         let mut matrix = vec![INTERCEPT_VARIANCE; count * count];
-        for (gram, weight) in self.gram.iter().zip(&weights) {
+        for (gram, weight) in self.gram.iter().zip(weights).filter(|(_, weight)| *weight > 0.0) {
             matrix.iter_mut().zip(gram).for_each(|(sum, product)| *sum += share * weight * product);
         }
         for (i, first) in self.observations.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! Properties of a run: resuming, missing rewards, the budget, and independence of the batch partition.
 
-use noisefind_core::config::{Estimator, FindConfig, MethodConfig, PaperConfig, ResultPolicy, RunConfig};
+use noisefind_core::config::{
+    Estimator, FindConfig, FindPart, MethodConfig, PaperConfig, ResultPolicy, RunConfig,
+};
 use noisefind_core::fakes::{
     FunctionScorer, IdentityGenerator, flat_reward, linear_reward, noise_values, sometimes_missing,
 };
@@ -112,9 +114,14 @@ fn a_flat_or_missing_reward_moves_nothing() {
 }
 
 #[test]
-fn how_batches_differ_moves_nothing() {
+fn how_batches_differ_does_not_turn_the_direction() {
+    // The best noise, in contrast, is the best of all batches, so the direction is looked at alone.
+    let config = RunConfig {
+        method: MethodConfig::Find(FindConfig::default().without(FindPart::BestNoise)),
+        ..RunConfig::default()
+    };
     let policy_after = |offset_of_a_batch: f64| {
-        let mut run = Run::new(RunConfig::default(), SHAPE, Vec::new()).unwrap();
+        let mut run = Run::new(config.clone(), SHAPE, Vec::new()).unwrap();
         let (mut toy, mut scored) = (reward(), 0);
         for _ in 0..4 {
             let shifted = |prompt: &str, media: &Media| {
@@ -233,4 +240,23 @@ proptest! {
         }
         prop_assert!(run.policy().kl_nats() > 0.0);
     }
+}
+
+#[test]
+fn the_mean_leans_towards_the_best_noise() {
+    let mut run = Run::new(RunConfig::default(), SHAPE, Vec::new()).unwrap();
+    let mut best: Option<(Vec<f32>, f64)> = None;
+    for _ in 0..3 {
+        let step = one_step(&mut run, reward());
+        for one in &step.evaluations {
+            let Some(reward) = one.reward.given() else { continue };
+            if best.as_ref().is_none_or(|(_, highest)| reward > *highest) {
+                best = Some((one.noise.values().to_vec(), reward));
+            }
+        }
+    }
+    let (best, _) = best.unwrap();
+    let product: f32 = run.policy().mean().iter().zip(&best).map(|(mean, best)| mean * best).sum();
+    let norm = best.iter().map(|value| value * value).sum::<f32>();
+    assert!(product / norm > 0.4, "the mean keeps {} of the best noise", product / norm);
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{at_least_one, not_negative, positive};
+use super::{at_least_one, not_negative, positive, share};
 use crate::error::{Error, Result};
 
 /// More frequencies than any latent has along an axis, within what a config file can hold.
@@ -28,7 +28,7 @@ pub struct FindConfig {
     pub utilities: Utilities,
     /// How sigma follows the mean.
     pub spread: Spread,
-    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 0.2 for each frequency that is kept.
+    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 0.4 for each number of the noise.
     pub kl_budget_nats: Option<f64>,
     /// Regression: largest frequency coefficient of the mean, in standard deviations of that coefficient under
     /// `N(0, I)`; what lies farther out the model has hardly seen.
@@ -36,6 +36,8 @@ pub struct FindConfig {
     /// Regression: how far the mean goes along the direction in which the reward grows, in standard deviations of
     /// the noise; it is longer by as much as the estimated direction is uncertain.
     pub reach: f64,
+    /// Regression: how far the mean then goes from there to the best noise seen, as a share of the way.
+    pub best_noise_share: f64,
     /// Regression: evaluations after which the mean has its full length, which grows with the root of their number.
     pub ramp_evaluations: usize,
     /// Regression: most recent evaluations that are used.
@@ -57,10 +59,11 @@ impl Default for FindConfig {
             antithetic: true,
             baseline: Baseline::None,
             utilities: Utilities::Ranks,
-            spread: Spread::PerElement,
+            spread: Spread::Uniform,
             kl_budget_nats: None,
             coefficient_bound: 2.5,
             reach: 3.0,
+            best_noise_share: 0.7,
             ramp_evaluations: 96,
             history_evaluations: 512,
             forgetting: 0.0,
@@ -82,6 +85,8 @@ pub enum FindPart {
     /// Older batches are used again and low frequencies are trusted more; without: a plain natural-gradient step
     /// from the newest batch.
     Regression,
+    /// The mean goes most of the way to the best noise seen; without: it lies along the direction alone.
+    BestNoise,
     /// The spread shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
     /// The divergence and the coefficients of the mean are bounded; without: the reach alone decides how long the
@@ -147,6 +152,7 @@ impl FindConfig {
             FindPart::AntitheticPairs => Self { antithetic: false, ..self },
             FindPart::Ranks => Self { utilities: Utilities::ZScore, ..self },
             FindPart::Regression => Self { estimator: Estimator::NaturalGradient, ..self },
+            FindPart::BestNoise => Self { best_noise_share: 0.0, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
             FindPart::KlBudget => {
                 Self { kl_budget_nats: Some(UNBOUNDED), coefficient_bound: UNBOUNDED, ..self }
@@ -162,6 +168,7 @@ impl FindConfig {
         positive("kl_budget_nats", self.kl_budget_nats.unwrap_or(1.0))?;
         positive("coefficient_bound", self.coefficient_bound)?;
         positive("reach", self.reach)?;
+        share("best_noise_share", self.best_noise_share)?;
         positive("mean_learning_rate", self.mean_learning_rate)?;
         positive("sigma_learning_rate", self.sigma_learning_rate.unwrap_or(1.0))?;
         not_negative("forgetting", self.forgetting)?;

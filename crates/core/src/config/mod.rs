@@ -127,6 +127,13 @@ fn not_negative(field: &'static str, value: f64) -> Result<()> {
     Err(Error::Config { field, expected: "a number that is not negative", found: value.to_string() })
 }
 
+fn share(field: &'static str, value: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Config { field, expected: "a share from 0 to 1", found: value.to_string() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +145,7 @@ mod tests {
             FindPart::AntitheticPairs,
             FindPart::Ranks,
             FindPart::Regression,
+            FindPart::BestNoise,
             FindPart::VariancePreservation,
             FindPart::KlBudget,
         ];

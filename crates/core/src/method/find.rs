@@ -17,8 +17,8 @@ use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
 use crate::statistics::standard_deviation;
 
-/// Nats for each kept frequency where the user gives no budget: a mean of rms 0.6 in its subspace.
-const DEFAULT_NATS_PER_FREQUENCY: f64 = 0.2;
+/// Nats for each number of the noise where the user gives no budget: a mean of rms 0.74 with a spread to match.
+const DEFAULT_NATS_PER_DIMENSION: f64 = 0.4;
 
 /// The learner of `find`.
 pub(crate) struct Find {
@@ -29,6 +29,8 @@ pub(crate) struct Find {
     policy: NoisePolicy,
     /// All evaluations with a given reward, oldest first.
     memory: Vec<Remembered>,
+    /// The best noise seen, `d` numbers, with its reward.
+    best_noise: Option<(Vec<f32>, f64)>,
     /// The newest batch, for the step of the natural gradient.
     newest: Option<Batch>,
 }
@@ -43,13 +45,14 @@ struct Remembered {
 impl Find {
     pub(crate) fn new(config: FindConfig, shape: NoiseShape) -> Self {
         let basis = FrequencyBasis::new(shape, config.low_frequencies, config.low_frame_frequencies);
-        let budget_nats = config.kl_budget_nats.unwrap_or(DEFAULT_NATS_PER_FREQUENCY * basis.len() as f64);
+        let budget_nats = config.kl_budget_nats.unwrap_or(DEFAULT_NATS_PER_DIMENSION * shape.numel() as f64);
         Self {
             bands: basis.bands(),
             basis,
             budget_nats,
             policy: NoisePolicy::standard(shape),
             memory: Vec::new(),
+            best_noise: None,
             newest: None,
             config,
         }
@@ -92,7 +95,15 @@ impl Find {
         let ramp = (self.memory.len() as f64 / self.config.ramp_evaluations as f64).min(1.0).sqrt();
         let coefficients: Vec<f32> =
             fit.gradient.iter().map(|slope| (ramp * length * slope / norm) as f32).collect();
-        Some((self.basis.synthesize(&coefficients), fit.effective_sample_size))
+        let mean = self.towards_best_noise(self.basis.synthesize(&coefficients));
+        Some((mean, fit.effective_sample_size))
+    }
+
+    /// The point between `mean` and the best noise: a direction cannot say where things stand, a noise can.
+    fn towards_best_noise(&self, mean: Vec<f32>) -> Vec<f32> {
+        let Some((best, _)) = &self.best_noise else { return mean };
+        let share = self.config.best_noise_share as f32;
+        mean.iter().zip(best).map(|(mean, best)| mean + share * (best - mean)).collect()
     }
 
     /// One step of the natural gradient from the newest batch, projected on the subspace.
@@ -128,6 +139,9 @@ impl Learner for Find {
 
     fn remember(&mut self, batch: Batch) {
         for (evaluation, reward) in batch.given() {
+            if self.best_noise.as_ref().is_none_or(|(_, best)| reward > *best) {
+                self.best_noise = Some((evaluation.noise.values().to_vec(), reward));
+            }
             let drawn = evaluation.noise.values().iter().zip(batch.policy.mean());
             let deviation: Vec<f32> = drawn.map(|(z, mu)| z - mu).collect();
             self.memory.push(Remembered {
@@ -193,7 +207,10 @@ impl Learner for Find {
         let coefficients: Vec<f32> =
             self.memory.iter().flat_map(|one| one.coefficients.iter().copied()).collect();
         let shape = vec![self.memory.len(), self.basis.len()];
-        let tensors = vec![NamedTensor::new("memory.coefficients", shape, coefficients)];
+        let mut tensors = vec![NamedTensor::new("memory.coefficients", shape, coefficients)];
+        if let Some((noise, _)) = &self.best_noise {
+            tensors.push(NamedTensor::new("best_noise", vec![noise.len()], noise.clone()));
+        }
         (Memory { samples, ..Memory::default() }, tensors)
     }
 
@@ -204,6 +221,13 @@ impl Learner for Find {
         let remembered = memory.samples.iter().zip(rows);
         self.memory =
             remembered.map(|(&sample, row)| Remembered { sample, coefficients: row.to_vec() }).collect();
+        let highest = memory.samples.iter().map(|sample| sample.reward).reduce(f64::max);
+        self.best_noise = match highest {
+            Some(reward) => {
+                Some((read_tensor(tensors, "best_noise", policy.shape().numel())?.to_vec(), reward))
+            }
+            None => None,
+        };
         self.policy = policy;
         Ok(())
     }
