@@ -72,6 +72,7 @@ class Store:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="index of the first shard; another index holds other scenes")
     a = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     dev, painter, tokenizer = device(), world.Painter(), load_tokenizer()
@@ -87,7 +88,7 @@ def main():
         x = x.to(dev, torch.bfloat16, memory_format=torch.channels_last)
         return encode_moments(x)[:, :4].float().cpu().half()
 
-    for index in range(a.shards):
+    for index in range(a.first, a.first + a.shards):
         path = FOLDER / f"shard-{index:03d}.pt"
         if path.exists():
             continue

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from . import vae, world
 from .common import WORK, save_atomically
 
-POOL = 4096
+POOL = 8192
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 

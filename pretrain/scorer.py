@@ -20,7 +20,7 @@ from .tokenizer import FOLDER as TOKENIZER, LENGTH, load as load_tokenizer
 PATH, FOLDER = WORK / "scorer.pt", MODEL / "scorer"
 NEGATIVES = 3
 # Two objects more often than elsewhere: whose colour, and on which side, takes longest to learn.
-KINDS = dict(single=0.2, pair=0.25, count=0.25, relation=0.3)
+KINDS = dict(single=0.15, pair=0.2, count=0.28, relation=0.37)
 ADAM_ONLY = ("embedding", "projection")
 
 
@@ -202,7 +202,7 @@ def main():
     dev = device()
     tokenizer = load_tokenizer()
     run_seed = time.time_ns() % 2**31 if PATH.exists() else 31
-    source, rng = pictures.Source("scorer", 301, 1.0, run_seed, kinds=KINDS), np.random.default_rng(run_seed)
+    source, rng = pictures.Source("scorer", 302, 1.0, run_seed, kinds=KINDS), np.random.default_rng(run_seed)
     model = new_model().to(dev)
     average = Average(model, 0.997)
     reader = Reader(192, 128).to(dev)
