@@ -33,7 +33,7 @@ enum Method {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Part {
-    /// Let the mean use all frequencies of the noise
+    /// Let the direction use all frequencies of the noise
     LowFrequencies,
     /// Draw each noise alone, not in mirrored pairs
     AntitheticPairs,

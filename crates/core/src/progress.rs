@@ -50,7 +50,7 @@ pub struct Level {
 }
 
 /// Sums behind the explained share: rewards above the base's mean, in base standard deviations, against the noises'
-/// coordinate along the direction learnt before they were drawn. Nothing is predicted by what it was learnt from.
+/// coordinate along the mean learnt before they were drawn. Nothing is predicted by what it was learnt from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     products: f64,

@@ -187,7 +187,7 @@ impl Run {
         if advantages.is_empty() { Ok(Update::default()) } else { self.learner.tell(advantages) }
     }
 
-    /// Records how well the direction learnt so far predicts rewards that it was not learnt from.
+    /// Records how well the way to the mean learnt so far predicts rewards that it was not learnt from.
     fn observe_direction(&mut self, batch: &Batch) {
         let norm = batch.policy.mean_norm();
         let Some((base, spread)) = self.progress.base.filter(|&(_, spread)| spread > 0.0 && norm > 0.0)

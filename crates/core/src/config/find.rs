@@ -16,7 +16,7 @@ const UNBOUNDED: f64 = 1e12;
 pub struct FindConfig {
     /// How the direction of the mean is estimated.
     pub estimator: Estimator,
-    /// Lowest spatial frequencies of the mean kept along each latent axis; at or above the axis keeps all.
+    /// Lowest spatial frequencies of the direction kept along each latent axis; at or above the axis keeps all.
     pub low_frequencies: usize,
     /// The same along the frame axis of a video model.
     pub low_frame_frequencies: usize,
@@ -30,7 +30,7 @@ pub struct FindConfig {
     pub spread: Spread,
     /// Hard bound on the divergence to `N(0, I)` in nats; absent: 0.4 for each number of the noise.
     pub kl_budget_nats: Option<f64>,
-    /// Regression: largest frequency coefficient of the mean, in standard deviations of that coefficient under
+    /// Regression: largest frequency coefficient along the direction, in standard deviations of that coefficient under
     /// `N(0, I)`; what lies farther out the model has hardly seen.
     pub coefficient_bound: f64,
     /// Regression: how far the mean goes along the direction in which the reward grows, in standard deviations of
@@ -76,7 +76,7 @@ impl Default for FindConfig {
 /// A part of `find` that can be turned off, to see what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindPart {
-    /// The mean lives in the low frequencies; without: in all of them.
+    /// The direction lives in the low frequencies; without: in all of them.
     LowFrequencies,
     /// Samples come in mirrored pairs; without: each is drawn alone.
     AntitheticPairs,

@@ -1,5 +1,5 @@
-//! `find`: a one-step policy gradient over a Gaussian that uses every evaluation made, in a low-frequency
-//! subspace, under a bound on the divergence (section 3 of the method).
+//! `find`: a one-step policy gradient over a Gaussian that uses every evaluation made: a direction of low
+//! frequencies, from there towards the best noise, under a bound on the divergence (section 3 of the method).
 
 use crate::advantage::advantages;
 use crate::basis::FrequencyBasis;
