@@ -4,6 +4,7 @@
 mod compare;
 mod ours;
 mod peer;
+mod profile;
 mod psnr;
 mod scaling;
 
@@ -12,12 +13,12 @@ use bench_common::{Arguments, Failure};
 use crate::ours::Folders;
 
 /// Options with a value, beside `--threads` and `--json`.
-const OPTIONS: [&str; 7] =
-    ["--model", "--sd15", "--python", "--repetitions", "--pictures", "--seeds", "--dtype"];
+const OPTIONS: [&str; 8] =
+    ["--model", "--sd15", "--python", "--repetitions", "--pictures", "--seeds", "--dtype", "--batch"];
 
 fn main() -> Result<(), Failure> {
     let mut arguments = Arguments::of_process(&OPTIONS)?;
-    let commands = "expected compare, scaling, psnr or calls";
+    let commands = "expected compare, profile, scaling, psnr or calls";
     if arguments.words.is_empty() {
         return Err(commands.into());
     }
@@ -27,6 +28,7 @@ fn main() -> Result<(), Failure> {
     };
     match arguments.words.remove(0).as_str() {
         "compare" => arguments.in_pool(|| compare::run(&arguments, &folders)),
+        "profile" => arguments.in_pool(|| profile::run(&arguments, &folders)),
         "scaling" => scaling::run(&arguments, &folders),
         "psnr" => arguments.in_pool(|| psnr::run(&arguments, &folders)),
         "calls" => arguments.in_pool(|| calls(&arguments, &folders)),

@@ -19,6 +19,14 @@ impl Dtype {
             Self::Bf16 => "bf16",
         }
     }
+
+    /// Bytes of one number.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
 }
 
 mod sealed {

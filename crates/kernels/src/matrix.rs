@@ -23,6 +23,7 @@ pub struct PackedMatrix {
     panels: AnyPanels,
     n: usize,
     k: usize,
+    is_gated: bool,
     dtype: Dtype,
 }
 
@@ -106,7 +107,7 @@ impl PackedMatrix {
             }
             _ => AnyPanels::Portable(Panels::pack(weights, bias, n, k, gated)),
         };
-        Ok(Self { panels, n, k, dtype })
+        Ok(Self { panels, n, k, is_gated: gated, dtype })
     }
 
     /// Columns of the output.
@@ -117,6 +118,11 @@ impl PackedMatrix {
     /// Columns of the input.
     pub fn k(&self) -> usize {
         self.k
+    }
+
+    /// How many weights there are, which is also how many multiplications a row takes.
+    pub fn weights(&self) -> usize {
+        if self.is_gated { 2 * self.n * self.k } else { self.n * self.k }
     }
 
     /// Storage type of the activations.

@@ -4,10 +4,11 @@
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Tensor, module};
-use noisefind_kernels::{AttentionShape, HeadRows};
+use noisefind_kernels::{AttentionShape, Dtype, HeadRows};
 
 use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
+use super::record::{Operation, recorded};
 use crate::device::Placement;
 
 /// How an attention layer splits and masks its rows.
@@ -29,15 +30,20 @@ pub fn attention_fused(qkv: Tensor<3>, options: Attention, placement: &Placement
         let [q, k, v] = [0, 1, 2].map(|part| qkv.clone().narrow(2, part * channels, channels));
         return portable(q, k, v, options);
     };
-    let qkv = Host::new(qkv);
     let shape = kernel_shape(batch, length, length, channels, options);
-    with_storage!(dtype, T => {
-        let mut out = buffers::take::<T>(batch * length * channels);
-        let data = qkv.slice::<T>();
-        let rows = |part: usize| HeadRows { data: &data[part * channels..], row_stride: triple };
-        agreed(noisefind_kernels::attention(rows(0), rows(1), rows(2), &shape, &mut out));
-        host::tensor(out, [batch, length, channels])
-    })
+    recorded(
+        || describe(&shape, dtype),
+        || {
+            let qkv = Host::new(qkv);
+            with_storage!(dtype, T => {
+                let mut out = buffers::take::<T>(batch * length * channels);
+                let data = qkv.slice::<T>();
+                let rows = |part: usize| HeadRows { data: &data[part * channels..], row_stride: triple };
+                agreed(noisefind_kernels::attention(rows(0), rows(1), rows(2), &shape, &mut out));
+                host::tensor(out, [batch, length, channels])
+            })
+        },
+    )
 }
 
 /// Attention of `q` `[batch, length, channels]` over `kv` `[groups, keys, 2 channels]` (keys and values side by side).
@@ -54,16 +60,32 @@ pub fn attention(q: Tensor<3>, kv: Tensor<3>, options: Attention, placement: &Pl
         let [k, v] = [0, 1].map(|part| kv.clone().narrow(2, part * channels, channels));
         return portable(q, k, v, options).reshape([batch, length, channels]);
     };
-    let (q, kv) = (Host::new(q), Host::new(kv));
     let shape = kernel_shape(groups, queries, keys, channels, options);
-    with_storage!(dtype, T => {
-        let mut out = buffers::take::<T>(batch * length * channels);
-        let q = HeadRows { data: q.slice::<T>(), row_stride: channels };
-        let kv = kv.slice::<T>();
-        let [k, v] = [0, channels].map(|start| HeadRows { data: &kv[start..], row_stride: double });
-        agreed(noisefind_kernels::attention(q, k, v, &shape, &mut out));
-        host::tensor(out, [batch, length, channels])
-    })
+    recorded(
+        || describe(&shape, dtype),
+        || {
+            let (q, kv) = (Host::new(q), Host::new(kv));
+            with_storage!(dtype, T => {
+                let mut out = buffers::take::<T>(batch * length * channels);
+                let q = HeadRows { data: q.slice::<T>(), row_stride: channels };
+                let kv = kv.slice::<T>();
+                let [k, v] = [0, channels].map(|start| HeadRows { data: &kv[start..], row_stride: double });
+                agreed(noisefind_kernels::attention(q, k, v, &shape, &mut out));
+                host::tensor(out, [batch, length, channels])
+            })
+        },
+    )
+}
+
+/// What one call computes.
+fn describe(shape: &AttentionShape<'_>, dtype: Dtype) -> Operation {
+    let AttentionShape { batch, heads, head_dim, queries, keys, .. } = *shape;
+    Operation {
+        kind: "attention",
+        shape: format!("{batch} x {heads} heads of {head_dim}, {queries} over {keys}"),
+        flops: 4 * batch * heads * head_dim * queries * keys,
+        bytes: 2 * batch * heads * head_dim * (queries + keys) * dtype.size(),
+    }
 }
 
 fn kernel_shape(

@@ -6,6 +6,7 @@ use noisefind_kernels::{ConvGeometry, Dtype, Epilogue, ImageSize, PackedConv, Re
 
 use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
+use super::record::{Operation, recorded};
 use super::{Activation, activate};
 use crate::weights::Scope;
 
@@ -182,17 +183,42 @@ impl Conv2d {
             Err(error) => panic!("pictures are at least as large as the window: {error}"),
         };
         let channels = self.geometry.out_channels;
-        let x = Host::new(x);
-        let (sample_bias, residual) = (after.sample_bias.map(Host::new), after.residual.map(Host::new));
-        with_storage!(dtype, T => {
-            let mut out = buffers::take::<T>(output.pixels() * channels);
-            let epilogue = Epilogue {
-                sample_bias: sample_bias.as_ref().map(|bias| bias.slice::<T>()),
-                residual: residual.as_ref().map(|residual| residual.slice::<T>()),
-                activation: after.activation,
-            };
-            agreed(conv2d_cropped(x.slice::<T>(), None, size, crop, packed, &epilogue, &mut out));
-            host::tensor(out, [batch, output.height, output.width, channels])
-        })
+        let has_residual = after.residual.is_some();
+        recorded(
+            || self.describe(dtype, size, output, has_residual),
+            || {
+                let x = Host::new(x);
+                let (sample_bias, residual) =
+                    (after.sample_bias.map(Host::new), after.residual.map(Host::new));
+                with_storage!(dtype, T => {
+                    let mut out = buffers::take::<T>(output.pixels() * channels);
+                    let epilogue = Epilogue {
+                        sample_bias: sample_bias.as_ref().map(|bias| bias.slice::<T>()),
+                        residual: residual.as_ref().map(|residual| residual.slice::<T>()),
+                        activation: after.activation,
+                    };
+                    agreed(conv2d_cropped(x.slice::<T>(), None, size, crop, packed, &epilogue, &mut out));
+                    host::tensor(out, [batch, output.height, output.width, channels])
+                })
+            },
+        )
+    }
+
+    /// What one call computes.
+    fn describe(&self, dtype: Dtype, size: ImageSize, output: ImageSize, has_residual: bool) -> Operation {
+        let ConvGeometry { in_channels: [input, _], out_channels, kernel: [rows, columns], .. } =
+            self.geometry;
+        let weights = rows * columns * input * out_channels;
+        let written = output.pixels() * out_channels;
+        let read = size.pixels() * input + weights + if has_residual { written } else { 0 };
+        Operation {
+            kind: if self.geometry.kernel == [3, 3] { "conv 3x3" } else { "conv" },
+            shape: format!(
+                "{}x{} {input} -> {}x{} {out_channels}",
+                size.height, size.width, output.height, output.width
+            ),
+            flops: 2 * output.pixels() * weights,
+            bytes: (read + written) * dtype.size(),
+        }
     }
 }

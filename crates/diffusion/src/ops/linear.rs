@@ -5,6 +5,7 @@ use noisefind_kernels::{Epilogue, PackedMatrix, gemm};
 
 use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
+use super::record::{Operation, recorded};
 use super::{Activation, activate};
 use crate::device::Placement;
 use crate::weights::Scope;
@@ -116,7 +117,7 @@ impl Linear {
         activation: Activation,
     ) -> Tensor<D> {
         match &self.body {
-            Body::Packed(packed) => forward_packed(packed, x, residual, activation),
+            Body::Packed(packed) => forward_packed("linear", packed, x, residual, activation),
             Body::Portable(portable) => {
                 let y = portable.forward(x);
                 activate(if let Some(residual) = residual { y + residual } else { y }, activation)
@@ -148,7 +149,7 @@ impl Geglu {
     /// `[batch, length, input]` to `[batch, length, inner]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match &self.body {
-            Body::Packed(packed) => forward_packed(packed, x, None, Activation::None),
+            Body::Packed(packed) => forward_packed("geglu", packed, x, None, Activation::None),
             Body::Portable(portable) => {
                 let mut halves = portable.forward(x).chunk(2, 2).into_iter();
                 match (halves.next(), halves.next()) {
@@ -161,6 +162,7 @@ impl Geglu {
 }
 
 fn forward_packed<const D: usize>(
+    kind: &'static str,
     packed: &PackedMatrix,
     x: Tensor<D>,
     residual: Option<Tensor<D>>,
@@ -168,13 +170,22 @@ fn forward_packed<const D: usize>(
 ) -> Tensor<D> {
     let mut shape = x.dims();
     shape[D - 1] = packed.n();
-    let (x, residual) = (Host::new(x), residual.map(Host::new));
-    with_storage!(packed.dtype(), T => {
-        let mut out = buffers::take::<T>(shape.iter().product());
-        let residual = residual.as_ref().map(|residual| residual.slice::<T>());
-        let epilogue = Epilogue { residual, activation, ..Epilogue::default() };
-        agreed(gemm(x.slice::<T>(), packed, &epilogue, &mut out));
-        host::tensor(out, shape)
+    let (k, n, rows) = (packed.k(), packed.n(), shape[..D - 1].iter().product::<usize>());
+    let residuals = if residual.is_some() { rows * n } else { 0 };
+    let describe = || {
+        let weights = packed.weights();
+        let bytes = (rows * (k + n) + residuals + weights) * packed.dtype().size();
+        Operation { kind, shape: format!("{rows} x {k} -> {n}"), flops: 2 * rows * weights, bytes }
+    };
+    recorded(describe, || {
+        let (x, residual) = (Host::new(x), residual.map(Host::new));
+        with_storage!(packed.dtype(), T => {
+            let mut out = buffers::take::<T>(shape.iter().product());
+            let residual = residual.as_ref().map(|residual| residual.slice::<T>());
+            let epilogue = Epilogue { residual, activation, ..Epilogue::default() };
+            agreed(gemm(x.slice::<T>(), packed, &epilogue, &mut out));
+            host::tensor(out, shape)
+        })
     })
 }
 

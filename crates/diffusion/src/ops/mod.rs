@@ -11,6 +11,7 @@ mod conv;
 mod host;
 mod linear;
 mod norm;
+mod record;
 
 use burn::tensor::{Tensor, activation as burn_activation};
 
@@ -19,10 +20,12 @@ pub use conv::{Conv2d, ConvOptions};
 pub use linear::{Geglu, Linear};
 pub use noisefind_kernels::Activation;
 pub use norm::{GroupNorm, LayerNorm};
+pub use record::{Call, Operation, record};
 
 use crate::device::Placement;
 pub(crate) use buffers::release as release_buffers;
 use host::{Host, agreed, kernel_dtype, with_storage};
+use record::recorded;
 
 /// Joins two pictures channel by channel: `[b, h, w, c]` and `[b, h, w, d]` to `[b, h, w, c + d]`.
 pub fn concat_channels(a: Tensor<4>, b: Tensor<4>, placement: &Placement) -> Tensor<4> {
@@ -31,11 +34,19 @@ pub fn concat_channels(a: Tensor<4>, b: Tensor<4>, placement: &Placement) -> Ten
     };
     let [batch, height, width, channels] = a.dims();
     let more = b.dims()[3];
-    let (a, b) = (Host::new(a), Host::new(b));
-    with_storage!(dtype, T => {
-        let mut out = buffers::take::<T>(batch * height * width * (channels + more));
-        agreed(noisefind_kernels::concat_channels(a.slice::<T>(), channels, b.slice::<T>(), more, &mut out));
-        host::tensor(out, [batch, height, width, channels + more])
+    let describe = || Operation {
+        kind: "concat",
+        shape: format!("{height}x{width} {channels} + {more}"),
+        flops: 0,
+        bytes: 2 * batch * height * width * (channels + more) * dtype.size(),
+    };
+    recorded(describe, || {
+        let (a, b) = (Host::new(a), Host::new(b));
+        with_storage!(dtype, T => {
+            let mut out = buffers::take::<T>(batch * height * width * (channels + more));
+            agreed(noisefind_kernels::concat_channels(a.slice::<T>(), channels, b.slice::<T>(), more, &mut out));
+            host::tensor(out, [batch, height, width, channels + more])
+        })
     })
 }
 

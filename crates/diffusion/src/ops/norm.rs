@@ -5,6 +5,7 @@ use noisefind_kernels::{Dtype, GroupNormShape, group_norm, layer_norm};
 
 use super::buffers;
 use super::host::{self, Host, agreed, with_storage};
+use super::record::{Operation, recorded};
 use super::{Activation, activate};
 use crate::device::Placement;
 use crate::weights::Scope;
@@ -60,12 +61,15 @@ impl GroupNorm {
         let (groups, pixels) = (self.groups, height * width);
         match &self.affine {
             Affine::Packed { gamma, beta, dtype } => {
-                let x = Host::new(x);
                 let shape = GroupNormShape { batch, pixels, channels, groups };
-                with_storage!(*dtype, T => {
-                    let mut out = buffers::take::<T>(batch * pixels * channels);
-                    agreed(group_norm(x.slice::<T>(), shape, self.epsilon, gamma, beta, activation, &mut out));
-                    host::tensor(out, [batch, height, width, channels])
+                let describe = || describe("group norm", [batch * pixels, channels], *dtype);
+                recorded(describe, || {
+                    let x = Host::new(x);
+                    with_storage!(*dtype, T => {
+                        let mut out = buffers::take::<T>(batch * pixels * channels);
+                        agreed(group_norm(x.slice::<T>(), shape, self.epsilon, gamma, beta, activation, &mut out));
+                        host::tensor(out, [batch, height, width, channels])
+                    })
                 })
             }
             Affine::Portable(affine) => {
@@ -102,12 +106,18 @@ impl LayerNorm {
         match &self.affine {
             Affine::Packed { gamma, beta, dtype } => {
                 let shape = x.dims();
-                let x = Host::new(x);
-                with_storage!(*dtype, T => {
-                    let mut out = buffers::take::<T>(shape.iter().product());
-                    agreed(layer_norm(x.slice::<T>(), self.epsilon, gamma, beta, &mut out));
-                    host::tensor(out, shape)
-                })
+                let rows = shape[..D - 1].iter().product();
+                recorded(
+                    || describe("layer norm", [rows, shape[D - 1]], *dtype),
+                    || {
+                        let x = Host::new(x);
+                        with_storage!(*dtype, T => {
+                            let mut out = buffers::take::<T>(shape.iter().product());
+                            agreed(layer_norm(x.slice::<T>(), self.epsilon, gamma, beta, &mut out));
+                            host::tensor(out, shape)
+                        })
+                    },
+                )
             }
             Affine::Portable(affine) => {
                 let [gamma, beta] = &**affine;
@@ -117,4 +127,10 @@ impl LayerNorm {
             }
         }
     }
+}
+
+/// What one call computes.
+fn describe(kind: &'static str, [rows, channels]: [usize; 2], dtype: Dtype) -> Operation {
+    let bytes = 2 * rows * channels * dtype.size();
+    Operation { kind, shape: format!("{rows} x {channels}"), flops: 0, bytes }
 }

@@ -245,7 +245,7 @@ unsafe fn one_by_two(block: Block<'_, bf16>) {
 
 /// Multiplies tiles that are never loaded, for some milliseconds; gives the number of operations.
 pub(crate) fn busy_loop() -> f64 {
-    const STEPS: u64 = 100_000;
+    const STEPS: u64 = 10_000;
     Amx::begin();
     // SAFETY: only reached where tiles are permitted; touches tile registers alone.
     unsafe {

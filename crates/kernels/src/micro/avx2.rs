@@ -77,7 +77,7 @@ unsafe fn rows<const R: usize>(block: Block<'_, f32>) {
 /// The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn busy_loop() -> f64 {
-    const STEPS: usize = 1_000_000;
+    const STEPS: usize = 100_000;
     const SUMS: usize = 12;
     let factor = std::hint::black_box(_mm256_set1_ps(0.5));
     let mut sums = [_mm256_setzero_ps(); SUMS];

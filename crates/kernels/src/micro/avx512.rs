@@ -162,8 +162,8 @@ unsafe fn store_sums<const R: usize, const V: usize>(block: &Block<'_, impl Size
     }
 }
 
-/// Steps of a busy loop, which take some milliseconds.
-const BUSY_STEPS: usize = 1_000_000;
+/// Steps of a busy loop, which take less than a millisecond.
+const BUSY_STEPS: usize = 100_000;
 /// Sums of a busy loop: enough to hide the latency of one multiplication.
 const BUSY_SUMS: usize = 16;
 

@@ -73,6 +73,10 @@ pub(crate) struct Block<'a, O> {
     /// Elements from one row of `a` to the next, among the first `ROW_ALIGN` rows and among the rest.
     pub(crate) a_stride: usize,
     /// Elements from the first row to row `ROW_ALIGN`.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only tiles and 512-bit vectors ask for it")
+    )]
     pub(crate) second: usize,
     /// Rows, `1..=ROWS`; `a` is readable up to the next multiple of [`MicroKernel::ROW_ALIGN`].
     pub(crate) rows: usize,
@@ -85,6 +89,10 @@ pub(crate) struct Block<'a, O> {
     /// `[rows, WIDTH]`, dense, writable up to the next multiple of [`MicroKernel::ROW_ALIGN`].
     pub(crate) sums: *mut f32,
     /// Whether only the first half of the columns counts; the sums of the other half may then be left as they are.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only tiles and 512-bit vectors ask for it")
+    )]
     pub(crate) narrow: bool,
     /// Whether `sums` holds earlier terms that these are added to.
     pub(crate) accumulate: bool,

@@ -1,0 +1,149 @@
+//! Where the time of one call goes: every operation against its own limit, and what lies between them.
+//!
+//! The limit of an operation is the longer of two times: that of its multiplications at the speed of a loop over registers
+//! ([`peak_flops`]), and that of copying as many bytes as its operands have, from and to wherever so many bytes stay.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use bench_common::{Arguments, Clock, Failure, median, median_seconds};
+use noisefind_diffusion::device::kernels_in_use;
+use noisefind_diffusion::ops::{Operation, record};
+use noisefind_kernels::{Dtype, peak_flops};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::ours::{Case, Folders};
+
+/// Timed copies; the median counts.
+const COPIES: usize = 5;
+
+/// All calls of one operation with the same sizes.
+struct Row {
+    operation: Operation,
+    calls: usize,
+    /// Seconds in one call of the model, median over the repetitions.
+    seconds: f64,
+    /// The least they could be.
+    limit_seconds: f64,
+}
+
+/// What a machine can do.
+struct Limits {
+    threads: usize,
+    flops: f64,
+}
+
+/// Profiles the case that the first word asks for (the default denoiser without one), prints a table and writes JSON.
+pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
+    let batch = arguments.value("--batch", 32)?;
+    let cases = [Case::DefaultUnet { batch }, Case::Sd15Unet, Case::Sd15Vae];
+    let case = cases.into_iter().find(|case| arguments.asks_for(&case.name()));
+    let case = case.ok_or("profile knows default-unet, sd15-unet and sd15-vae")?;
+    let (name, threads) = (arguments.value("--dtype", "bf16".to_owned())?, arguments.threads);
+    let dtype = if name == "bf16" { Dtype::Bf16 } else { Dtype::F32 };
+    let limits = Limits { threads, flops: peak_flops(dtype) * threads as f64 };
+    let (rows, seconds) = measure(case, &name, arguments.value("--repetitions", 7)?, folders, &limits)?;
+    print(case, &name, &rows, seconds, &limits);
+    arguments.report(&json!({
+        "case": case.name(), "dtype": name, "isa": kernels_in_use(), "threads": threads,
+        "peak_flops": limits.flops, "median_seconds": seconds, "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+    }))
+}
+
+/// The operations of one call, longest first, and the seconds of the whole.
+fn measure(
+    case: Case,
+    dtype: &str,
+    repetitions: usize,
+    folders: &Folders,
+    limits: &Limits,
+) -> Result<(Vec<Row>, f64), Failure> {
+    let mut call = case.prepare(folders, dtype)?;
+    (0..2).try_for_each(|_| call())?;
+    let mut totals = Vec::new();
+    let mut groups = BTreeMap::<(&str, String), (Operation, usize, Vec<f64>)>::new();
+    for repetition in 0..repetitions {
+        let clock = Clock::start(limits.threads);
+        let (result, calls) = record(move || clock.elapsed(), &mut call);
+        totals.push(clock.elapsed().as_secs_f64());
+        result?;
+        for call in calls {
+            let key = (call.operation.kind, call.operation.shape.clone());
+            let (_, count, seconds) = groups.entry(key).or_insert((call.operation, 0, Vec::new()));
+            *count += usize::from(repetition == 0);
+            seconds.resize(repetition + 1, 0.0);
+            seconds[repetition] += call.elapsed.as_secs_f64();
+        }
+    }
+    let row = |(operation, calls, mut seconds): (Operation, usize, Vec<f64>)| {
+        let limit_seconds = calls as f64 * limits.seconds(&operation);
+        Row { operation, calls, seconds: median(&mut seconds), limit_seconds }
+    };
+    let mut rows: Vec<_> = groups.into_values().map(row).collect();
+    rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    Ok((rows, median(&mut totals)))
+}
+
+impl Limits {
+    /// The least time of one call of an operation.
+    fn seconds(&self, operation: &Operation) -> f64 {
+        (operation.flops as f64 / self.flops).max(self.copy_seconds(operation.bytes))
+    }
+
+    /// Time to copy half of `bytes` to the other half, warm.
+    fn copy_seconds(&self, bytes: usize) -> f64 {
+        let part = (bytes / 2).div_ceil(self.threads).max(1);
+        let (from, mut to) = (vec![1_u8; bytes / 2], vec![0_u8; bytes / 2]);
+        median_seconds(self.threads, COPIES, || {
+            to.par_chunks_mut(part)
+                .zip(black_box(&from).par_chunks(part))
+                .for_each(|(to, from)| to.copy_from_slice(from));
+            black_box(&mut to);
+        })
+    }
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let Operation { kind, shape, flops, bytes } = &self.operation;
+        json!({
+            "kind": kind, "shape": shape, "calls": self.calls, "flops": self.calls * flops, "bytes": self.calls * bytes,
+            "median_seconds": self.seconds, "limit_seconds": self.limit_seconds,
+        })
+    }
+}
+
+/// A table in Markdown, as the README beside the sources has it: each operation, each kind, and what lies between.
+fn print(case: Case, dtype: &str, rows: &[Row], seconds: f64, limits: &Limits) {
+    println!(
+        "{}, {dtype}, {}, threads {}: {:.2} ms a call; registers multiply {:.1} GFLOP/s\n",
+        case.name(),
+        kernels_in_use(),
+        limits.threads,
+        1e3 * seconds,
+        limits.flops / 1e9
+    );
+    println!("| operation | sizes | calls | ms | share | GFLOP/s | of its limit |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let line = |kind: &str, shape: &str, calls: usize, time: f64, flops: f64, limit: f64| {
+        let rate = if flops > 0.0 { format!("{:.0}", flops / time / 1e9) } else { String::new() };
+        let of_limit = if limit > 0.0 { format!("{:.0} %", 100.0 * limit / time) } else { String::new() };
+        let (ms, share) = (1e3 * time, 100.0 * time / seconds);
+        println!("| {kind} | {shape} | {calls} | {ms:.2} | {share:.1} % | {rate} | {of_limit} |");
+    };
+    let mut kinds = BTreeMap::<&str, (usize, f64, f64, f64)>::new();
+    for Row { operation, calls, seconds, limit_seconds } in rows {
+        let flops = (calls * operation.flops) as f64;
+        line(operation.kind, &operation.shape, *calls, *seconds, flops, *limit_seconds);
+        let sums = kinds.entry(operation.kind).or_default();
+        *sums = (sums.0 + calls, sums.1 + seconds, sums.2 + flops, sums.3 + limit_seconds);
+    }
+    let mut all = (0, 0.0, 0.0, 0.0);
+    for (kind, (calls, time, flops, limit)) in kinds {
+        line(&format!("**{kind}**"), "all", calls, time, flops, limit);
+        all = (all.0 + calls, all.1 + time, all.2 + flops, all.3 + limit);
+    }
+    line("between", "", 0, seconds - all.1, 0.0, 0.0);
+    line("**all**", "", all.0, seconds, all.2, all.3);
+}
