@@ -76,10 +76,26 @@ impl<T: Plain> DerefMut for Scratch<T> {
     }
 }
 
+/// Whole cache lines; in tests they end where a page without permission begins, so that a read behind them is noticed.
+#[cfg(not(all(test, unix)))]
+type Lines = Vec<Line>;
+#[cfg(all(test, unix))]
+use crate::tests::GuardedBytes as Lines;
+
+#[cfg(not(all(test, unix)))]
+fn zero_lines(count: usize) -> Lines {
+    vec![Line([0; LINE_BYTES]); count]
+}
+
+#[cfg(all(test, unix))]
+fn zero_lines(count: usize) -> Lines {
+    Lines::zeros(count * LINE_BYTES)
+}
+
 /// Memory for packed weights: like a boxed slice, but starting on a cache line.
 #[derive(Clone, Debug)]
 pub(crate) struct AlignedBox<T> {
-    lines: Vec<Line>,
+    lines: Lines,
     length: usize,
     element: std::marker::PhantomData<T>,
 }
@@ -88,7 +104,7 @@ impl<T: Plain> AlignedBox<T> {
     /// `length` zeros.
     pub(crate) fn zeros(length: usize) -> Self {
         let lines = (length * size_of::<T>()).div_ceil(LINE_BYTES);
-        Self { lines: vec![Line([0; LINE_BYTES]); lines], length, element: std::marker::PhantomData }
+        Self { lines: zero_lines(lines), length, element: std::marker::PhantomData }
     }
 }
 

@@ -61,6 +61,52 @@ impl<T: Element> Guarded<T> {
     }
 }
 
+/// Zeros that end where a page without permission begins: the memory of packed weights in these tests.
+#[cfg(unix)]
+pub(crate) struct GuardedBytes {
+    memory: memory::Memory,
+    count: usize,
+}
+
+#[cfg(unix)]
+impl GuardedBytes {
+    pub(crate) fn zeros(count: usize) -> Self {
+        Self { memory: memory::Memory::new(count), count }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.memory.start()
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.memory.start()
+    }
+}
+
+#[cfg(unix)]
+impl Clone for GuardedBytes {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeros(self.count);
+        // SAFETY: two mappings of `count` bytes each.
+        unsafe { copy.as_mut_ptr().copy_from_nonoverlapping(self.as_ptr(), self.count) };
+        copy
+    }
+}
+
+#[cfg(unix)]
+impl std::fmt::Debug for GuardedBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} bytes", self.count)
+    }
+}
+
+// SAFETY: the bytes belong to their owner alone, wherever it goes, and change only through its unique borrow.
+#[cfg(unix)]
+unsafe impl Send for GuardedBytes {}
+// SAFETY: as above.
+#[cfg(unix)]
+unsafe impl Sync for GuardedBytes {}
+
 #[cfg(unix)]
 mod memory {
     use std::ptr;
@@ -136,21 +182,34 @@ mod memory {
 #[cfg(unix)]
 #[test]
 fn one_element_too_far_is_the_end() {
+    let guarded = Guarded::<f32>::new(&[1.0; 5]);
+    assert_killed_behind(guarded.get(), "one_element_too_far_is_the_end");
+    guarded.check();
+}
+
+#[cfg(unix)]
+#[test]
+fn one_weight_too_far_is_the_end() {
+    let weights = crate::scratch::AlignedBox::<f32>::zeros(32);
+    assert_killed_behind(&weights, "one_weight_too_far_is_the_end");
+}
+
+/// Starts `test` again as a child, which comes here and reads behind the end of `values`.
+#[cfg(unix)]
+fn assert_killed_behind(values: &[f32], test: &str) {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
     const CHILD: &str = "NOISEFIND_TEST_READS_TOO_FAR";
-    let guarded = Guarded::<f32>::new(&[1.0; 5]);
     if std::env::var_os(CHILD).is_some() {
-        let end = guarded.get().as_ptr_range().end;
+        let end = values.as_ptr_range().end;
         // SAFETY: none; the read is forbidden by the guard page, and this process exists to be killed for it.
         let value = unsafe { end.read_volatile() };
         panic!("read {value}");
     }
     let this = std::env::current_exe().expect("the test program");
-    let test = "tests::guarded::one_element_too_far_is_the_end";
+    let test = format!("tests::guarded::{test}");
     let status =
-        Command::new(this).args(["--exact", test]).env(CHILD, "1").output().expect("it starts").status;
+        Command::new(this).args(["--exact", &test]).env(CHILD, "1").output().expect("it starts").status;
     assert!(matches!(status.signal(), Some(libc::SIGSEGV | libc::SIGBUS)), "{status:?}");
-    guarded.check();
 }

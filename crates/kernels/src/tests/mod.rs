@@ -1,5 +1,5 @@
 //! Every operation under every instruction set of this machine, against plain `f64` loops, at odd sizes and with every
-//! operand between a poisoned border and a page that nobody may touch.
+//! operand between a poisoned border and a page that nobody may touch. Packed weights and biases end at such a page, too.
 
 mod attention;
 mod conv;
@@ -10,6 +10,8 @@ mod norm;
 use half::bf16;
 
 use guarded::Guarded;
+#[cfg(unix)]
+pub(crate) use guarded::GuardedBytes;
 
 use crate::element::Element;
 
