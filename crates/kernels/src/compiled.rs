@@ -7,7 +7,7 @@ use half::bf16;
 
 use crate::activation::Activation;
 use crate::attention::{AttentionShape, HeadRows};
-use crate::conv::ImageRows;
+use crate::conv::{ImageRows, ImageSize, TiledConv};
 use crate::epilogue::Epilogue;
 use crate::error::Result;
 use crate::isa::Isa;
@@ -32,6 +32,15 @@ pub trait Compiled: Sized {
         rows: &ImageRows<'_, Self>,
         m: usize,
         weights: &PackedMatrix,
+        epilogue: &Epilogue<'_, Self>,
+        out: &mut [Self],
+    ) -> Result<()>;
+
+    /// See [`matrix::multiply_tiles`].
+    fn multiply_tiles(
+        x: &[Self],
+        sizes: [ImageSize; 2],
+        conv: &TiledConv,
         epilogue: &Epilogue<'_, Self>,
         out: &mut [Self],
     ) -> Result<()>;
@@ -90,6 +99,16 @@ macro_rules! compiled_here {
                 out: &mut [Self],
             ) -> Result<()> {
                 matrix::multiply(rows, m, weights, epilogue, out)
+            }
+
+            fn multiply_tiles(
+                x: &[Self],
+                sizes: [ImageSize; 2],
+                conv: &TiledConv,
+                epilogue: &Epilogue<'_, Self>,
+                out: &mut [Self],
+            ) -> Result<()> {
+                matrix::multiply_tiles(x, sizes, conv, epilogue, out)
             }
 
             fn attention(

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::activation::{Activation, Map, maps, with_map};
 use crate::element::Element;
 use crate::error::{Result, check_length, check_shape};
+use crate::left::Place;
 use crate::micro::MicroKernel;
 use crate::product::SharedOutput;
 use crate::vector::{Loop, Vector};
@@ -55,12 +56,14 @@ pub(crate) struct Finish<'a, K, T> {
     pub(crate) bias: &'a [f32],
     /// Whether the second half of the columns gates the first.
     pub(crate) gated: bool,
-    /// Rows of the output.
+    /// Rows of the product.
     pub(crate) rows: Range<usize>,
+    /// Where they go in the output.
+    pub(crate) place: Place,
     /// Columns of the output.
     pub(crate) columns: Range<usize>,
     /// All rows of the output.
-    pub(crate) m: usize,
+    pub(crate) out_rows: usize,
     /// All columns of the output.
     pub(crate) n: usize,
     pub(crate) epilogue: Epilogue<'a, T>,
@@ -82,11 +85,12 @@ impl<K: MicroKernel, T: Element> Finish<'_, K, T> {
     fn all_rows<M: Map>(&self) {
         let lanes = K::Vector::LANES;
         let samples = self.epilogue.sample_bias.map_or(1, |bias| bias.len() / self.n);
-        let rows_per_sample = (self.m / samples).max(1);
+        let rows_per_sample = (self.out_rows / samples).max(1);
         let bias = [K::Vector::load(self.bias), K::Vector::load(&self.bias[lanes..])];
         let (first, count) = (self.columns.start, self.columns.len());
         for (row, sums) in self.rows.clone().zip(self.sums.chunks_exact(2 * lanes)) {
             let values = [K::Vector::load(sums).add(bias[0]), K::Vector::load(&sums[lanes..]).add(bias[1])];
+            let row = self.place.of(row);
             let start = row * self.n + first;
             let sample_bias = self
                 .epilogue
@@ -113,7 +117,7 @@ impl<K: MicroKernel, T: Element> Finish<'_, K, T> {
 
 /// The last steps for one vector; the slices hold at least as many elements as `out`.
 #[inline(always)]
-fn finish_vector<M: Map, V: Vector, T: Element>(
+pub(crate) fn finish_vector<M: Map, V: Vector, T: Element>(
     sums: V,
     sample_bias: Option<&[T]>,
     residual: Option<&[T]>,

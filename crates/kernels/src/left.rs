@@ -12,6 +12,11 @@ pub(crate) trait RowSource<T>: Sync {
     where
         T: LoadAs<O>;
 
+    /// Where the rows of the product go.
+    fn place(&self) -> Place {
+        Place::InOrder
+    }
+
     /// The rows themselves and their stride, where they lie in memory.
     fn in_memory(&self) -> Option<(&[T], usize)>;
 
@@ -22,6 +27,42 @@ pub(crate) trait RowSource<T>: Sync {
     fn stage_windows<O: Operand>(&self, windows: &Windows, rows: Range<usize>, to: &mut [O])
     where
         T: LoadAs<O>;
+}
+
+/// Where the rows of a product go in the output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// Each to its own place.
+    InOrder,
+    /// A row stands for a pixel of a picture; it goes to the pixel of this parity in a picture of twice the size.
+    Doubled {
+        /// Pixels in a line of the small picture.
+        width: usize,
+        /// Odd or even line, odd or even column.
+        parity: [usize; 2],
+    },
+}
+
+impl Place {
+    /// How many rows the output has where the product has `m`.
+    pub(crate) fn rows(self, m: usize) -> usize {
+        match self {
+            Self::InOrder => m,
+            Self::Doubled { .. } => 4 * m,
+        }
+    }
+
+    /// The row of the output.
+    #[inline(always)]
+    pub(crate) fn of(self, row: usize) -> usize {
+        match self {
+            Self::InOrder => row,
+            Self::Doubled { width, parity } => {
+                let (line, column) = (row / width, row % width);
+                (2 * line + parity[0]) * 2 * width + 2 * column + parity[1]
+            }
+        }
+    }
 }
 
 /// A dense matrix `[m, k]`.

@@ -2,12 +2,13 @@
 
 use half::bf16;
 
+use crate::conv::{ImageSize, TiledConv, TiledProduct};
 use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result, check_length, check_shape};
 use crate::isa::Isa;
 use crate::left::{DenseRows, RowSource};
-use crate::micro::{LoadAs, MicroKernel, portable::Portable};
+use crate::micro::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::micro::{
     amx::Amx,
@@ -41,6 +42,25 @@ enum AnyPanels {
     Avx512Bf16(Panels<Avx512Bf16>),
     #[cfg(target_arch = "x86_64")]
     Amx(Panels<Amx>),
+}
+
+/// Runs `$body` with `$panels` standing for the panels of whichever micro-kernel the weights were packed for.
+macro_rules! with_panels {
+    ($weights:expr, $panels:ident => $body:expr) => {
+        match &$weights.panels {
+            AnyPanels::Portable($panels) => $body,
+            #[cfg(target_arch = "aarch64")]
+            AnyPanels::Neon($panels) => $body,
+            #[cfg(target_arch = "x86_64")]
+            AnyPanels::Avx2Fma($panels) => $body,
+            #[cfg(target_arch = "x86_64")]
+            AnyPanels::Avx512($panels) => $body,
+            #[cfg(target_arch = "x86_64")]
+            AnyPanels::Avx512Bf16($panels) => $body,
+            #[cfg(target_arch = "x86_64")]
+            AnyPanels::Amx($panels) => $body,
+        }
+    };
 }
 
 impl PackedMatrix {
@@ -153,7 +173,7 @@ pub fn gemm<T: Element>(
     T::multiply_dense(&DenseRows { x, k }, x.len() / k, weights, epilogue, out)
 }
 
-/// `out[m, n] = epilogue(rows * weights^T + bias)` for any source of rows.
+/// `out[m, n] = epilogue(rows * weights^T + bias)` for any source of rows, each row going where its source says.
 pub(crate) fn multiply<T: Element, R: RowSource<T>>(
     rows: &R,
     m: usize,
@@ -161,34 +181,34 @@ pub(crate) fn multiply<T: Element, R: RowSource<T>>(
     epilogue: &Epilogue<'_, T>,
     out: &mut [T],
 ) -> Result<()> {
-    if T::DTYPE != weights.dtype {
-        return Err(Error::Dtype { expected: weights.dtype.name(), found: T::DTYPE.name() });
-    }
-    check_length("output", m * weights.n, out.len())?;
-    epilogue.check(m, weights.n)?;
+    check_dtype::<T>(weights)?;
+    let out_rows = rows.place().rows(m);
+    check_length("output", out_rows * weights.n, out.len())?;
+    epilogue.check(out_rows, weights.n)?;
     let out = SharedOutput::new(out);
-    match &weights.panels {
-        AnyPanels::Portable(panels) => run(rows, m, panels, epilogue, out),
-        #[cfg(target_arch = "aarch64")]
-        AnyPanels::Neon(panels) => run(rows, m, panels, epilogue, out),
-        #[cfg(target_arch = "x86_64")]
-        AnyPanels::Avx2Fma(panels) => run(rows, m, panels, epilogue, out),
-        #[cfg(target_arch = "x86_64")]
-        AnyPanels::Avx512(panels) => run(rows, m, panels, epilogue, out),
-        #[cfg(target_arch = "x86_64")]
-        AnyPanels::Avx512Bf16(panels) => run(rows, m, panels, epilogue, out),
-        #[cfg(target_arch = "x86_64")]
-        AnyPanels::Amx(panels) => run(rows, m, panels, epilogue, out),
-    }
+    with_panels!(weights, panels => Product { rows, m, panels, epilogue: *epilogue, out }.run());
     Ok(())
 }
 
-fn run<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>>(
-    rows: &R,
-    m: usize,
-    panels: &Panels<K>,
+/// As [`multiply`], for the transformed tiles of pictures `x` of a size, and of what is seen of them.
+pub(crate) fn multiply_tiles<T: Element>(
+    x: &[T],
+    [size, seen]: [ImageSize; 2],
+    conv: &TiledConv,
     epilogue: &Epilogue<'_, T>,
-    out: SharedOutput<T>,
-) {
-    Product { rows, m, panels, epilogue: *epilogue, out }.run();
+    out: &mut [T],
+) -> Result<()> {
+    let weights = conv.matrix();
+    check_dtype::<T>(weights)?;
+    epilogue.check(seen.pixels(), conv.columns())?;
+    let out = SharedOutput::new(out);
+    with_panels!(weights, panels => TiledProduct { x, size, seen, conv, panels, epilogue: *epilogue, out }.run());
+    Ok(())
+}
+
+fn check_dtype<T: Element>(weights: &PackedMatrix) -> Result<()> {
+    if T::DTYPE == weights.dtype {
+        return Ok(());
+    }
+    Err(Error::Dtype { expected: weights.dtype.name(), found: T::DTYPE.name() })
 }

@@ -187,18 +187,19 @@ fn fold_moments<T: Element>(pivots: &[T], moments: &[f32], shape: GroupNormShape
     let total = |at: usize| moments.chunks_exact(2 * channels).map(|block| f64::from(block[at])).sum::<f64>();
     for group in 0..groups {
         let range = group * width..(group + 1) * width;
-        // Of each channel: mean, and sum of squared distances from it.
-        let channel = |at: usize| {
+        // The channels' means are summed as distances from the first one, so that their squares stay small, too.
+        let mut first_mean = None;
+        let (mut distances, mut squares) = (0.0, 0.0);
+        for at in range.clone() {
             let (sum, square) = (total(at), total(channels + at));
-            (f64::from(pivots[at].widen()) + sum / pixels, square - sum * sum / pixels)
-        };
-        let mean = range.clone().map(|at| channel(at).0).sum::<f64>() / width as f64;
-        let squares = range.clone().map(|at| {
-            let (channel_mean, square) = channel(at);
-            square + pixels * (channel_mean - mean).powi(2)
-        });
-        let variance = squares.sum::<f64>() / (pixels * width as f64);
-        means[range.clone()].fill(mean as f32);
+            let mean = f64::from(pivots[at].widen()) + sum / pixels;
+            let distance = mean - *first_mean.get_or_insert(mean);
+            distances += distance;
+            squares += square - sum * sum / pixels + pixels * distance * distance;
+        }
+        let mean_distance = distances / width as f64;
+        let variance = squares / (pixels * width as f64) - mean_distance * mean_distance;
+        means[range.clone()].fill((first_mean.unwrap_or_default() + mean_distance) as f32);
         variances[range].fill(variance.max(0.0) as f32);
     }
 }

@@ -185,7 +185,7 @@ impl Conv2d {
         let channels = self.geometry.out_channels;
         let has_residual = after.residual.is_some();
         recorded(
-            || self.describe(dtype, size, output, has_residual),
+            || self.describe(dtype, packed.multiplications_per_pixel(crop), [size, output], has_residual),
             || {
                 let x = Host::new(x);
                 let (sample_bias, residual) =
@@ -204,20 +204,24 @@ impl Conv2d {
         )
     }
 
-    /// What one call computes.
-    fn describe(&self, dtype: Dtype, size: ImageSize, output: ImageSize, has_residual: bool) -> Operation {
-        let ConvGeometry { in_channels: [input, _], out_channels, kernel: [rows, columns], .. } =
-            self.geometry;
-        let weights = rows * columns * input * out_channels;
+    /// What one call computes, with `multiplications` for each pixel of the output.
+    fn describe(
+        &self,
+        dtype: Dtype,
+        multiplications: usize,
+        [size, output]: [ImageSize; 2],
+        has_residual: bool,
+    ) -> Operation {
+        let ConvGeometry { in_channels: [input, _], out_channels, .. } = self.geometry;
         let written = output.pixels() * out_channels;
-        let read = size.pixels() * input + weights + if has_residual { written } else { 0 };
+        let read = size.pixels() * input + multiplications + if has_residual { written } else { 0 };
         Operation {
             kind: if self.geometry.kernel == [3, 3] { "conv 3x3" } else { "conv" },
             shape: format!(
                 "{}x{} {input} -> {}x{} {out_channels}",
                 size.height, size.width, output.height, output.width
             ),
-            flops: 2 * output.pixels() * weights,
+            flops: 2 * output.pixels() * multiplications,
             bytes: (read + written) * dtype.size(),
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{ConvGeometry, ImageSize, Resample};
 use crate::element::Element;
-use crate::left::{Layout, RowSource, Windows};
+use crate::left::{Layout, Place, RowSource, Windows};
 use crate::micro::{LoadAs, MicroKernel, Operand};
 
 /// Rows of a task that reads windows: enough to make up for the lines that it shares with its neighbours.
@@ -13,11 +13,14 @@ const TASK_PIXELS: usize = 256;
 /// The pixels under the window of each output pixel, window position by window position, as rows of a matrix.
 pub struct ImageRows<'a, T> {
     pub(super) inputs: [&'a [T]; 2],
-    pub(super) geometry: &'a ConvGeometry,
+    pub(super) geometry: ConvGeometry,
+    /// Zeros before the first line and the first column.
+    pub(super) before: [usize; 2],
     pub(super) size: ImageSize,
     /// The input enlarged and cropped.
     pub(super) seen: ImageSize,
     pub(super) output: ImageSize,
+    pub(super) place: Place,
 }
 
 impl<T: Element> RowSource<T> for ImageRows<'_, T> {
@@ -33,11 +36,11 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
             let (line, column) = (row / self.output.width, row % self.output.width * self.geometry.stride);
             let (sample, y) = (line / self.output.height, line % self.output.height * self.geometry.stride);
             for window_row in depths.start / window_line..depths.end.div_ceil(window_line) {
-                let Some(y) = self.inside(y + window_row, self.seen.height) else { continue };
+                let Some(y) = self.inside(0, y + window_row) else { continue };
                 let first_pixel = (sample * self.size.height + y) * self.size.width;
                 // Neighbours in the window are neighbours in a single input, so they are copied together.
                 if self.geometry.factor() == 1 && c1 == 0 {
-                    let before = self.geometry.padding[0];
+                    let before = self.before[1];
                     let start = before.saturating_sub(column).min(kernel_columns);
                     let end = (before + self.seen.width).saturating_sub(column).clamp(start, kernel_columns);
                     let pixel = first_pixel + (column + start).saturating_sub(before);
@@ -46,7 +49,7 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
                     continue;
                 }
                 for window_column in 0..kernel_columns {
-                    let Some(x) = self.inside(column + window_column, self.seen.width) else { continue };
+                    let Some(x) = self.inside(1, column + window_column) else { continue };
                     let pixel = first_pixel + x;
                     let first = window_row * window_line + window_column * channels;
                     copy_part(self.inputs[0], pixel * c0, first, c0, &depths, to);
@@ -56,9 +59,13 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
         }
     }
 
+    fn place(&self) -> Place {
+        self.place
+    }
+
     fn in_memory(&self) -> Option<(&[T], usize)> {
         // A window of one pixel without gaps or padding sees the picture as it lies in memory.
-        let geometry = self.geometry;
+        let geometry = &self.geometry;
         let plain = geometry.kernel == [1, 1]
             && geometry.stride == 1
             && geometry.padding == [0, 0]
@@ -67,6 +74,7 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
             && geometry.in_channels[1] == 0;
         plain.then_some((self.inputs[0], geometry.in_channels[0]))
     }
+
     /// A window position is a shift over a copy with padding, the same for all pixels, so that rows need not be gathered for
     /// each position. Tiles read rows at one distance only. Where lines of pixels are made of whole tiles, they may have padding
     /// between them; otherwise there is a copy for each column of the window, with its lines side by side.
@@ -142,9 +150,10 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
 }
 
 impl<T: Element> ImageRows<'_, T> {
-    /// Which line or column of the input shows at a padded one, where `seen` of them lie between the padding.
-    fn inside(&self, padded: usize, seen: usize) -> Option<usize> {
-        let at = padded.checked_sub(self.geometry.padding[0])?;
+    /// Which line (axis 0) or column (axis 1) of the input shows at a padded one; none in the padding.
+    fn inside(&self, axis: usize, padded: usize) -> Option<usize> {
+        let seen = [self.seen.height, self.seen.width][axis];
+        let at = padded.checked_sub(self.before[axis])?;
         (at < seen).then_some(at / self.geometry.factor())
     }
 
@@ -154,9 +163,9 @@ impl<T: Element> ImageRows<'_, T> {
         T: LoadAs<O>,
     {
         let [c0, c1] = self.geometry.in_channels;
-        let before = self.geometry.padding[0];
+        let before = self.before[1];
         let factor = self.geometry.factor();
-        let Some(y) = self.inside(line, self.seen.height) else {
+        let Some(y) = self.inside(0, line) else {
             to.fill(O::default());
             return;
         };

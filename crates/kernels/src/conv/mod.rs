@@ -1,14 +1,18 @@
 //! Two-dimensional convolution over pictures `[batch, height, width, channels]` as an implicit matrix product.
 
+mod doubled;
 mod image;
+mod tiles;
 
 use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::error::{Result, check_length, check_shape};
 use crate::isa::Isa;
+use crate::left::Place;
 use crate::matrix::{Gating, PackedMatrix};
 
 pub(crate) use image::ImageRows;
+pub(crate) use tiles::{TiledConv, TiledProduct};
 
 /// What happens to the picture before the convolution sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +131,18 @@ impl ImageSize {
 #[derive(Clone, Debug)]
 pub struct PackedConv {
     geometry: ConvGeometry,
-    matrix: PackedMatrix,
+    body: Body,
+}
+
+/// How the sums are formed.
+#[derive(Clone, Debug)]
+enum Body {
+    /// As they are defined.
+    Windows(PackedMatrix),
+    /// Over doubled pixels: whole windows where pixels are left out, else parts that each see only single pixels.
+    Doubled { whole: PackedMatrix, parts: [doubled::Part; 4] },
+    /// Over transformed tiles.
+    Tiles(TiledConv),
 }
 
 impl PackedConv {
@@ -160,14 +175,31 @@ impl PackedConv {
                 }
             }
         }
-        let matrix =
-            PackedMatrix::pack_for(isa, &tap_major, bias, [geometry.out_channels, k], Gating::None, dtype)?;
-        Ok(Self { geometry, matrix })
+        if let Some(tiles) = TiledConv::pack(isa, &tap_major, bias, geometry, dtype)? {
+            return Ok(Self { geometry, body: Body::Tiles(tiles) });
+        }
+        let shape = [geometry.out_channels, k];
+        let whole = PackedMatrix::pack_for(isa, &tap_major, bias, shape, Gating::None, dtype)?;
+        let body = match doubled::split(isa, &tap_major, bias, geometry, dtype)? {
+            Some(parts) => Body::Doubled { whole, parts },
+            None => Body::Windows(whole),
+        };
+        Ok(Self { geometry, body })
     }
 
     /// The sizes given at packing.
     pub fn geometry(&self) -> &ConvGeometry {
         &self.geometry
+    }
+
+    /// Multiplications for each pixel of the output, where `crop` is left out of the enlarged input.
+    pub fn multiplications_per_pixel(&self, crop: [usize; 2]) -> usize {
+        match &self.body {
+            Body::Windows(matrix) => matrix.weights(),
+            Body::Doubled { parts: [part, ..], .. } if crop == [0, 0] => part.matrix.weights(),
+            Body::Doubled { whole, .. } => whole.weights(),
+            Body::Tiles(tiles) => tiles.multiplications_per_pixel(),
+        }
     }
 }
 
@@ -210,7 +242,18 @@ pub fn conv2d_cropped<T: Element>(
     check_length("second input", size.pixels() * c1, second.map_or(0, <[T]>::len))?;
     let output = geometry.cropped_output_size(size, crop)?;
     check_length("output", output.pixels() * geometry.out_channels, out.len())?;
-    let seen = geometry.seen(size, crop)?;
-    let source = ImageRows { inputs: [x, second.unwrap_or(&[])], geometry, size, seen, output };
-    T::multiply_image(&source, output.pixels(), &weights.matrix, epilogue, out)
+    let inputs = [x, second.unwrap_or(&[])];
+    let (seen, before) = (geometry.seen(size, crop)?, [geometry.padding[0]; 2]);
+    let matrix = match &weights.body {
+        Body::Tiles(tiles) => return T::multiply_tiles(x, [size, seen], tiles, epilogue, out),
+        Body::Doubled { parts, .. } if crop == [0, 0] => {
+            return parts.iter().try_for_each(|part| {
+                T::multiply_image(&part.rows(inputs, size), size.pixels(), &part.matrix, epilogue, out)
+            });
+        }
+        Body::Windows(matrix) | Body::Doubled { whole: matrix, .. } => matrix,
+    };
+    let place = Place::InOrder;
+    let source = ImageRows { inputs, geometry: *geometry, before, size, seen, output, place };
+    T::multiply_image(&source, output.pixels(), matrix, epilogue, out)
 }
