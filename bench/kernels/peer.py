@@ -1,15 +1,16 @@
 """Measures PyTorch on the shapes of `bench-kernels` and prints both, with ratios.
 
     taskset -c 0 cargo run --release -p bench-kernels -- --json ours.json
-    taskset -c 0 python peer.py ours.json [FILTER]
+    taskset -c 0 python peer.py ours.json [FILTER] [--json both.json]
 
 Same clock as there: the thread's own processor time with one thread, the time on the wall with several. Each operation is
 called as a user of PyTorch would: channels-last convolution, `scaled_dot_product_attention`, separate bias and activation.
 """
 
+import argparse
 import json
+import pathlib
 import statistics
-import sys
 import time
 
 import torch
@@ -75,20 +76,26 @@ def prepare(name, dtype):
 
 
 def main():
-    with open(sys.argv[1]) as file:
-        ours = json.load(file)
-    wanted = sys.argv[2] if len(sys.argv) > 2 else ""
-    torch.set_num_threads(ours["threads"])
+    parser = argparse.ArgumentParser(description="PyTorch on the shapes that bench-kernels measured")
+    parser.add_argument("ours", type=pathlib.Path, help="what bench-kernels wrote with --json")
+    parser.add_argument("filter", nargs="?", default="", help="a part of the names of the wanted operations")
+    parser.add_argument("--json", type=pathlib.Path, help="where both sides' times go")
+    arguments = parser.parse_args()
+    report = json.loads(arguments.ours.read_text())
+    report["rows"] = [row for row in report["rows"] if arguments.filter in row["operation"]]
+    report["peer"] = torch.__version__
+    torch.set_num_threads(report["threads"])
     torch.set_grad_enabled(False)
-    print(f"PyTorch {torch.__version__}, threads {ours['threads']}, our instruction set {ours['isa']}")
+    print(f"PyTorch {torch.__version__}, threads {report['threads']}, our instruction set {report['isa']}")
     print(f"{'operation':58} {'dtype':5} {'ours ms':>9} {'torch ms':>9} {'ratio':>6}")
-    for row in ours["rows"]:
-        if wanted not in row["operation"]:
-            continue
+    for row in report["rows"]:
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[row["dtype"]]
-        theirs = median_seconds(prepare(row["operation"], dtype), ours["threads"])
+        theirs = median_seconds(prepare(row["operation"], dtype), report["threads"])
         mine = row["median_seconds"]
+        row["peer_median_seconds"] = theirs
         print(f"{row['operation']:58} {row['dtype']:5} {mine * 1e3:9.4f} {theirs * 1e3:9.4f} {theirs / mine:6.2f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 main()

@@ -105,7 +105,8 @@ impl Case {
         }
     }
 
-    /// Multiplications and additions of the matrix products in one call; 0 where memory is the limit.
+    /// Multiplications and additions that one call is defined by; 0 where memory is the limit. Transformed convolutions do
+    /// fewer, so they may seem faster than the machine's peak.
     pub fn flops(&self) -> f64 {
         let count = match *self {
             Self::Linear { m, n, k } => m * n * k,

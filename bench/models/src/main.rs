@@ -6,6 +6,7 @@ mod ours;
 mod peer;
 mod profile;
 mod psnr;
+mod report;
 mod scaling;
 
 use bench_common::{Arguments, Failure};
@@ -18,7 +19,7 @@ const OPTIONS: [&str; 8] =
 
 fn main() -> Result<(), Failure> {
     let mut arguments = Arguments::of_process(&OPTIONS)?;
-    let commands = "expected compare, profile, scaling, psnr or calls";
+    let commands = "expected compare, profile, scaling, psnr, report or calls";
     if arguments.words.is_empty() {
         return Err(commands.into());
     }
@@ -31,6 +32,7 @@ fn main() -> Result<(), Failure> {
         "profile" => arguments.in_pool(|| profile::run(&arguments, &folders)),
         "scaling" => scaling::run(&arguments, &folders),
         "psnr" => arguments.in_pool(|| psnr::run(&arguments, &folders)),
+        "report" => report::run(&arguments),
         "calls" => arguments.in_pool(|| calls(&arguments, &folders)),
         other => Err(format!("{other} is no command, {commands}").into()),
     }

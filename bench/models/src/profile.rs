@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::ours::{Case, Folders};
+use crate::report;
 
 /// Timed copies; the median counts.
 const COPIES: usize = 5;
@@ -44,11 +45,12 @@ pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
     let dtype = if name == "bf16" { Dtype::Bf16 } else { Dtype::F32 };
     let limits = Limits { threads, flops: peak_flops(dtype) * threads as f64 };
     let (rows, seconds) = measure(case, &name, arguments.value("--repetitions", 7)?, folders, &limits)?;
-    print(case, &name, &rows, seconds, &limits);
-    arguments.report(&json!({
+    let report = json!({
         "case": case.name(), "dtype": name, "isa": kernels_in_use(), "threads": threads,
         "peak_flops": limits.flops, "median_seconds": seconds, "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
-    }))
+    });
+    println!("{}", report::profile(&report));
+    arguments.report(&report)
 }
 
 /// The operations of one call, longest first, and the seconds of the whole.
@@ -112,38 +114,4 @@ impl Row {
             "median_seconds": self.seconds, "limit_seconds": self.limit_seconds,
         })
     }
-}
-
-/// A table in Markdown, as the README beside the sources has it: each operation, each kind, and what lies between.
-fn print(case: Case, dtype: &str, rows: &[Row], seconds: f64, limits: &Limits) {
-    println!(
-        "{}, {dtype}, {}, threads {}: {:.2} ms a call; registers multiply {:.1} GFLOP/s\n",
-        case.name(),
-        kernels_in_use(),
-        limits.threads,
-        1e3 * seconds,
-        limits.flops / 1e9
-    );
-    println!("| operation | sizes | calls | ms | share | GFLOP/s | of its limit |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    let line = |kind: &str, shape: &str, calls: usize, time: f64, flops: f64, limit: f64| {
-        let rate = if flops > 0.0 { format!("{:.0}", flops / time / 1e9) } else { String::new() };
-        let of_limit = if limit > 0.0 { format!("{:.0} %", 100.0 * limit / time) } else { String::new() };
-        let (ms, share) = (1e3 * time, 100.0 * time / seconds);
-        println!("| {kind} | {shape} | {calls} | {ms:.2} | {share:.1} % | {rate} | {of_limit} |");
-    };
-    let mut kinds = BTreeMap::<&str, (usize, f64, f64, f64)>::new();
-    for Row { operation, calls, seconds, limit_seconds } in rows {
-        let flops = (calls * operation.flops) as f64;
-        line(operation.kind, &operation.shape, *calls, *seconds, flops, *limit_seconds);
-        let sums = kinds.entry(operation.kind).or_default();
-        *sums = (sums.0 + calls, sums.1 + seconds, sums.2 + flops, sums.3 + limit_seconds);
-    }
-    let mut all = (0, 0.0, 0.0, 0.0);
-    for (kind, (calls, time, flops, limit)) in kinds {
-        line(&format!("**{kind}**"), "all", calls, time, flops, limit);
-        all = (all.0 + calls, all.1 + time, all.2 + flops, all.3 + limit);
-    }
-    line("between", "", 0, seconds - all.1, 0.0, 0.0);
-    line("**all**", "", all.0, seconds, all.2, all.3);
 }

@@ -1,0 +1,140 @@
+//! Recorded measurements as tables in Markdown.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bench_common::{Arguments, Failure};
+use serde_json::Value;
+
+/// Where recorded measurements lie unless the command line names another folder.
+const FOLDER: &str = "bench/models/recorded";
+
+/// A recording's file, its heading, and what makes a table of it.
+type Section = (&'static str, &'static str, fn(&Value) -> String);
+
+const SECTIONS: [Section; 8] = [
+    ("compare.json", "Whole models against PyTorch", comparison),
+    ("scaling.json", "Two threads against one", scaling),
+    ("psnr.json", "bf16 pictures against f32 pictures of the same noises", distance),
+    ("profile-bf16.json", "Where the time of the default denoiser goes, bf16", profile),
+    ("profile-f32.json", "Where the time of the default denoiser goes, f32", profile),
+    ("profile-sd15-bf16.json", "Where the time of the denoiser of Stable Diffusion 1.5 goes, bf16", profile),
+    ("profile-sd15-vae-bf16.json", "Where the time of its decoder goes, bf16", profile),
+    ("operations.json", "Operations against PyTorch", operations),
+];
+
+/// Prints every recording that is there.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let folder: PathBuf = arguments.words.first().map_or(FOLDER.into(), PathBuf::from);
+    println!(
+        "# Results\n\nMade of the recordings in [recorded](recorded) by `bench-models report`; how they were made is in"
+    );
+    println!("[README.md](README.md). Times are those of one machine, ratios are what should be compared.");
+    for (file, heading, table) in SECTIONS {
+        let path = folder.join(file);
+        if path.is_file() {
+            println!("\n## {heading}\n\n{}", table(&read(&path)?).trim_end());
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Value, Failure> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let bytes = std::fs::read(path).map_err(|error| named(&error))?;
+    Ok(serde_json::from_slice(&bytes).map_err(|error| named(&error))?)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("?")
+}
+
+/// A number; NaN where there is none.
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or(f64::NAN)
+}
+
+fn rows(report: &Value) -> &[Value] {
+    report["rows"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn table(columns: &[&str], lines: impl IntoIterator<Item = String>) -> String {
+    let head = format!("| {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len()));
+    lines.into_iter().fold(head, |table, line| table + &line + "\n")
+}
+
+fn comparison(report: &Value) -> String {
+    let about =
+        format!("{}, {}, threads {}\n\n", text(report, "peer"), text(report, "isa"), report["threads"]);
+    let line = |row: &Value| {
+        let (case, dtype, peer) = (text(row, "case"), text(row, "our_dtype"), text(row, "peer"));
+        let [ours, theirs] = ["our_median_seconds", "peer_median_seconds"].map(|key| 1e3 * number(row, key));
+        format!("| {case} | {dtype} | {peer} | {ours:.1} | {theirs:.1} | {:.2} |", number(row, "ratio"))
+    };
+    let columns = ["case", "ours", "PyTorch", "ours ms", "PyTorch ms", "times as fast"];
+    about + &table(&columns, rows(report).iter().map(line))
+}
+
+fn scaling(report: &Value) -> String {
+    let line = |row: &Value| format!("| {} | {:.2} |", text(row, "dtype"), number(row, "ratio"));
+    format!("{}\n\n", text(report, "case"))
+        + &table(&["dtype", "times as fast"], rows(report).iter().map(line))
+}
+
+fn distance(report: &Value) -> String {
+    let seeds = report["decibels_by_seed"].as_array().map_or(0, Vec::len);
+    let [middle, lowest] = ["median_decibels", "lowest_decibels"].map(|key| number(report, key));
+    format!("{seeds} seeds: median {middle:.1} dB, lowest {lowest:.1} dB.")
+}
+
+/// Each operation, each kind, and what lies between them.
+pub fn profile(report: &Value) -> String {
+    let (isa, threads, dtype) = (text(report, "isa"), &report["threads"], text(report, "dtype"));
+    let (seconds, peak) = (number(report, "median_seconds"), number(report, "peak_flops") / 1e9);
+    let about = format!(
+        "{}, {dtype}, {isa}, threads {threads}: {:.1} ms a call; registers multiply {peak:.0} GFLOP/s\n\n",
+        text(report, "case"),
+        1e3 * seconds
+    );
+    let line = |kind: &str, shape: &str, calls: &str, [time, flops, limit]: [f64; 3]| {
+        let (ms, share) = (1e3 * time, 100.0 * time / seconds);
+        let rate = if flops > 0.0 { format!("{:.0}", flops / time / 1e9) } else { String::new() };
+        let of_limit = if limit > 0.0 { format!("{:.0} %", 100.0 * limit / time) } else { String::new() };
+        format!("| {kind} | {shape} | {calls} | {ms:.2} | {share:.1} % | {rate} | {of_limit} |")
+    };
+    let mut lines = Vec::new();
+    let mut kinds = BTreeMap::<&str, (f64, [f64; 3])>::new();
+    let mut all = (0.0, [0.0; 3]);
+    for row in rows(report) {
+        let numbers = ["median_seconds", "flops", "limit_seconds"].map(|key| number(row, key));
+        let calls = number(row, "calls");
+        for sums in [kinds.entry(text(row, "kind")).or_default(), &mut all] {
+            sums.0 += calls;
+            sums.1 = [0, 1, 2].map(|at| sums.1[at] + numbers[at]);
+        }
+        lines.push(line(text(row, "kind"), text(row, "shape"), &calls.to_string(), numbers));
+    }
+    let kinds =
+        kinds.into_iter().map(|(kind, (calls, sums))| line(kind, "**all**", &calls.to_string(), sums));
+    lines.extend(kinds.collect::<Vec<_>>());
+    lines.push(line("between", "", "", [seconds - all.1[0], 0.0, 0.0]));
+    lines.push(line("**the call**", "", &all.0.to_string(), [seconds, all.1[1], all.1[2]]));
+    about + &table(&["operation", "sizes", "calls", "ms", "share", "GFLOP/s", "of its limit"], lines)
+}
+
+fn operations(report: &Value) -> String {
+    let about = format!(
+        "PyTorch {}, {}, threads {}\n\n",
+        text(report, "peer"),
+        text(report, "isa"),
+        report["threads"]
+    );
+    let line = |row: &Value| {
+        let fraction = 100.0 * number(row, "fraction_of_peak");
+        let of_peak = if fraction > 0.0 { format!("{fraction:.0} %") } else { String::new() };
+        let ratio = number(row, "peer_median_seconds") / number(row, "median_seconds");
+        format!("| {} | {} | {of_peak} | {ratio:.2} |", text(row, "operation"), text(row, "dtype"))
+    };
+    let columns = ["operation", "dtype", "of the registers' speed", "times as fast as PyTorch"];
+    about + &table(&columns, rows(report).iter().map(line))
+}
