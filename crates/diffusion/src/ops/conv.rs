@@ -19,7 +19,7 @@ pub struct Conv2d {
 
 #[derive(Clone, Debug)]
 enum Body {
-    Packed(PackedConv, Dtype),
+    Packed(Box<PackedConv>, Dtype),
     Portable(Box<Portable>),
 }
 
@@ -100,7 +100,7 @@ impl Conv2d {
         if let Some(dtype) = placement.kernel_dtype()
             && let Ok(packed) = PackedConv::pack(&weight, bias.as_deref(), geometry, dtype)
         {
-            return Self { body: Body::Packed(packed, dtype), geometry };
+            return Self { body: Body::Packed(Box::new(packed), dtype), geometry };
         }
         // A weight that is absent makes a layer without numbers; the loading ends with an error that names it.
         let output = if weight.is_empty() { 0 } else { output };

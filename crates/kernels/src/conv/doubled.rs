@@ -67,3 +67,46 @@ impl Part {
         }
     }
 }
+
+/// Windows over a padded copy, which only matrix tiles read, hold what is gathered elsewhere; this needs no such machine.
+#[cfg(all(test, target_arch = "x86_64"))]
+#[test]
+fn windows_hold_what_is_gathered() {
+    use half::bf16;
+
+    use crate::left::RowSource;
+    use crate::micro::amx::Amx;
+    use crate::tests::numbers;
+
+    const CHANNELS: usize = 32;
+    let geometry =
+        ConvGeometry { resample: Resample::NearestDouble, ..ConvGeometry::square(CHANNELS, 1, 3, 1, 1) };
+    let parts = split(Isa::Portable, &vec![1.0; 9 * CHANNELS], None, geometry, Dtype::Bf16);
+    let parts = parts.expect("sizes agree").expect("this is what parts are for");
+    for [batch, height, width] in [[2, 8, 16], [3, 4, 4], [1, 9, 17], [1, 40, 16], [2, 35, 17]] {
+        let size = ImageSize { batch, height, width };
+        let x: Vec<_> = numbers(size.pixels() * CHANNELS, 1).into_iter().map(bf16::narrow).collect();
+        for part in &parts {
+            let source = part.rows([&x, &[]], size);
+            let windows = source.windows::<Amx>().expect("these sizes pay");
+            for rows in windows.tasks(size.pixels()) {
+                let mut staged = vec![bf16::ZERO; windows.staged_length(rows.len())];
+                source.stage_windows(&windows, rows.clone(), &mut staged);
+                let mut gathered = vec![bf16::ZERO; rows.len() * 4 * CHANNELS];
+                source.copy(rows.clone(), 0..4 * CHANNELS, &mut gathered, 4 * CHANNELS);
+                for (row, gathered) in gathered.chunks_exact(4 * CHANNELS).enumerate() {
+                    let (unit, row) = (row / windows.layout.unit_rows, row % windows.layout.unit_rows);
+                    let found =
+                        windows.layout.rows::<Amx>(&staged, unit, &(row..row + 1), &windows.offsets).first;
+                    for (offset, gathered) in windows.offsets.iter().zip(gathered.chunks_exact(CHANNELS)) {
+                        assert_eq!(
+                            &found[*offset..offset + CHANNELS],
+                            gathered,
+                            "{size:?} {rows:?} row {row}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

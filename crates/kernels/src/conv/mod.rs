@@ -140,7 +140,7 @@ enum Body {
     /// As they are defined.
     Windows(PackedMatrix),
     /// Over doubled pixels: whole windows where pixels are left out, else parts that each see only single pixels.
-    Doubled { whole: PackedMatrix, parts: [doubled::Part; 4] },
+    Doubled { whole: PackedMatrix, parts: Box<[doubled::Part; 4]> },
     /// Over transformed tiles.
     Tiles(TiledConv),
 }
@@ -181,7 +181,7 @@ impl PackedConv {
         let shape = [geometry.out_channels, k];
         let whole = PackedMatrix::pack_for(isa, &tap_major, bias, shape, Gating::None, dtype)?;
         let body = match doubled::split(isa, &tap_major, bias, geometry, dtype)? {
-            Some(parts) => Body::Doubled { whole, parts },
+            Some(parts) => Body::Doubled { whole, parts: Box::new(parts) },
             None => Body::Windows(whole),
         };
         Ok(Self { geometry, body })
@@ -196,7 +196,7 @@ impl PackedConv {
     pub fn multiplications_per_pixel(&self, crop: [usize; 2]) -> usize {
         match &self.body {
             Body::Windows(matrix) => matrix.weights(),
-            Body::Doubled { parts: [part, ..], .. } if crop == [0, 0] => part.matrix.weights(),
+            Body::Doubled { parts, .. } if crop == [0, 0] => parts[0].matrix.weights(),
             Body::Doubled { whole, .. } => whole.weights(),
             Body::Tiles(tiles) => tiles.multiplications_per_pixel(),
         }

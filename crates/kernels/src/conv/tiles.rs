@@ -292,13 +292,13 @@ impl<K: MicroKernel, T: Element> FinishTiles<'_, K, T> {
             for (row, tile) in self.tiles.clone().enumerate() {
                 let [sample, y, x] = place(size, tile);
                 let mut lines = [[K::Vector::splat(0.0); 4]; 2];
-                for across in 0..4 {
+                let [top, bottom] = &mut lines;
+                for (across, (top, bottom)) in top.iter_mut().zip(bottom).enumerate() {
                     let sums = |down: usize| {
                         let start = ((4 * down + across) * count + row) * K::WIDTH + half * lanes;
                         K::Vector::load(&self.sums[start..start + lanes])
                     };
-                    let column = gather([sums(0), sums(1), sums(2), sums(3)]);
-                    (lines[0][across], lines[1][across]) = (column[0], column[1]);
+                    [*top, *bottom] = gather([sums(0), sums(1), sums(2), sums(3)]);
                 }
                 for (down, line) in lines.into_iter().enumerate() {
                     for (across, value) in gather(line).into_iter().enumerate() {

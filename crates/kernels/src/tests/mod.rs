@@ -16,7 +16,7 @@ pub(crate) use guarded::GuardedBytes;
 use crate::element::Element;
 
 /// Numbers that are neither round nor regular, in about -1..1 (a linear congruential generator, Knuth's MMIX constants).
-pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
