@@ -31,12 +31,13 @@ pub enum Recipe {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 7] = [
+const PARTS: [(&str, FindPart); 8] = [
     ("low-frequencies", FindPart::LowFrequencies),
     ("antithetic-pairs", FindPart::AntitheticPairs),
     ("ranks", FindPart::Ranks),
     ("regression", FindPart::Regression),
     ("best-noise", FindPart::BestNoise),
+    ("landscape", FindPart::Landscape),
     ("variance-preservation", FindPart::VariancePreservation),
     ("kl-budget", FindPart::KlBudget),
 ];

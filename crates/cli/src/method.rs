@@ -43,6 +43,8 @@ enum Part {
     Regression,
     /// Let the mean lie along the direction alone, not near the best noise seen
     BestNoise,
+    /// Take the noise with the highest reward for the best, whatever its neighbours say
+    Landscape,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
     /// Let the divergence from N(0, I) grow without bound
@@ -66,6 +68,7 @@ impl From<Part> for FindPart {
             Part::Ranks => Self::Ranks,
             Part::Regression => Self::Regression,
             Part::BestNoise => Self::BestNoise,
+            Part::Landscape => Self::Landscape,
             Part::VariancePreservation => Self::VariancePreservation,
             Part::KlBudget => Self::KlBudget,
         }

@@ -15,6 +15,8 @@ pub mod evaluation;
 pub mod fakes;
 pub mod gaussian;
 pub mod kl_budget;
+pub mod landscape;
+mod linear_system;
 pub mod media;
 mod method;
 pub mod natural_gradient;

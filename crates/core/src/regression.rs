@@ -11,6 +11,7 @@
 
 use std::ops::RangeInclusive;
 
+use crate::linear_system::{cholesky, solve};
 use crate::objective::effective_sample_size;
 use crate::statistics::standard_deviation;
 
@@ -194,45 +195,6 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Factorises the lower triangle in place, `A = L L'`; returns `ln|A| / 2`, or `None` where `A` is not positive
-/// definite.
-fn cholesky(matrix: &mut [f64], count: usize) -> Option<f64> {
-    let mut half_log_determinant = 0.0;
-    for i in 0..count {
-        let (above, below) = matrix.split_at_mut(i * count);
-        let row = &mut below[..=i];
-        for j in 0..i {
-            let other = &above[j * count..=j * count + j];
-            let product: f64 = row[..j].iter().zip(other).map(|(a, b)| a * b).sum();
-            row[j] = (row[j] - product) / other[j];
-        }
-        let rest = row[i] - row[..i].iter().map(|value| value * value).sum::<f64>();
-        if rest.is_nan() || rest <= 0.0 {
-            return None;
-        }
-        row[i] = rest.sqrt();
-        half_log_determinant += libm::log(row[i]);
-    }
-    Some(half_log_determinant)
-}
-
-/// `x` with `L L' x = right`.
-fn solve(factor: &[f64], count: usize, right: &[f64]) -> Vec<f64> {
-    let mut x = right.to_vec();
-    for i in 0..count {
-        let row = &factor[i * count..=i * count + i];
-        let known: f64 = row[..i].iter().zip(&x).map(|(a, b)| a * b).sum();
-        x[i] = (x[i] - known) / row[i];
-    }
-    for i in (0..count).rev() {
-        let row = &factor[i * count..=i * count + i];
-        x[i] /= row[i];
-        let solved = x[i];
-        x[..i].iter_mut().zip(row).for_each(|(value, weight)| *value -= weight * solved);
-    }
-    x
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,17 +208,6 @@ mod tests {
     fn cosine(first: &[f64], second: &[f64]) -> f64 {
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         dot(first, second) / (dot(first, first) * dot(second, second)).sqrt()
-    }
-
-    #[test]
-    fn cholesky_solves_a_hand_case() {
-        let mut matrix = vec![4.0, 0.0, 2.0, 3.0];
-        let half = cholesky(&mut matrix, 2).unwrap();
-        assert!((half - 0.5 * 8f64.ln()).abs() < 1e-12);
-        let x = solve(&matrix, 2, &[2.0, -1.0]);
-        // [[4, 2], [2, 3]] [1, -1] = [2, -1].
-        assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] + 1.0).abs() < 1e-12);
-        assert_eq!(cholesky(&mut [1.0, 0.0, 2.0, 1.0], 2), None);
     }
 
     #[test]

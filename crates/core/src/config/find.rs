@@ -38,6 +38,11 @@ pub struct FindConfig {
     pub reach: f64,
     /// Regression: how far the mean then goes from there to the best noise seen, as a share of the way.
     pub best_noise_share: f64,
+    /// Regression: whether the best noise is the one with the best neighbourhood, told from all evaluations near it,
+    /// or the one with the highest reward.
+    pub landscape: bool,
+    /// Lowest spatial frequencies that decide which noises are neighbours, along each latent axis.
+    pub layout_frequencies: usize,
     /// Regression: evaluations after which the mean has its full length, which grows with the root of their number.
     pub ramp_evaluations: usize,
     /// Regression: most recent evaluations that are used.
@@ -64,6 +69,8 @@ impl Default for FindConfig {
             coefficient_bound: 2.5,
             reach: 3.0,
             best_noise_share: 0.7,
+            landscape: true,
+            layout_frequencies: 10,
             ramp_evaluations: 96,
             history_evaluations: 512,
             forgetting: 0.0,
@@ -87,6 +94,8 @@ pub enum FindPart {
     Regression,
     /// The mean goes most of the way to the best noise seen; without: it lies along the direction alone.
     BestNoise,
+    /// The best noise is the one with the best neighbourhood; without: the one with the highest reward.
+    Landscape,
     /// The spread shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
     /// The divergence and the coefficients of the mean are bounded; without: the reach alone decides how long the
@@ -153,6 +162,7 @@ impl FindConfig {
             FindPart::Ranks => Self { utilities: Utilities::ZScore, ..self },
             FindPart::Regression => Self { estimator: Estimator::NaturalGradient, ..self },
             FindPart::BestNoise => Self { best_noise_share: 0.0, ..self },
+            FindPart::Landscape => Self { landscape: false, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
             FindPart::KlBudget => {
                 Self { kl_budget_nats: Some(UNBOUNDED), coefficient_bound: UNBOUNDED, ..self }
@@ -163,6 +173,7 @@ impl FindConfig {
     pub(super) fn validate(&self) -> Result<()> {
         at_least_one("low_frequencies", self.low_frequencies)?;
         at_least_one("low_frame_frequencies", self.low_frame_frequencies)?;
+        at_least_one("layout_frequencies", self.layout_frequencies)?;
         at_least_one("ramp_evaluations", self.ramp_evaluations)?;
         at_least_one("history_evaluations", self.history_evaluations)?;
         positive("kl_budget_nats", self.kl_budget_nats.unwrap_or(1.0))?;

@@ -146,6 +146,7 @@ mod tests {
             FindPart::Ranks,
             FindPart::Regression,
             FindPart::BestNoise,
+            FindPart::Landscape,
             FindPart::VariancePreservation,
             FindPart::KlBudget,
         ];

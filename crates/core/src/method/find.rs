@@ -1,5 +1,5 @@
 //! `find`: a one-step policy gradient over a Gaussian that uses every evaluation made: a direction of low
-//! frequencies, from there towards the best noise, under a bound on the divergence (section 3 of the method).
+//! frequencies, from there towards the noise with the best neighbourhood, under a bound on the divergence (section 3 of the method).
 
 use crate::advantage::advantages;
 use crate::basis::FrequencyBasis;
@@ -8,6 +8,7 @@ use crate::config::{Estimator, FindConfig, Spread, Utilities};
 use crate::error::Result;
 use crate::evaluation::Batch;
 use crate::kl_budget;
+use crate::landscape::{self, Seen};
 use crate::method::{Learner, Update};
 use crate::natural_gradient::{exponential_step, natural_gradient};
 use crate::noise::{Noise, NoiseShape, SampleKey};
@@ -24,6 +25,8 @@ const DEFAULT_NATS_PER_DIMENSION: f64 = 0.4;
 pub(crate) struct Find {
     config: FindConfig,
     basis: FrequencyBasis,
+    /// The frequencies of the landscape.
+    layout: FrequencyBasis,
     bands: Vec<usize>,
     budget_nats: f64,
     policy: NoisePolicy,
@@ -40,6 +43,8 @@ struct Remembered {
     sample: RememberedSample,
     /// Frequency coefficients of `z - mu`, the deviation from the mean that the sample was drawn around.
     coefficients: Vec<f32>,
+    /// Where the noise lies in the landscape.
+    place: Vec<f32>,
 }
 
 impl Find {
@@ -47,6 +52,7 @@ impl Find {
         let basis = FrequencyBasis::new(shape, config.low_frequencies, config.low_frame_frequencies);
         let budget_nats = config.kl_budget_nats.unwrap_or(DEFAULT_NATS_PER_DIMENSION * shape.numel() as f64);
         Self {
+            layout: FrequencyBasis::new(shape, config.layout_frequencies, config.low_frame_frequencies),
             bands: basis.bands(),
             basis,
             budget_nats,
@@ -101,9 +107,30 @@ impl Find {
 
     /// The point between `mean` and the best noise: a direction cannot say where things stand, a noise can.
     fn towards_best_noise(&self, mean: Vec<f32>) -> Vec<f32> {
-        let Some((best, _)) = &self.best_noise else { return mean };
+        let Some(best) = self.smoothed_best_noise() else { return mean };
         let share = self.config.best_noise_share as f32;
-        mean.iter().zip(best).map(|(mean, best)| mean + share * (best - mean)).collect()
+        mean.iter().zip(&best).map(|(mean, best)| mean + share * (best - mean)).collect()
+    }
+
+    /// The noise around which the landscape expects the highest reward; without landscape the best one seen.
+    fn smoothed_best_noise(&self) -> Option<Vec<f32>> {
+        let (best, _) = self.best_noise.as_ref()?;
+        let first = self.memory.len().saturating_sub(self.config.history_evaluations);
+        let seen: Vec<Seen> = self.memory[first..]
+            .iter()
+            .map(|one| Seen { place: &one.place, reward: one.sample.reward })
+            .collect();
+        let place = self
+            .config
+            .landscape
+            .then(|| landscape::best_place(&seen, self.config.best_noise_share))
+            .flatten();
+        let Some(place) = place else { return Some(best.clone()) };
+        // Frequencies outside the landscape decide nothing; the best noise lends its own, so that the norm is a noise's.
+        let length = (self.layout.len() as f64).sqrt() as f32;
+        let low = self.layout.synthesize(&place.iter().map(|x| length * x).collect::<Vec<_>>());
+        let (own, all) = (self.layout.project(best), best.iter().zip(low));
+        Some(all.zip(own).map(|((best, low), own)| best - own + low).collect())
     }
 
     /// One step of the natural gradient from the newest batch, projected on the subspace.
@@ -147,6 +174,7 @@ impl Learner for Find {
             self.memory.push(Remembered {
                 sample: RememberedSample { key: evaluation.key(), reward },
                 coefficients: self.basis.coefficients(&deviation),
+                place: landscape::place(&self.layout.coefficients(evaluation.noise.values())),
             });
         }
         self.newest = Some(batch);
@@ -207,7 +235,11 @@ impl Learner for Find {
         let coefficients: Vec<f32> =
             self.memory.iter().flat_map(|one| one.coefficients.iter().copied()).collect();
         let shape = vec![self.memory.len(), self.basis.len()];
-        let mut tensors = vec![NamedTensor::new("memory.coefficients", shape, coefficients)];
+        let places: Vec<f32> = self.memory.iter().flat_map(|one| one.place.iter().copied()).collect();
+        let mut tensors = vec![
+            NamedTensor::new("memory.coefficients", shape, coefficients),
+            NamedTensor::new("memory.places", vec![self.memory.len(), self.layout.len()], places),
+        ];
         if let Some((noise, _)) = &self.best_noise {
             tensors.push(NamedTensor::new("best_noise", vec![noise.len()], noise.clone()));
         }
@@ -218,9 +250,17 @@ impl Learner for Find {
         let width = self.basis.len();
         let coefficients = read_tensor(tensors, "memory.coefficients", memory.samples.len() * width)?;
         let rows = coefficients.chunks_exact(width.max(1));
-        let remembered = memory.samples.iter().zip(rows);
-        self.memory =
-            remembered.map(|(&sample, row)| Remembered { sample, coefficients: row.to_vec() }).collect();
+        let size = self.layout.len();
+        let places =
+            read_tensor(tensors, "memory.places", memory.samples.len() * size)?.chunks_exact(size.max(1));
+        let remembered = memory.samples.iter().zip(rows).zip(places);
+        self.memory = remembered
+            .map(|((&sample, row), place)| Remembered {
+                sample,
+                coefficients: row.to_vec(),
+                place: place.to_vec(),
+            })
+            .collect();
         let highest = memory.samples.iter().map(|sample| sample.reward).reduce(f64::max);
         self.best_noise = match highest {
             Some(reward) => {
