@@ -60,6 +60,17 @@ def rates(evaluation, guidance):
     return lines
 
 
+def hard(evaluation, guidance):
+    """One sentence about the prompts that are neither easy nor out of reach: those on which noise optimisation is worth trying."""
+    asked = [r for r in evaluation["prompts"].values() if r["group"] in HARD and r["guidance"] == guidance]
+    found = [r for r in asked if 0.05 <= r["success"] <= 0.6]
+    best, mean = sum(r["best_succeeds"] for r in found), sum(r["success"] for r in found) / max(len(found), 1)
+    every, never = sum(r["best_succeeds"] for r in asked), sum(r["success"] == 0 for r in asked)
+    return (f"Hard prompts are those of the five hard groups that succeed on 0.05 to 0.6 of the pictures: {len(found)} of {len(asked)}, {mean:.2f} on average. "
+            f"The best of 64 by the scorer succeeds on {best} of them ({best / max(len(found), 1):.2f}), and on {every} of all {len(asked)}; "
+            f"on {never} no picture of 64 does. The lists of counts and places are longer because fewer of them are hard.")
+
+
 def main():
     evaluation, judged, vae = load("evaluation.json"), load("comparison.json", HERE / "judge-check"), load("reconstruction.json")
     guidance = json.loads((MODEL / "noisefind.json").read_text())["guidance_scale"]
@@ -91,10 +102,11 @@ def main():
         "## Training budget actually spent",
         "",
         "One processor core, with AMX-BF16 for the first stage; scorer and judge count processor minutes, the others minutes by the clock",
-        "(the core was shared most of the time). Denoiser and scorer were trained in three stages, summed here: each went on from the one",
-        "before (`pretrain/reopen.py`). Before the second, painting had been changed to leave eyes, wheels and leaves their colours; before the",
-        "third, captions of rare colours and places had been made less reliable and pairs more frequent. `pretrain.make` trains on the present",
-        "world from the start.",
+        "(the core was shared most of the time). The denoiser was trained in three stages, the judge in two and the scorer in four, summed",
+        "here: each went on from the one before (`pretrain/reopen.py`). Before the second stage, painting had been changed to leave eyes,",
+        "wheels and leaves their colours; before the third, captions of rare colours and places had been made less reliable and pairs more",
+        "frequent. The last stage of the judge was the first on scenes that the denoiser drew over (4096 of them); in that of the scorer, twins",
+        "(`pretrain/twins.py`) and two layers were new, which began as identities. `pretrain.make` does all of it from the start.",
         "",
         "| part | samples | minutes |", "| --- | --- | --- |", *budget(),
         "",
@@ -119,6 +131,7 @@ def main():
         text += ["", f"Success by the judge, guidance {guidance:g}, 20 steps, fresh noises (`pretrain/evaluate.py`):", "",
                  "| group | prompts | pictures | success | prompts within 0.05 to 0.6 | best by the scorer succeeds |", "| --- | --- | --- | --- | --- | --- |",
                  *rates(evaluation, guidance),
+                 "", hard(evaluation, guidance),
                  "", "\"unseen color\" are colour-noun pairs that no training picture and no training caption of the denoiser held.", "",
                  "| prompt | group | success | best by the scorer |", "| --- | --- | --- | --- |"]
         text += [f"| {r['prompt']} | {r['group']} | {r['success']:.2f} | {'yes' if r['best_succeeds'] else 'no'} |"

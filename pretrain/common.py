@@ -12,6 +12,8 @@ MODEL = HERE.parent / "models" / "emoji-64"
 # Everything that can be made again (renderings, latents, checkpoints, logs) stays out of the repository.
 WORK = Path(os.environ.get("NOISEFIND_PRETRAIN_WORK", HERE / "work"))
 WORK.mkdir(parents=True, exist_ok=True)
+# Scenes in a shard of latents and in the pool of a scorer or a judge.
+SCENES = int(os.environ.get("NOISEFIND_SCENES", 8192))
 
 
 def device():

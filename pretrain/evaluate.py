@@ -110,15 +110,18 @@ def main():
     for row in range(a.per_group):
         wanted = [(g, chosen[g][row], a.easy_samples if g in EASY else a.samples) for g in a.groups]
         # Pictures are kept: the judge and the scorer may be trained on, and then only they have to look again.
-        kept = pictures_folder / f"{a.guidance:g}-row-{row}-{'-'.join(str(n) for _, _, n in wanted)}.npy"
-        if kept.exists():
-            drawn = torch.from_numpy(np.load(kept)).float() / 255
-        elif a.no_drawing:
-            continue
-        else:
-            drawn = artist.draw([p for _, p, n in wanted for _ in range(n)], torch.cat([noises(range(n), 17 + row) for _, _, n in wanted]), a.guidance)
-            np.save(kept, (drawn * 255).round().byte().numpy())
-        for (group, prompt, count), images in zip(wanted, drawn.split([n for _, _, n in wanted])):
+        kept = {g: pictures_folder / f"{a.guidance:g} {g} {row} {n}.npy" for g, _, n in wanted}
+        missing = [one for one in wanted if not kept[one[0]].exists()]
+        if missing and not a.no_drawing:
+            drawn = artist.draw([p for _, p, n in missing for _ in range(n)], torch.cat([noises(range(n), 17 + row) for _, _, n in missing]), a.guidance)
+            for (group, _, _), images in zip(missing, drawn.split([n for _, _, n in missing])):
+                unfinished = kept[group].with_suffix(".tmp.npy")
+                np.save(unfinished, (images * 255).round().byte().numpy())
+                unfinished.replace(kept[group])
+        for group, prompt, count in wanted:
+            if not kept[group].exists():
+                continue
+            images = torch.from_numpy(np.load(kept[group])).float() / 255
             verdicts = [holds(found, parse(prompt, reader.grammar)) for found in reader.read(images)]
             scores = scorer.scores(images, prompt)
             best = scores.topk(max(1, count // 8)).indices.tolist()

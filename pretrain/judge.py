@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from . import pictures, world
 from .common import MODEL, WORK, Average, Clock, Curve, device, save_atomically
 from .muon import Muon
+from .redraw import Redraw
 from .specification import parse
 
 PATH, FOLDER = WORK / "judge.pt", MODEL / "judge"
@@ -186,7 +187,8 @@ def main():
     a = parser.parse_args()
     torch.manual_seed(4)
     dev = device()
-    source = pictures.Source("judge", 401, 1.3, time.time_ns() % 2**31 if PATH.exists() else 41)
+    run_seed = time.time_ns() % 2**31 if PATH.exists() else 41
+    source = pictures.Source("judge", 402, 1.3, run_seed, redraw=Redraw(levels=(100, 350), steps=5, guidance=3.0))
     model = Judge().to(dev, memory_format=torch.channels_last)
     average = Average(model, 0.997)
     optimiser = Muon(model.named_parameters(), a.lr, adam_only=("heat", "color", "place"))

@@ -5,18 +5,17 @@ convolutions, so that the exported autoencoder yields standardised latents and i
 """
 
 import argparse
-import os
 import time
 
 import numpy as np
 import torch
 
 from . import vae, world
-from .common import WORK, device, save_atomically
+from .common import SCENES, WORK, device, save_atomically
 from .tokenizer import LENGTH, load as load_tokenizer
 
 FOLDER = WORK / "latents"
-SHARD, CAPTIONS = int(os.environ.get("NOISEFIND_SHARD", 8192)), 3
+CAPTIONS = 3
 
 
 def standardisation():
@@ -27,14 +26,14 @@ def standardisation():
 
 def make_shard(index, painter, encode, tokenizer, noisy=True):
     rng = np.random.default_rng([11, index])
-    scenes = [world.sample(rng, noisy=noisy) for _ in range(SHARD)]
+    scenes = [world.sample(rng, noisy=noisy) for _ in range(SCENES)]
     captions = [world.caption(s["asked"], rng, plain=k == 0 and rng.random() < 0.5) for s in scenes for k in range(CAPTIONS)]
     tokens = np.array(tokenizer(captions, padding="max_length", truncation=True, max_length=LENGTH)["input_ids"], np.int16)
     means = []
-    for i in range(0, SHARD, 64):
+    for i in range(0, SCENES, 64):
         x = np.stack([painter.draw(s, rng) for s in scenes[i:i + 64]])
         means.append(encode(torch.from_numpy(x).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)))
-    return torch.cat(means), torch.from_numpy(tokens.reshape(SHARD, CAPTIONS, LENGTH))
+    return torch.cat(means), torch.from_numpy(tokens.reshape(SCENES, CAPTIONS, LENGTH))
 
 
 class Store:
@@ -100,7 +99,7 @@ def main():
             save_atomically(dict(mean=flat.mean((0, 2, 3)), std=flat.std((0, 2, 3))), statistics)
             print("mean", flat.mean((0, 2, 3)), "std", flat.std((0, 2, 3)))
         save_atomically(dict(latents=latents, tokens=tokens), path)
-        print(f"{path.name}: {1e3 * (time.time() - began) / SHARD:.2f} ms a scene", flush=True)
+        print(f"{path.name}: {1e3 * (time.time() - began) / SCENES:.2f} ms a scene", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Trains the scorer, a small CLIP, contrastively with hard negatives; it is the default reward."""
+"""Trains the scorer, a small CLIP, contrastively with hard negatives of both kinds; it is the default reward.
+
+False captions of a picture are one kind, the other are twins (`twins.py`): every second scene of a batch differs in one thing
+from the one before it. The pool holds scenes that the trained denoiser drew over, because the scorer will judge its hand.
+"""
 
 import argparse
 import copy
@@ -15,10 +19,11 @@ from transformers import CLIPConfig, CLIPModel
 from . import export as export_program, pictures, world
 from .common import MODEL, WORK, Average, Clock, Curve, device, save_atomically
 from .muon import Muon
+from .redraw import Redraw
 from .tokenizer import FOLDER as TOKENIZER, LENGTH, load as load_tokenizer
 
 PATH, FOLDER = WORK / "scorer.pt", MODEL / "scorer"
-NEGATIVES = 3
+NEGATIVES = 2
 # Two objects more often than elsewhere: whose colour, and on which side, takes longest to learn.
 KINDS = dict(single=0.15, pair=0.2, count=0.28, relation=0.37)
 ADAM_ONLY = ("embedding", "projection")
@@ -29,7 +34,7 @@ def new_model():
     text = dict(vocab_size=len(tokenizer), hidden_size=192, intermediate_size=768, num_hidden_layers=3, num_attention_heads=4,
                 max_position_embeddings=LENGTH, hidden_act="quick_gelu", projection_dim=128, bos_token_id=tokenizer.bos_token_id,
                 eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id)
-    vision = dict(image_size=64, patch_size=8, hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4,
+    vision = dict(image_size=64, patch_size=8, hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4,
                   hidden_act="quick_gelu", projection_dim=128)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128, logit_scale_init_value=math.log(10),
                                 attn_implementation="eager"))
@@ -202,7 +207,8 @@ def main():
     dev = device()
     tokenizer = load_tokenizer()
     run_seed = time.time_ns() % 2**31 if PATH.exists() else 31
-    source, rng = pictures.Source("scorer", 302, 1.0, run_seed, kinds=KINDS), np.random.default_rng(run_seed)
+    source = pictures.Source("scorer", 303, 1.0, run_seed, kinds=KINDS, twin=True, redraw=Redraw(levels=(100, 300), steps=4, guidance=4.0))
+    rng = np.random.default_rng(run_seed)
     model = new_model().to(dev)
     average = Average(model, 0.997)
     reader = Reader(192, 128).to(dev)
@@ -217,7 +223,7 @@ def main():
         if "reader" in state:
             reader.load_state_dict(state["reader"])
         step, samples, before = state["step"], state["samples"], state["seconds"]
-    clock, curve = Clock(before, processor=True), Curve(WORK / "scorer.csv", ["seconds", "samples", "loss", "in_batch", "above_negatives"])
+    clock, curve = Clock(before, processor=True), Curve(WORK / "scorer.csv", ["seconds", "samples", "loss", "in_batch", "above_negatives", "above_twin"])
 
     def save():
         save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(), reader=reader.state_dict(),
@@ -247,8 +253,12 @@ def main():
         n, target = len(truths), torch.arange(len(truths), device=dev)
         same = torch.tensor([[c == t for c in captions] for t in captions[:n]]) & ~torch.eye(n, len(captions), dtype=torch.bool)
         scores = scores.masked_fill(same.to(dev), -1e4)
-        own = torch.cat([scores.diagonal()[:, None], scores[:, n:].view(n, n, NEGATIVES)[target, target]], 1)
-        loss = F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores[:, :n].T, target) + F.cross_entropy(own, torch.zeros_like(target))
+        # Pictures stand in pairs: whose number differs in the last bit is the twin.
+        own, twin = scores.diagonal()[:, None], target ^ 1
+        texts = torch.cat([own, scores[target, twin][:, None], scores[:, n:].view(n, n, NEGATIVES)[target, target]], 1)
+        pictures_of_a_text = torch.cat([own, scores[twin, target][:, None]], 1)
+        loss = F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores[:, :n].T, target)
+        loss = loss + sum(F.cross_entropy(of, torch.zeros_like(target)) for of in (texts, pictures_of_a_text))
         noun, color = (v.to(dev) for v in patch_labels(truths))
         loss = loss + F.cross_entropy(noun_read.flatten(0, 1).float(), noun.flatten()) + F.cross_entropy(color_read.flatten(0, 1).float(), color.flatten(), ignore_index=-1)
         loss = loss + 0.5 * facts_loss(shown, [facts_shown(t) for t in truths]) + 0.25 * facts_loss(said, [facts_said(a) for a in asked])
@@ -264,10 +274,10 @@ def main():
         step, samples = step + 1, samples + a.batch
         if step % 20 == 0:
             hit = (scores.argmax(1) == target).float().mean().item()
-            above = (own.argmax(1) == 0).float().mean().item()
-            curve.add(clock.seconds(), samples, loss.item(), hit, above)
+            above, told = ((of.argmax(1) == 0).float().mean().item() for of in (texts, pictures_of_a_text))
+            curve.add(clock.seconds(), samples, loss.item(), hit, above, told)
             print(f"{clock.seconds():.0f} processor s, {samples} samples, loss {loss.item():.3f}, first of all {hit:.3f}, "
-                  f"above its negatives {above:.3f}", flush=True)
+                  f"above its negatives {above:.3f}, above its twin {told:.3f}", flush=True)
         if time.time() - saved > 60:
             save()
             saved = time.time()
