@@ -43,7 +43,7 @@ enum Part {
     Regression,
     /// Let the mean lie along the direction alone, not near the best noise seen
     BestNoise,
-    /// Take the noise with the highest reward for the best, whatever its neighbours say
+    /// Take the noise with the highest reward, whatever its neighbours say
     Landscape,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,

@@ -68,7 +68,7 @@ impl Default for FindConfig {
             kl_budget_nats: None,
             coefficient_bound: 2.5,
             reach: 3.0,
-            best_noise_share: 0.7,
+            best_noise_share: 0.55,
             landscape: true,
             layout_frequencies: 10,
             ramp_evaluations: 96,
