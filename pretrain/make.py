@@ -35,7 +35,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=600, help="training minutes of all stages together")
     parser.add_argument("--only", nargs="*", default=[s[0] for s in STAGES])
-    parser.add_argument("--rehearsal", action="store_true", help="every stage in miniature, about 20 minutes on one core")
+    parser.add_argument("--rehearsal", action="store_true", help="every stage in miniature, half an hour on one core")
     a = parser.parse_args()
     minutes, environment = a.minutes, dict(os.environ)
     if a.rehearsal:

@@ -1,4 +1,4 @@
-"""Pictures with their truth for the scorer and the judge: scenes, some through the autoencoder or the denoiser, made imperfect.
+"""Pictures with their truth for the scorer and the judge: scenes, some drawn over by the denoiser, made imperfect.
 
 Both networks meet pictures that the diffusion model drew: soft, slightly off in colour, with the autoencoder's traces. The
 augmentations here imitate that; each network has its own seed, its own pool and its own strengths.
@@ -22,27 +22,21 @@ def scenes(rng, count, kinds=KINDS):
     return [world.sample(rng, kind=world.choose(rng, list(kinds), list(kinds.values())), uniform=rng.random() < 0.8) for _ in range(count)]
 
 
-def pool(name, seed, painter, kinds=KINDS, twin=False, redraw=None, size=SCENES):
-    """Scenes decoded from noisy latents; made once a network. -> list of truths, uint8 [n, 64, 64, 3]
+def pool(name, seed, truths_of, redraw, painter):
+    """Scenes that the denoiser drew over; made once a network. -> list of truths, uint8 [n, 64, 64, 3]
 
-    With `twin` every second scene is the twin of the one before it. `redraw` turns latents into latents of the same scenes in
-    another hand, and replaces the noise.
+    `truths_of(rng, count)` makes the scenes, `redraw` turns their latents into latents of the same scenes in its own hand.
     """
     path = WORK / f"pool-{name}.pt"
     if not path.exists():
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         model = vae.load_average(torch.bfloat16).to(memory_format=torch.channels_last)
-        truths = twins.pairs(scenes(rng, size // 2, kinds), rng) if twin else scenes(rng, size, kinds)
-        images = []
+        truths, images = truths_of(rng, SCENES), []
         with torch.no_grad():
-            for i in range(0, size, 64):
+            for i in range(0, SCENES, 64):
                 x = torch.from_numpy(np.stack([painter.draw(s, rng) for s in truths[i:i + 64]])).permute(0, 3, 1, 2)
                 z = model.quant_conv(model.encoder(x.bfloat16().div(127.5).sub(1).to(memory_format=torch.channels_last)))[:, :4]
-                if redraw:
-                    z = redraw(z.float(), truths[i:i + 64], generator)
-                else:
-                    spread = z.float().std() * torch.rand(len(z), 1, 1, 1, generator=generator) * 0.35
-                    z = z + (torch.randn(z.shape, generator=generator) * spread).bfloat16()
+                z = redraw(z.float(), truths[i:i + 64], generator)
                 y = model.decoder(model.post_quant_conv(z.bfloat16())).float()
                 images.append(((y + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu())
         save_atomically(dict(truths=truths, images=torch.cat(images)), path)
@@ -71,18 +65,17 @@ def imperfect(x, generator, strength=1.0):
 class Source:
     """Batches of (truths, normalised pictures); a third comes from the pool. With `twin` they come in pairs of twins."""
 
-    def __init__(self, name, seed, strength, run_seed, kinds=KINDS, twin=False, redraw=None):
-        self.painter, self.strength, self.kinds, self.twin = world.Painter(), strength, kinds, twin
-        self.truths, self.images = pool(name, seed, self.painter, kinds if twin else KINDS, twin, redraw)
+    def __init__(self, name, seed, strength, run_seed, redraw, kinds=KINDS, twin=False):
+        self.painter, self.strength, self.together = world.Painter(), strength, 2 if twin else 1
+        self.truths_of = lambda rng, count: twins.pairs(scenes(rng, count // 2, kinds), rng) if twin else scenes(rng, count, kinds)
+        self.truths, self.images = pool(name, seed, self.truths_of, redraw, self.painter)
         self.rng, self.generator = np.random.default_rng(run_seed), torch.Generator().manual_seed(run_seed)
 
     def batch(self, count):
-        step = 2 if self.twin else 1
-        pooled = count // 3 // step
-        fresh = scenes(self.rng, count // step - pooled, self.kinds)
-        fresh = twins.pairs(fresh, self.rng) if self.twin else fresh
-        picks = self.rng.integers(len(self.truths) // step, size=pooled)
-        picks = [int(i) * step + k for i in picks for k in range(step)]
+        pooled = count // 3 // self.together
+        fresh = self.truths_of(self.rng, count - pooled * self.together)
+        picks = self.rng.integers(len(self.truths) // self.together, size=pooled)
+        picks = [int(i) * self.together + k for i in picks for k in range(self.together)]
         truths = fresh + [self.truths[i] for i in picks]
         images = [self.painter.draw(s, self.rng) for s in fresh] + [self.images[i] for i in picks]
         x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255

@@ -14,7 +14,7 @@ WEIGHTS = dict(side=4, swap=4, count=5, color=2, place=1, noun=1)
 
 def twin(scene, rng):
     """A scene like the given one but for one thing that its caption says; the caption is changed with it."""
-    asked, objects = scene["asked"], scene["objects"]
+    asked = scene["asked"]
     told = [i for i, c in enumerate(asked["colors"]) if c]
     possible = dict(
         side=asked["relation"] is not None,

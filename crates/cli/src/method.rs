@@ -41,7 +41,7 @@ enum Part {
     Ranks,
     /// Take a plain natural-gradient step from the newest batch
     Regression,
-    /// Let the mean lie along the direction alone, not near the best noise seen
+    /// Let the mean lie along the direction alone, not near the best noise
     BestNoise,
     /// Take the noise with the highest reward, whatever its neighbours say
     Landscape,

@@ -36,7 +36,8 @@ pub struct FindConfig {
     /// Regression: how far the mean goes along the direction in which the reward grows, in standard deviations of
     /// the noise; it is longer by as much as the estimated direction is uncertain.
     pub reach: f64,
-    /// Regression: how far the mean then goes from there to the best noise seen, as a share of the way.
+    /// Regression: how far the mean then goes from there to the best noise, as a share of the way: more succeeds more
+    /// often, and varies less.
     pub best_noise_share: f64,
     /// Regression: whether the best noise is the one with the best neighbourhood, told from all evaluations near it,
     /// or the one with the highest reward.
@@ -92,7 +93,7 @@ pub enum FindPart {
     /// Older batches are used again and low frequencies are trusted more; without: a plain natural-gradient step
     /// from the newest batch.
     Regression,
-    /// The mean goes most of the way to the best noise seen; without: it lies along the direction alone.
+    /// The mean then goes towards the best noise; without: it lies along the direction alone.
     BestNoise,
     /// The best noise is the one with the best neighbourhood; without: the one with the highest reward.
     Landscape,

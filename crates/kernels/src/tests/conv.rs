@@ -6,7 +6,7 @@ use super::matrix::activation;
 use super::{Guarded, assert_close, numbers, rounded, stored, sum_tolerance};
 use crate::activation::Activation;
 use crate::conv::{ConvGeometry, ImageSize, PackedConv, Resample, conv2d, conv2d_cropped};
-use crate::element::Element;
+use crate::element::{Dtype, Element};
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 
@@ -17,8 +17,9 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, crop: [u
     let mut weights = numbers(n * channels * kernel_rows * kernel_columns, 11);
     let bias = numbers(n, 12);
     let mut first = numbers(size.pixels() * c0, 13);
-    // Weights and pixels may be added before they are rounded to bf16; such numbers can be added without rounding.
-    if kernel_rows == 3 && geometry.stride == 1 {
+    // Weights and pixels may be added before they are rounded to bf16; such numbers can be added without rounding. What
+    // rounding does to any numbers is the matter of `tiles_round_no_more_than_bf16_does`.
+    if T::DTYPE == Dtype::Bf16 && kernel_rows == 3 && geometry.stride == 1 {
         coarse(&mut weights, 4.0);
         coarse(&mut first, 16.0);
     }
@@ -163,6 +164,39 @@ fn doubled_input_of_odd_size() {
         };
         for crop in [[1, 0], [0, 1], [1, 1]] {
             check_cropped(geometry, &[[1, 1, 1], [2, 5, 4], [1, 9, 17], [2, 8, 16], [1, 20, 16]], crop);
+        }
+    }
+}
+
+/// Sums of any numbers over transformed tiles and over doubled pixels, in bf16: their errors are of the size that rounding the
+/// operands to bf16 makes, 2^-9 of each, whatever was added before.
+#[test]
+fn tiles_round_no_more_than_bf16_does() {
+    const CHANNELS: usize = 64;
+    let size = ImageSize { batch: 1, height: 8, width: 8 };
+    for resample in [Resample::None, Resample::NearestDouble] {
+        let geometry = ConvGeometry { resample, ..ConvGeometry::square(CHANNELS, CHANNELS, 3, 1, 1) };
+        let weights = stored::<bf16>(&numbers(9 * CHANNELS * CHANNELS, 21));
+        let weights: Vec<f32> = weights.into_iter().map(bf16::widen).collect();
+        let x = stored::<bf16>(&numbers(size.pixels() * CHANNELS, 22));
+        let wide: Vec<f32> = x.iter().map(|&value| bf16::widen(value)).collect();
+        let output = geometry.output_size(size).expect("sizes agree").pixels() * CHANNELS;
+        let mut exact = vec![0.0; output];
+        let packed = PackedConv::pack_for(Isa::Portable, &weights, None, geometry, Dtype::F32);
+        let packed = packed.expect("sizes agree");
+        conv2d(&wide, None, size, &packed, &Epilogue::default(), &mut exact).expect("sizes agree");
+        for isa in Isa::available() {
+            let packed =
+                PackedConv::pack_for(isa, &weights, None, geometry, Dtype::Bf16).expect("sizes agree");
+            let mut out = vec![bf16::ZERO; output];
+            conv2d(&x, None, size, &packed, &Epilogue::default(), &mut out).expect("sizes agree");
+            let square = |value: f64| value * value;
+            let error: f64 =
+                out.iter().zip(&exact).map(|(a, &b)| square(f64::from(a.widen()) - f64::from(b))).sum();
+            let whole: f64 = exact.iter().map(|&value| square(f64::from(value))).sum();
+            let relative = (error / whole).sqrt();
+            println!("{isa:?} {resample:?}: {relative:.5}");
+            assert!(relative < 2f64.powi(-7), "{isa:?} {resample:?}: {relative}");
         }
     }
 }
