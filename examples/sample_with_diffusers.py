@@ -13,7 +13,10 @@ from safetensors.torch import load_file
 model, policy_file, out = sys.argv[1:4]
 policy = load_file(policy_file)
 made = json.loads(safe_open(policy_file, "pt").metadata()["noisefind"])
-noise = load_file(sys.argv[4])["noise"] if len(sys.argv) > 4 else policy["mu"] + policy["sigma"] * torch.randn(8, *policy["mu"].shape)
+# One Gaussian, or several one after the other that take turns.
+mu, sigma = (policy[name].view(-1, *made["noise_shape"]) for name in ("mu", "sigma"))
+turn = torch.arange(8) % len(mu)
+noise = load_file(sys.argv[4])["noise"] if len(sys.argv) > 4 else mu[turn] + sigma[turn] * torch.randn(8, *made["noise_shape"])
 pipe = StableDiffusionPipeline.from_pretrained(model, safety_checker=None, feature_extractor=None)
 images = pipe([made["prompt"]] * len(noise), latents=noise, eta=made["eta"], guidance_scale=made["guidance_scale"],
               num_inference_steps=made["num_inference_steps"]).images

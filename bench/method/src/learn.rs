@@ -139,14 +139,14 @@ fn learn_by_rival(
 /// A curve in the making.
 struct Curve {
     points: Vec<Point>,
-    last_mean: Vec<f32>,
+    last: NoisePolicy,
     waiting: Vec<Option<f64>>,
     evaluations: usize,
 }
 
 impl Curve {
     fn new(policy: &NoisePolicy) -> Self {
-        Self { points: Vec::new(), last_mean: policy.mean().to_vec(), waiting: Vec::new(), evaluations: 0 }
+        Self { points: Vec::new(), last: policy.clone(), waiting: Vec::new(), evaluations: 0 }
     }
 
     fn add(&mut self, rewards: &[Option<f64>], policy: &NoisePolicy, explained_share: Option<f64>) {
@@ -156,15 +156,14 @@ impl Curve {
             return;
         }
         let given: Vec<f64> = self.waiting.drain(..).flatten().collect();
-        let moved = policy.mean().iter().zip(&self.last_mean);
         self.points.push(Point {
             evaluations: self.evaluations,
             reward_mean: (!given.is_empty()).then(|| mean(&given)),
             kl_nats: Some(policy.kl_nats()),
-            step_norm: Some(moved.map(|(now, then)| f64::from(now - then).powi(2)).sum::<f64>().sqrt()),
+            step_norm: Some(policy.distance_from(&self.last)),
             explained_share,
         });
-        self.last_mean = policy.mean().to_vec();
+        self.last = policy.clone();
     }
 }
 

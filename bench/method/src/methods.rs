@@ -31,13 +31,14 @@ pub enum Recipe {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 8] = [
+const PARTS: [(&str, FindPart); 9] = [
     ("low-frequencies", FindPart::LowFrequencies),
     ("antithetic-pairs", FindPart::AntitheticPairs),
     ("ranks", FindPart::Ranks),
     ("regression", FindPart::Regression),
     ("best-noise", FindPart::BestNoise),
     ("landscape", FindPart::Landscape),
+    ("several-gaussians", FindPart::SeveralGaussians),
     ("variance-preservation", FindPart::VariancePreservation),
     ("kl-budget", FindPart::KlBudget),
 ];

@@ -45,6 +45,8 @@ enum Part {
     BestNoise,
     /// Take the noise with the highest reward, whatever its neighbours say
     Landscape,
+    /// Learn one Gaussian, around the best noise, not several that take turns
+    SeveralGaussians,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
     /// Let the divergence from N(0, I) grow without bound
@@ -69,6 +71,7 @@ impl From<Part> for FindPart {
             Part::Regression => Self::Regression,
             Part::BestNoise => Self::BestNoise,
             Part::Landscape => Self::Landscape,
+            Part::SeveralGaussians => Self::SeveralGaussians,
             Part::VariancePreservation => Self::VariancePreservation,
             Part::KlBudget => Self::KlBudget,
         }

@@ -18,8 +18,14 @@ const NEIGHBOURS: f64 = 0.7;
 const DIRECTION: f64 = 0.1;
 /// Prior variance of the level `m`.
 const LEVEL_VARIANCE: f64 = 1.0;
-/// Best noises that the climb starts from.
+/// Best noises that the climb to each place starts from.
 const STARTS: usize = 6;
+/// Two places are layouts of their own where they have less than this in common.
+const APART: f64 = 0.5;
+/// A place is given up when the reward around it rises by less than this share of what it rises around the best one,
+/// even where doubt, in standard deviations, speaks for it.
+const WORST: f64 = 0.9;
+const DOUBT: f64 = 1.0;
 /// Steps of the climb, each of at most half the length of a place.
 const STEPS: usize = 40;
 
@@ -38,37 +44,108 @@ pub fn place(coefficients: &[f32]) -> Vec<f32> {
     scaled(&values).unwrap_or(values).into_iter().map(|x| x as f32).collect()
 }
 
-/// The place of length 1 around which the policy can expect the highest reward, when its samples keep `kept` of
-/// it. `None` where nothing can be learnt: no evaluations, or rewards without spread.
-pub fn best_place(seen: &[Seen], kept: f64) -> Option<Vec<f32>> {
+/// At most `count` places of length 1 around which the policy can expect the highest rewards when its samples keep `kept`
+/// of them, the best first. They are layouts of their own, and none is known to be much worse than the best. Empty where
+/// nothing can be learnt: no evaluations, or rewards without spread.
+pub fn best_places(seen: &[Seen], kept: f64, count: usize) -> Vec<Vec<f32>> {
     let rewards: Vec<f64> = seen.iter().map(|one| one.reward).collect();
     let (level, spread) = (mean(&rewards), standard_deviation(&rewards));
     if spread.is_nan() || spread <= 0.0 {
-        return None;
+        return Vec::new();
     }
     let standard: Vec<f64> = rewards.iter().map(|reward| (reward - level) / spread).collect();
-    let weights = weights(seen, &standard)?;
+    let Some(landscape) = Landscape::new(seen, &standard, kept) else { return Vec::new() };
     let mut order: Vec<usize> = (0..seen.len()).collect();
     order.sort_by(|&a, &b| rewards[b].total_cmp(&rewards[a]));
-    let climbed = order.iter().take(STARTS).map(|&start| climb(seen, &weights, kept, seen[start].place));
-    climbed
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, place)| place.iter().map(|&x| x as f32).collect())
+    let mut chosen: Vec<Vec<f32>> = Vec::new();
+    let mut highest = f64::NEG_INFINITY;
+    while chosen.len() < count {
+        let places = order.iter().map(|&at| seen[at].place).filter(|place| is_apart(place, &chosen));
+        let climbed = places.take(STARTS).map(|start| landscape.climb(start, &chosen));
+        let Some((height, place)) = climbed.max_by(|(a, _), (b, _)| a.total_cmp(b)) else { break };
+        highest = highest.max(height);
+        if height + DOUBT * landscape.deviation(&place) < WORST * highest {
+            break;
+        }
+        chosen.push(place);
+    }
+    chosen
 }
 
-/// `K^-1 r`.
-fn weights(seen: &[Seen], rewards: &[f64]) -> Option<Vec<f64>> {
-    let count = seen.len();
-    let mut matrix = vec![0.0; count * count];
-    for i in 0..count {
-        for j in 0..=i {
-            let alike = dot(seen[i].place.iter().map(|&x| f64::from(x)), seen[j].place);
-            matrix[i * count + j] = LEVEL_VARIANCE + covariance(alike);
+/// Whether `place` is a layout of its own beside `others`.
+fn is_apart(place: &[f32], others: &[Vec<f32>]) -> bool {
+    others.iter().all(|other| dot(place, other) < APART)
+}
+
+/// The Gaussian process after the evaluations.
+struct Landscape<'a> {
+    seen: &'a [Seen<'a>],
+    kept: f64,
+    /// Cholesky factor of `K`.
+    factor: Vec<f64>,
+    /// `K^-1 r`.
+    weights: Vec<f64>,
+}
+
+impl<'a> Landscape<'a> {
+    fn new(seen: &'a [Seen<'a>], rewards: &[f64], kept: f64) -> Option<Self> {
+        let count = seen.len();
+        let mut factor = vec![0.0; count * count];
+        for i in 0..count {
+            for j in 0..=i {
+                factor[i * count + j] = LEVEL_VARIANCE + covariance(dot(seen[i].place, seen[j].place));
+            }
+            factor[i * count + i] += 1.0 - NEIGHBOURS - DIRECTION;
         }
-        matrix[i * count + i] += 1.0 - NEIGHBOURS - DIRECTION;
+        cholesky(&mut factor, count)?;
+        let weights = solve(&factor, count, rewards);
+        Some(Self { seen, kept, factor, weights })
     }
-    cholesky(&mut matrix, count)?;
-    Some(solve(&matrix, count, rewards))
+
+    /// What a sample of the policy around `place` has in common with each evaluation.
+    fn alike(&self, place: &[f32]) -> Vec<f64> {
+        self.seen.iter().map(|one| self.kept * dot(place, one.place)).collect()
+    }
+
+    /// The expected reward above that of strangers.
+    fn height(&self, alike: &[f64]) -> f64 {
+        alike.iter().zip(&self.weights).map(|(&alike, weight)| weight * covariance(alike)).sum()
+    }
+
+    /// Standard deviation of the height at `place`.
+    fn deviation(&self, place: &[f32]) -> f64 {
+        let with: Vec<f64> = self.alike(place).into_iter().map(covariance).collect();
+        let explained = solve(&self.factor, self.seen.len(), &with);
+        let told: f64 = with.iter().zip(explained).map(|(a, b)| a * b).sum();
+        (covariance(self.kept * self.kept) - told).max(0.0).sqrt()
+    }
+
+    /// Climbs over the sphere, never nearer to `others` than [`APART`]; -> the height and the place.
+    fn climb(&self, start: &[f32], others: &[Vec<f32>]) -> (f64, Vec<f32>) {
+        let mut place = start.to_vec();
+        let mut here = self.alike(&place);
+        let mut highest = self.height(&here);
+        let mut step = 0.5;
+        for _ in 0..STEPS {
+            let mut gradient = vec![0.0; place.len()];
+            for ((one, weight), &alike) in self.seen.iter().zip(&self.weights).zip(&here) {
+                let pull = weight * slope(alike);
+                gradient.iter_mut().zip(one.place).for_each(|(sum, &x)| *sum += pull * f64::from(x));
+            }
+            let Some(uphill) = scaled(&gradient) else { break };
+            let moved: Vec<f64> = place.iter().zip(&uphill).map(|(&p, g)| f64::from(p) + step * g).collect();
+            let Some(moved) = scaled(&moved) else { break };
+            let moved: Vec<f32> = moved.into_iter().map(|x| x as f32).collect();
+            let there = self.alike(&moved);
+            let reached = self.height(&there);
+            if reached > highest && is_apart(&moved, others) {
+                (place, here, highest) = (moved, there, reached);
+            } else {
+                step *= 0.5;
+            }
+        }
+        (highest, place)
+    }
 }
 
 fn covariance(alike: f64) -> f64 {
@@ -82,46 +159,14 @@ fn slope(alike: f64) -> f64 {
     4.0 * NEIGHBOURS * positive * positive * positive + DIRECTION
 }
 
-/// Climbs the expected reward over the sphere; -> the reward above the level and the place.
-fn climb(seen: &[Seen], weights: &[f64], kept: f64, start: &[f32]) -> (f64, Vec<f64>) {
-    let mut place: Vec<f64> = start.iter().map(|&x| f64::from(x)).collect();
-    let alike = |place: &[f64]| -> Vec<f64> {
-        seen.iter().map(|one| kept * dot(place.iter().copied(), one.place)).collect()
-    };
-    let value = |alike: &[f64]| -> f64 { alike.iter().zip(weights).map(|(&a, w)| w * covariance(a)).sum() };
-    let mut here = alike(&place);
-    let mut highest = value(&here);
-    let mut step = 0.5;
-    for _ in 0..STEPS {
-        let mut gradient = vec![0.0; place.len()];
-        for ((one, weight), &a) in seen.iter().zip(weights).zip(&here) {
-            let pull = weight * slope(a);
-            gradient.iter_mut().zip(one.place).for_each(|(sum, &x)| *sum += pull * f64::from(x));
-        }
-        let Some(uphill) = scaled(&gradient) else { break };
-        let Some(moved) = scaled(&place.iter().zip(&uphill).map(|(p, g)| p + step * g).collect::<Vec<_>>())
-        else {
-            break;
-        };
-        let there = alike(&moved);
-        let reached = value(&there);
-        if reached > highest {
-            (place, here, highest) = (moved, there, reached);
-        } else {
-            step *= 0.5;
-        }
-    }
-    (highest, place)
-}
-
 /// Scaled to length 1; `None` of a zero.
 fn scaled(values: &[f64]) -> Option<Vec<f64>> {
     let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
     (norm > 0.0 && norm.is_finite()).then(|| values.iter().map(|value| value / norm).collect())
 }
 
-fn dot(first: impl Iterator<Item = f64>, second: &[f32]) -> f64 {
-    first.zip(second).map(|(a, &b)| a * f64::from(b)).sum()
+fn dot(first: &[f32], second: &[f32]) -> f64 {
+    first.iter().zip(second).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 #[cfg(test)]
@@ -144,7 +189,7 @@ mod tests {
     }
 
     fn alike(first: &[f32], second: &[f32]) -> f64 {
-        dot(first.iter().map(|&x| f64::from(x)), second)
+        dot(first, second)
     }
 
     #[test]
@@ -152,7 +197,7 @@ mod tests {
         let places: Vec<Vec<f32>> = (0..16).map(random).collect();
         let seen: Vec<Seen> =
             places.iter().zip(0..).map(|(place, at)| Seen { place, reward: f64::from(at % 7) }).collect();
-        let best = best_place(&seen, 0.7).unwrap();
+        let best = best_places(&seen, 0.7, 1).remove(0);
         assert!(alike(&best, &places[6]).max(alike(&best, &places[13])) > 0.9);
     }
 
@@ -165,7 +210,7 @@ mod tests {
         places.push((lucky.clone(), 2.6));
         places.extend((0..4).map(|at| (near(&lucky, 400 + at, 0.8), -0.3)));
         let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();
-        let best = best_place(&seen, 0.7).unwrap();
+        let best = best_places(&seen, 0.7, 1).remove(0);
         assert!(
             alike(&best, &good) > 0.9,
             "the middle of the good ones, nearer to it than any: {}",
@@ -175,9 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn two_good_neighbourhoods_are_two_places_and_a_poor_one_is_none() {
+        let (good, other, poor) = (random(100), random(200), random(300));
+        let mut places: Vec<(Vec<f32>, f64)> =
+            (0..24).map(|at| (random(at), -0.5 + 0.04 * f64::from(at))).collect();
+        for (centre, reward, first) in [(&good, 2.2, 400), (&other, 2.0, 500), (&poor, -1.0, 600)] {
+            let own =
+                (first..first + 8).map(|at| (near(centre, at, 0.8), reward + 0.1 * f64::from(at % 3)));
+            places.extend(own);
+        }
+        let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();
+        let best = best_places(&seen, 0.7, 4);
+        assert_eq!(best.len(), 2, "no third one rises far enough");
+        assert!(alike(&best[0], &good) > 0.9 && alike(&best[1], &other) > 0.9);
+        assert_eq!(best_places(&seen, 0.7, 1), best[..1]);
+    }
+
+    #[test]
     fn flat_rewards_have_no_best_place() {
         let place = random(1);
-        assert_eq!(best_place(&[Seen { place: &place, reward: 1.0 }; 3], 0.7), None);
-        assert_eq!(best_place(&[], 0.7), None);
+        assert!(best_places(&[Seen { place: &place, reward: 1.0 }; 3], 0.7, 2).is_empty());
+        assert!(best_places(&[], 0.7, 2).is_empty());
     }
 }

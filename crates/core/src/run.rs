@@ -195,7 +195,8 @@ impl Run {
             return;
         };
         let along = |sample: &Evaluation| {
-            let products = sample.noise.values().iter().zip(batch.policy.mean());
+            let (mean, _) = batch.policy.gaussian_of(sample.key());
+            let products = sample.noise.values().iter().zip(mean);
             products.map(|(&z, &mu)| f64::from(z) * f64::from(mu)).sum::<f64>() / norm
         };
         let (along, gains): (Vec<f64>, Vec<f64>) =

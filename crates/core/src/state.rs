@@ -71,7 +71,7 @@ impl NamedTensor {
 
 /// The two tensors of a policy under `prefix`: `{prefix}mu` and `{prefix}sigma`.
 pub fn policy_tensors(prefix: &str, policy: &NoisePolicy) -> [NamedTensor; 2] {
-    let dims = policy.shape().dims();
+    let dims = policy.dims();
     [
         NamedTensor::new(format!("{prefix}mu"), dims.clone(), policy.mean().to_vec()),
         NamedTensor::new(format!("{prefix}sigma"), dims, policy.sigma().to_vec()),
@@ -83,19 +83,22 @@ pub fn policy_tensors(prefix: &str, policy: &NoisePolicy) -> [NamedTensor; 2] {
 /// # Errors
 /// Where a tensor is absent, has the wrong number of values or is no Gaussian.
 pub fn read_policy(tensors: &[NamedTensor], prefix: &str, shape: NoiseShape) -> Result<NoisePolicy> {
-    let mean = read_tensor(tensors, &format!("{prefix}mu"), shape.numel())?;
-    let sigma = read_tensor(tensors, &format!("{prefix}sigma"), shape.numel())?;
-    NoisePolicy::new(shape, mean.to_vec(), sigma.to_vec())
+    let mean = find_tensor(tensors, &format!("{prefix}mu"))?;
+    let sigma = find_tensor(tensors, &format!("{prefix}sigma"))?;
+    NoisePolicy::new(shape, mean.values.clone(), sigma.values.clone())
 }
 
 /// The values of tensor `name`, `count` of them.
 pub(crate) fn read_tensor<'a>(tensors: &'a [NamedTensor], name: &str, count: usize) -> Result<&'a [f32]> {
-    let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) else {
-        return Err(Error::State(format!("tensor {name} is absent")));
-    };
+    let tensor = find_tensor(tensors, name)?;
     if tensor.values.len() != count {
         let found = tensor.values.len();
         return Err(Error::State(format!("tensor {name} has {found} values, expected {count}")));
     }
     Ok(&tensor.values)
+}
+
+fn find_tensor<'a>(tensors: &'a [NamedTensor], name: &str) -> Result<&'a NamedTensor> {
+    let found = tensors.iter().find(|tensor| tensor.name == name);
+    found.ok_or_else(|| Error::State(format!("tensor {name} is absent")))
 }

@@ -95,8 +95,8 @@ fn record(run: &Run, batch: &Batch, expected: &[f64], before: &NoisePolicy, upda
     let in_base_sigmas = |(base, spread): (f64, f64)| (spread > 0.0).then(|| (mean(&given) - base) / spread);
     let missing_reasons = missing_reasons(batch.evaluations.iter().map(|one| &one.reward));
     let warnings = diagnostics::warnings(run.config(), progress, &rewards, &missing_reasons, update.updated);
-    let moved = policy.mean().iter().zip(before.mean());
-    let dimensions = policy.mean().len().max(1) as f64;
+    let dimensions = policy.shape().numel().max(1) as f64;
+    let sigmas: Vec<f64> = policy.sigma().iter().map(|&sigma| f64::from(sigma)).collect();
     StepRecord {
         iteration: batch.iteration,
         evaluations: progress.evaluations,
@@ -114,8 +114,8 @@ fn record(run: &Run, batch: &Batch, expected: &[f64], before: &NoisePolicy, upda
         kl_nats: policy.kl_nats(),
         mean_norm: policy.mean_norm(),
         mean_rms: policy.mean_norm() / dimensions.sqrt(),
-        sigma_mean: policy.sigma().iter().map(|&sigma| f64::from(sigma)).sum::<f64>() / dimensions,
-        step_norm: moved.map(|(now, then)| (f64::from(*now) - f64::from(*then)).powi(2)).sum::<f64>().sqrt(),
+        sigma_mean: mean(&sigmas),
+        step_norm: policy.distance_from(before),
         effective_sample_size: update.effective_sample_size,
         explained_share: progress.explained.share(),
         warnings,

@@ -1,4 +1,4 @@
-//! `policy.safetensors`: the learnt Gaussian over initial noises and where it came from.
+//! `policy.safetensors`: the learnt Gaussians over initial noises and where they came from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,10 +70,10 @@ impl Provenance {
     pub const FORMAT: &'static str = "noisefind policy";
 }
 
-/// N(mu, diag sigma^2) over initial noises in unit space.
+/// Equally likely N(mu, diag sigma^2) over initial noises in unit space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyFile {
-    /// Mean, `noise_shape` numbers in row-major order.
+    /// Mean, `noise_shape` numbers in row-major order for each Gaussian.
     pub mu: Vec<f32>,
     /// Standard deviation, positive, as many as `mu`.
     pub sigma: Vec<f32>,
@@ -82,13 +82,21 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
-    /// Writes the tensors `mu` and `sigma` in the shape of the noise.
+    /// How many Gaussians there are.
+    pub fn gaussian_count(&self) -> usize {
+        self.mu.len() / self.provenance.noise_shape.iter().product::<usize>().max(1)
+    }
+
+    /// Writes the tensors `mu` and `sigma` in the shape of the noise, behind the number of Gaussians where there are
+    /// several.
     ///
     /// # Errors
     /// Where the numbers do not fit the shape, or the system refuses.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let tensor =
-            |values: &[f32]| Tensor { shape: self.provenance.noise_shape.clone(), values: values.to_vec() };
+        let several = Some(self.gaussian_count()).filter(|&count| count > 1);
+        let shape: Vec<usize> =
+            several.into_iter().chain(self.provenance.noise_shape.iter().copied()).collect();
+        let tensor = |values: &[f32]| Tensor { shape: shape.clone(), values: values.to_vec() };
         let tensors =
             BTreeMap::from([("mu".to_owned(), tensor(&self.mu)), ("sigma".to_owned(), tensor(&self.sigma))]);
         TensorFile { tensors, metadata: self.provenance.clone() }.write(path)
@@ -110,10 +118,12 @@ impl PolicyFile {
             let tensor = tensors
                 .remove(name)
                 .ok_or_else(|| Error::invalid(path, format!("tensor {name:?} is missing")))?;
-            if tensor.shape != provenance.noise_shape {
+            let noise = &provenance.noise_shape;
+            let several = tensor.shape.strip_suffix(noise.as_slice());
+            if tensor.values.is_empty() || !several.is_some_and(|several| several.len() <= 1) {
                 let reason = format!(
-                    "tensor {name:?}: expected {:?}, found {:?}",
-                    provenance.noise_shape, tensor.shape
+                    "tensor {name:?}: expected {noise:?}, or several of them one after the other, found {:?}",
+                    tensor.shape
                 );
                 return Err(Error::invalid(path, reason));
             }
@@ -127,6 +137,10 @@ impl PolicyFile {
         };
         let mu = take("mu", f32::is_finite)?;
         let sigma = take("sigma", |value| value.is_finite() && value > 0.0)?;
+        if mu.len() != sigma.len() {
+            let reason = format!("{} numbers in \"mu\" and {} in \"sigma\"", mu.len(), sigma.len());
+            return Err(Error::invalid(path, reason));
+        }
         Ok(Self { mu, sigma, provenance })
     }
 }
@@ -170,6 +184,25 @@ pub(crate) mod tests {
         let path = folder.path().join("policy.safetensors");
         example().write(&path).unwrap();
         assert_eq!(PolicyFile::read(&path).unwrap(), example());
+    }
+
+    #[test]
+    fn several_gaussians_stand_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.safetensors");
+        let one = example();
+        let several = PolicyFile { mu: one.mu.repeat(3), sigma: one.sigma.repeat(3), ..one.clone() };
+        several.write(&path).unwrap();
+        let read = PolicyFile::read(&path).unwrap();
+        assert_eq!((read.gaussian_count(), &read), (3, &several));
+        let tensors = TensorFile::<Provenance>::read(&path).unwrap().tensors;
+        assert_eq!(tensors["mu"].shape, [3, 1, 2, 2]);
+        // A file in which they do not agree is no policy.
+        let mut tensors = tensors;
+        tensors.insert("sigma".to_owned(), Tensor { shape: vec![1, 2, 2], values: one.sigma });
+        TensorFile { tensors, metadata: one.provenance }.write(&path).unwrap();
+        let message = PolicyFile::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("12 numbers in \"mu\" and 4 in \"sigma\""), "{message}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct FindConfig {
     pub utilities: Utilities,
     /// How sigma follows the mean.
     pub spread: Spread,
-    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 0.4 for each number of the noise.
+    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 0.7 for each number of the noise.
     pub kl_budget_nats: Option<f64>,
     /// Regression: largest frequency coefficient along the direction, in standard deviations of that coefficient under
     /// `N(0, I)`; what lies farther out the model has hardly seen.
@@ -36,12 +36,14 @@ pub struct FindConfig {
     /// Regression: how far the mean goes along the direction in which the reward grows, in standard deviations of
     /// the noise; it is longer by as much as the estimated direction is uncertain.
     pub reach: f64,
-    /// Regression: how far the mean then goes from there to the best noise, as a share of the way: more succeeds more
-    /// often, and varies less.
+    /// Regression: how far the means then go from there to good noises, as a share of the way: more succeeds more often,
+    /// and varies less.
     pub best_noise_share: f64,
     /// Regression: whether the best noise is the one with the best neighbourhood, told from all evaluations near it,
     /// or the one with the highest reward.
     pub landscape: bool,
+    /// Regression with landscape: largest number of Gaussians, each around a good noise with a layout of its own.
+    pub gaussians: usize,
     /// Lowest spatial frequencies that decide which noises are neighbours, along each latent axis.
     pub layout_frequencies: usize,
     /// Regression: evaluations after which the mean has its full length, which grows with the root of their number.
@@ -69,8 +71,9 @@ impl Default for FindConfig {
             kl_budget_nats: None,
             coefficient_bound: 2.5,
             reach: 3.0,
-            best_noise_share: 0.55,
+            best_noise_share: 0.85,
             landscape: true,
+            gaussians: 4,
             layout_frequencies: 10,
             ramp_evaluations: 96,
             history_evaluations: 512,
@@ -97,6 +100,8 @@ pub enum FindPart {
     BestNoise,
     /// The best noise is the one with the best neighbourhood; without: the one with the highest reward.
     Landscape,
+    /// There are several Gaussians, each around a good noise of its own; without: one.
+    SeveralGaussians,
     /// The spread shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
     /// The divergence and the coefficients of the mean are bounded; without: the reach alone decides how long the
@@ -164,6 +169,7 @@ impl FindConfig {
             FindPart::Regression => Self { estimator: Estimator::NaturalGradient, ..self },
             FindPart::BestNoise => Self { best_noise_share: 0.0, ..self },
             FindPart::Landscape => Self { landscape: false, ..self },
+            FindPart::SeveralGaussians => Self { gaussians: 1, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
             FindPart::KlBudget => {
                 Self { kl_budget_nats: Some(UNBOUNDED), coefficient_bound: UNBOUNDED, ..self }
@@ -174,6 +180,7 @@ impl FindConfig {
     pub(super) fn validate(&self) -> Result<()> {
         at_least_one("low_frequencies", self.low_frequencies)?;
         at_least_one("low_frame_frequencies", self.low_frame_frequencies)?;
+        at_least_one("gaussians", self.gaussians)?;
         at_least_one("layout_frequencies", self.layout_frequencies)?;
         at_least_one("ramp_evaluations", self.ramp_evaluations)?;
         at_least_one("history_evaluations", self.history_evaluations)?;

@@ -147,6 +147,7 @@ mod tests {
             FindPart::Regression,
             FindPart::BestNoise,
             FindPart::Landscape,
+            FindPart::SeveralGaussians,
             FindPart::VariancePreservation,
             FindPart::KlBudget,
         ];

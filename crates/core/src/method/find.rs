@@ -1,10 +1,11 @@
-//! `find`: a one-step policy gradient over a Gaussian that uses every evaluation made: a direction of low
-//! frequencies, from there towards the noise with the best neighbourhood, under a bound on the divergence (section 3 of the method).
+//! `find`: a one-step policy gradient over a few Gaussians that uses every evaluation made: a direction of low
+//! frequencies, from there towards the noises with the best neighbourhoods, under a bound on the divergence (section 3
+//! of the method).
 
 use crate::advantage::advantages;
 use crate::basis::FrequencyBasis;
 use crate::calibrator::expected_rewards;
-use crate::config::{Estimator, FindConfig, Spread, Utilities};
+use crate::config::{Estimator, FindConfig, Utilities};
 use crate::error::Result;
 use crate::evaluation::Batch;
 use crate::kl_budget;
@@ -18,8 +19,8 @@ use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
 use crate::statistics::standard_deviation;
 
-/// Nats for each number of the noise where the user gives no budget: a mean of rms 0.74 with a spread to match.
-const DEFAULT_NATS_PER_DIMENSION: f64 = 0.4;
+/// Nats for each number of the noise where the user gives no budget: means of rms 0.87 with a spread to match.
+const DEFAULT_NATS_PER_DIMENSION: f64 = 0.7;
 
 /// The learner of `find`.
 pub(crate) struct Find {
@@ -69,9 +70,9 @@ impl Find {
         self.memory.chunk_by(|a, b| a.sample.key.iteration == b.sample.key.iteration)
     }
 
-    /// The mean along the posterior direction of all evaluations, as long as its bounds allow so far, and the
-    /// effective sample size.
-    fn regression_step(&self, advantages: &[f64]) -> Option<(Vec<f32>, f64)> {
+    /// The means, one a Gaussian: along the posterior direction of all evaluations, as long as its bounds allow so far,
+    /// and from there towards good noises; with the effective sample size.
+    fn regression_step(&self, advantages: &[f64]) -> Option<(Vec<Vec<f32>>, f64)> {
         let newest = self.memory.last()?.sample.key.iteration;
         let first = self.memory.len().saturating_sub(self.config.history_evaluations);
         let recent = self.memory[first..].iter().zip(&advantages[first..]);
@@ -101,36 +102,49 @@ impl Find {
         let ramp = (self.memory.len() as f64 / self.config.ramp_evaluations as f64).min(1.0).sqrt();
         let coefficients: Vec<f32> =
             fit.gradient.iter().map(|slope| (ramp * length * slope / norm) as f32).collect();
-        let mean = self.towards_best_noise(self.basis.synthesize(&coefficients));
-        Some((mean, fit.effective_sample_size))
-    }
-
-    /// The point between `mean` and the best noise: a direction cannot say where things stand, a noise can.
-    fn towards_best_noise(&self, mean: Vec<f32>) -> Vec<f32> {
-        let Some(best) = self.smoothed_best_noise() else { return mean };
+        let along = self.basis.synthesize(&coefficients);
         let share = self.config.best_noise_share as f32;
-        mean.iter().zip(&best).map(|(mean, best)| mean + share * (best - mean)).collect()
+        // A direction cannot say where things stand, a noise can.
+        let towards = |noise: Vec<f32>| -> Vec<f32> {
+            along.iter().zip(noise).map(|(mean, noise)| mean + share * (noise - mean)).collect()
+        };
+        let noises = if share > 0.0 { self.good_noises() } else { Vec::new() };
+        let mut means: Vec<Vec<f32>> = noises.into_iter().map(towards).collect();
+        if means.is_empty() {
+            means.push(along);
+        }
+        Some((means, fit.effective_sample_size))
     }
 
-    /// The noise around which the landscape expects the highest reward; without landscape the best one seen.
-    fn smoothed_best_noise(&self) -> Option<Vec<f32>> {
-        let (best, _) = self.best_noise.as_ref()?;
+    /// The noises around which the landscape expects the highest rewards, the best first; without landscape the one
+    /// with the highest reward seen.
+    fn good_noises(&self) -> Vec<Vec<f32>> {
+        let Some((best, _)) = &self.best_noise else { return Vec::new() };
         let first = self.memory.len().saturating_sub(self.config.history_evaluations);
         let seen: Vec<Seen> = self.memory[first..]
             .iter()
             .map(|one| Seen { place: &one.place, reward: one.sample.reward })
             .collect();
-        let place = self
-            .config
-            .landscape
-            .then(|| landscape::best_place(&seen, self.config.best_noise_share))
-            .flatten();
-        let Some(place) = place else { return Some(best.clone()) };
-        // Frequencies outside the landscape decide nothing; the best noise lends its own, so that the norm is a noise's.
+        let places = if self.config.landscape {
+            landscape::best_places(&seen, self.config.best_noise_share, self.config.gaussians)
+        } else {
+            Vec::new()
+        };
+        if places.is_empty() {
+            return vec![best.clone()];
+        }
+        // Frequencies outside the landscape decide nothing; the best noise lends its own, so that the norm is a noise's,
+        // and its channels change places from one Gaussian to the next, so that they do not look alike.
         let length = (self.layout.len() as f64).sqrt() as f32;
-        let low = self.layout.synthesize(&place.iter().map(|x| length * x).collect::<Vec<_>>());
-        let (own, all) = (self.layout.project(best), best.iter().zip(low));
-        Some(all.zip(own).map(|((best, low), own)| best - own + low).collect())
+        let own: Vec<f32> =
+            best.iter().zip(self.layout.project(best)).map(|(all, low)| all - low).collect();
+        let channel = own.len() / self.policy.shape().channels;
+        let noise = |(at, place): (usize, Vec<f32>)| -> Vec<f32> {
+            let low = self.layout.synthesize(&place.iter().map(|x| length * x).collect::<Vec<_>>());
+            let lent = own.iter().cycle().skip(at * channel);
+            low.iter().zip(lent).map(|(low, own)| low + own).collect()
+        };
+        places.into_iter().enumerate().map(noise).collect()
     }
 
     /// One step of the natural gradient from the newest batch, projected on the subspace.
@@ -169,8 +183,9 @@ impl Learner for Find {
             if self.best_noise.as_ref().is_none_or(|(_, best)| reward > *best) {
                 self.best_noise = Some((evaluation.noise.values().to_vec(), reward));
             }
-            let drawn = evaluation.noise.values().iter().zip(batch.policy.mean());
-            let deviation: Vec<f32> = drawn.map(|(z, mu)| z - mu).collect();
+            let (mean, _) = batch.policy.gaussian_of(evaluation.key());
+            let deviation: Vec<f32> =
+                evaluation.noise.values().iter().zip(mean).map(|(z, mu)| z - mu).collect();
             self.memory.push(Remembered {
                 sample: RememberedSample { key: evaluation.key(), reward },
                 coefficients: self.basis.coefficients(&deviation),
@@ -213,20 +228,20 @@ impl Learner for Find {
         let step = match self.config.estimator {
             Estimator::SpectralRegression => self
                 .regression_step(advantages)
-                .map(|(mean, size)| (mean, self.policy.sigma().to_vec(), size)),
+                .map(|(means, size)| (means, vec![1.0; self.policy.shape().numel()], size)),
             Estimator::NaturalGradient => self
                 .gradient_step(&advantages[advantages.len() - newest..])
-                .map(|(mean, sigma)| (mean, sigma, newest as f64)),
+                .map(|(mean, sigma)| (vec![mean], sigma, newest as f64)),
         };
-        let Some((mean, sigma, effective_sample_size)) = step else {
+        let Some((means, learnt, effective_sample_size)) = step else {
             return Ok(Update::default());
         };
-        let sigma = match self.config.spread {
-            Spread::Learnt => sigma,
-            rule => kl_budget::spread_for(&mean, &sigma, rule),
-        };
-        let (mean, sigma) = kl_budget::project(mean, sigma, self.budget_nats);
-        self.policy = NoisePolicy::new(self.policy.shape(), mean, sigma)?;
+        let bounded = means.into_iter().map(|mean| {
+            let sigma = kl_budget::spread_for(&mean, &learnt, self.config.spread);
+            kl_budget::project(mean, sigma, self.budget_nats)
+        });
+        let (means, sigmas): (Vec<_>, Vec<_>) = bounded.unzip();
+        self.policy = NoisePolicy::new(self.policy.shape(), means.concat(), sigmas.concat())?;
         Ok(Update { updated: true, effective_sample_size })
     }
 
