@@ -8,15 +8,18 @@ with the KL divergence to the frozen model; one prompt.
         --record bench/results/dpok.jsonl --state target/dpok --images 3200 --limit 1
 
 Scorer and judge are those of the other methods, asked through `noisefind score`. One cell a line is appended to the record, in
-the format of `bench-method run`; an unfinished cell goes on from its state. Published settings as we know them (neither the paper's
-appendix nor its program was at hand to check them against), and what is scaled here:
+the format of `bench-method run`; an unfinished cell goes on from its state. Published settings are those of the command that its program (google-research, dpok, commit 1d49f2c) gives for a
+single prompt, and what is scaled here:
 
     setting                    published   here   why
     LoRA rank                  4           4
     images an update           10          16     the batch of the other methods
     passes over an update      5           5
+    transitions a pass         48          16     every image at one denoising step, which is one call of the denoiser
+    drawn from                 1000 newest 320    no replay: the transitions of the newest images
     reward weight, KL weight   10, 0.01    10, 0.01
-    ratio clip                 1e-4        1e-4
+    ratio clip                 1e-4        1e-4   in the min form, so that a ratio can come back
+    log-probability            averaged    averaged over the dimensions; the narrow clip belongs to this scale
     gradient norm              0.1         0.1
     learning rate (AdamW)      1e-5        3e-4   the model is 100 times smaller, and 20,000 images a prompt are out of reach
     denoising steps            50          20     the model's own recommendation, as for every method

@@ -41,11 +41,11 @@ enum Part {
     Ranks,
     /// Take a plain natural-gradient step from the newest batch
     Regression,
-    /// Let the mean lie along the direction alone, not near the best noise
+    /// Let the mean lie along the direction alone, not near good noises
     BestNoise,
     /// Take the noise with the highest reward, whatever its neighbours say
     Landscape,
-    /// Learn one Gaussian, around the best noise, not several that take turns
+    /// Learn one Gaussian, not several that take turns
     SeveralGaussians,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,

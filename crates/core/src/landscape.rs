@@ -1,8 +1,8 @@
 //! Where in the space of noises the reward is high, told from all evaluations so far: a Gaussian process.
 //!
 //! One high reward says little about the noise's neighbours: where a prompt asks for two objects, the default model's
-//! rewards of two noises that have 0.7 in common correlate by 0.1 to 0.3 only. What is wanted is a noise whose
-//! neighbourhood is good, and the evaluations near it tell that together.
+//! rewards of two noises that have 0.7 in common correlate by 0.1 to 0.3 only. What is wanted are noises whose
+//! neighbourhoods are good, and the evaluations near them tell that together.
 //!
 //! Model: `r_i = m + f(u_i) + e_i` with the low frequencies `u_i` of a noise scaled to length 1 and
 //! `cov(f(u), f(v)) = a (u . v)_+^4 + b (u . v)`: noises that share a layout have similar rewards, the others only as

@@ -243,6 +243,37 @@ proptest! {
 }
 
 #[test]
+fn two_good_layouts_are_two_gaussians_and_every_sample_is_near_one() {
+    // As good far along a direction as far against it, so no direction explains anything.
+    let two_layouts = |_: &str, media: &Media| {
+        let mut along = linear_reward((0..SHAPE.numel()).map(|at| (at as f32 * 0.3).cos()).collect());
+        along("", media).abs()
+    };
+    let learnt = |find: FindConfig| {
+        let config = RunConfig { method: MethodConfig::Find(find), ..RunConfig::default() };
+        let mut run = Run::new(config, SHAPE, Vec::new()).unwrap();
+        one_step(&mut run, two_layouts);
+        run
+    };
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let alike = |a: &[f32], b: &[f32]| product(a, b) / (product(a, a) * product(b, b)).sqrt();
+    let mut run = learnt(FindConfig::default());
+    let policy = run.policy().clone();
+    let means: Vec<&[f32]> = policy.gaussians().map(|(mean, _)| mean).collect();
+    assert!((2..=4).contains(&means.len()), "{} Gaussians", means.len());
+    for (at, mean) in means.iter().enumerate() {
+        means[..at].iter().for_each(|other| assert!(alike(mean, other) < 0.6, "{}", alike(mean, other)));
+    }
+    for sample in one_step(&mut run, two_layouts).evaluations {
+        let (own, _) = policy.gaussian_of(sample.key());
+        let nearest = means.iter().map(|mean| alike(mean, sample.noise.values())).fold(0.0, f32::max);
+        assert!(alike(own, sample.noise.values()) == nearest && nearest > 0.5, "{nearest}");
+    }
+    let one = learnt(FindConfig::default().without(FindPart::SeveralGaussians));
+    assert_eq!(one.policy().gaussian_count(), 1);
+}
+
+#[test]
 fn the_mean_leans_towards_the_best_noise() {
     let mut run = Run::new(RunConfig::default(), SHAPE, Vec::new()).unwrap();
     let mut best: Option<(Vec<f32>, f64)> = None;

@@ -27,8 +27,10 @@ fn resident() -> Option<usize> {
     Some(kibibytes * 1024)
 }
 
+/// One thread: what two have in flight at once is the scheduler's mood.
 #[test]
 fn a_thousand_calls_of_the_denoiser_need_no_more_than_ten() {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no other pool was built yet");
     let files = ModelFiles::directory(golden_folder().join("../../models/emoji-64"));
     let files = files.expect("the default model is in the repository");
     let model = DiffusionModel::open(files, &LoadOptions::default()).expect("it opens");

@@ -163,14 +163,17 @@ fn methods_table(cells: &[Cell], scope: Scope) -> String {
     let ablation = |contender: &Contender| contender.label().contains("-without-");
     let learnt = contenders(cells).into_iter().filter(|contender| !ablation(contender));
     let rows = [Contender::base(), Contender::BestOf(4), Contender::BestOf(BEST_OF), Contender::BestOf(16)];
-    let mut text = "| method | prompts | success | gain in base sigmas | diversity | KL nats | norm of z over sqrt(d) | evaluations | seconds |\n\
-                    | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    let find = Contender::method("find", BUDGET);
+    let mut text = "| method | prompts (cells) | success | find's success less that, same prompts | gain in base sigmas | diversity \
+                    | KL nats | norm of z over sqrt(d) | evaluations | seconds |\n\
+                    | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for row in rows.into_iter().chain(learnt) {
-        let (prompts, _) = counts(cells, &row, scope);
+        let (prompts, own_cells) = counts(cells, &row, scope);
         if prompts == 0 {
             continue;
         }
+        let less = difference(cells, &find, &row, Figure::Success, scope).filter(|_| row != find);
         let of = |figure| estimate(cells, &row, figure, scope);
         let plain = |figure, digits| number(of(figure).map(|estimate| estimate.value), digits);
         let evaluations = match &row {
@@ -183,9 +186,10 @@ fn methods_table(cells: &[Cell], scope: Scope) -> String {
         };
         let _ = writeln!(
             text,
-            "| {} | {prompts} | {} | {} | {} | {} | {} | {evaluations} | {seconds} |",
+            "| {} | {prompts} ({own_cells}) | {} | {} | {} | {} | {} | {} | {evaluations} | {seconds} |",
             row.label(),
             interval(of(Figure::Success)),
+            interval(less),
             interval(of(Figure::Gain)),
             plain(Figure::DiversityRatio, 2),
             plain(Figure::KlNats, 1),

@@ -8,6 +8,7 @@ use noisefind::core::rng::NoiseSource;
 use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
 use noisefind::reward::{RewardScale, RewardTerm};
 use noisefind::rundir::IfOccupied;
+use noisefind::sample::read_policy;
 use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
 
 use crate::args::{GenerationFlags, NoiseRng};
@@ -221,11 +222,17 @@ fn summary(tuned: &Tuned) -> String {
 
 /// Two lines that sample from the policy with any diffusers pipeline of the same model.
 fn python(policy: &Path) -> String {
+    let gaussians = read_policy(policy).map_or(1, |file| file.gaussian_count());
+    let (turn, of_turn, shape) = if gaussians > 1 {
+        (format!("; turn = torch.arange(8) % {gaussians}"), "[turn]", "[1:]")
+    } else {
+        (String::new(), "", "")
+    };
     format!(
         "in Python, with a diffusers pipeline of the same model:\n\
-         \x20 p = safetensors.torch.load_file({:?})\n\
+         \x20 p = safetensors.torch.load_file({:?}){turn}\n\
          \x20 images = pipe(prompt, num_images_per_prompt=8, \
-         latents=p[\"mu\"] + p[\"sigma\"] * torch.randn(8, *p[\"mu\"].shape)).images",
+         latents=p[\"mu\"]{of_turn} + p[\"sigma\"]{of_turn} * torch.randn(8, *p[\"mu\"].shape{shape})).images",
         policy.display().to_string(),
     )
 }

@@ -76,10 +76,14 @@ fn a_blocked_picture_is_left_out_and_recorded_with_its_reason() {
     let arguments = ["tune", "a blocked green dog", "--model", "fake", "--evaluations", "64", "--out", "run"];
     succeed(folder.path(), &arguments);
     let records = metrics(&folder.path().join("run"));
+    // Later batches lie near pictures that had a reward, so that they may have nothing to block.
+    let (blocked, _) = missing(&records[0]);
+    assert!(blocked > 0 && blocked < 16, "{blocked} of 16 are missing");
     for record in &records {
         let (count, reasons) = missing(record);
-        assert!(count > 0 && count < 16, "{count} of 16 are missing");
-        assert_eq!(reasons, &json("[\"blocked: all pixels are black\"]"));
+        let expected = if count > 0 { json("[\"blocked: all pixels are black\"]") } else { json("[]") };
+        assert_eq!(reasons, &expected);
+        assert!(count < 16);
     }
     assert!(records.last().unwrap()["reward_base_sigmas"].as_f64().unwrap() > 0.0);
 }

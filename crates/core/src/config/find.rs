@@ -39,8 +39,8 @@ pub struct FindConfig {
     /// Regression: how far the means then go from there to good noises, as a share of the way: more succeeds more often,
     /// and varies less.
     pub best_noise_share: f64,
-    /// Regression: whether the best noise is the one with the best neighbourhood, told from all evaluations near it,
-    /// or the one with the highest reward.
+    /// Regression: whether good noises are those with the best neighbourhoods, told from all evaluations near them, or
+    /// the one with the highest reward.
     pub landscape: bool,
     /// Regression with landscape: largest number of Gaussians, each around a good noise with a layout of its own.
     pub gaussians: usize,
@@ -96,9 +96,9 @@ pub enum FindPart {
     /// Older batches are used again and low frequencies are trusted more; without: a plain natural-gradient step
     /// from the newest batch.
     Regression,
-    /// The mean then goes towards the best noise; without: it lies along the direction alone.
+    /// The means then go towards good noises; without: there is one, along the direction alone.
     BestNoise,
-    /// The best noise is the one with the best neighbourhood; without: the one with the highest reward.
+    /// Good noises are those with the best neighbourhoods; without: the one with the highest reward.
     Landscape,
     /// There are several Gaussians, each around a good noise of its own; without: one.
     SeveralGaussians,
