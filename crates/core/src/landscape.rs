@@ -225,8 +225,7 @@ mod tests {
         let mut places: Vec<(Vec<f32>, f64)> =
             (0..24).map(|at| (random(at), -0.5 + 0.04 * f64::from(at))).collect();
         for (centre, reward, first) in [(&good, 2.2, 400), (&other, 2.0, 500), (&poor, -1.0, 600)] {
-            let own =
-                (first..first + 8).map(|at| (near(centre, at, 0.8), reward + 0.1 * f64::from(at % 3)));
+            let own = (first..first + 8).map(|at| (near(centre, at, 0.8), reward + 0.1 * f64::from(at % 3)));
             places.extend(own);
         }
         let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();

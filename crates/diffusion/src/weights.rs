@@ -146,14 +146,19 @@ impl Weights {
 
     /// How many numbers the files hold.
     pub fn parameters(&self) -> usize {
-        self.parameters_without(&[])
+        self.tensors.values().map(|stored| stored.shape.iter().product::<usize>()).sum()
     }
 
-    /// How many numbers the files hold in tensors that do not begin with one of these prefixes.
-    pub fn parameters_without(&self, prefixes: &[&str]) -> usize {
+    /// About how many numbers the CPU holds for the tensors that do not begin with one of these prefixes: most windows
+    /// of 3x3 are transformed. The few that halve a picture or have two inputs are not, and count as if they were.
+    pub fn packed_without(&self, prefixes: &[&str]) -> usize {
         let counted = |name: &str| !prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let packed = |shape: &[usize]| match shape {
+            [out, inner, 3, 3] => noisefind_kernels::packed_window_len(*out, *inner),
+            shape => shape.iter().product(),
+        };
         let tensors = self.tensors.iter().filter(|(name, _)| counted(name));
-        tensors.map(|(_, stored)| stored.shape.iter().product::<usize>()).sum()
+        tensors.map(|(_, stored)| packed(&stored.shape)).sum()
     }
 
     /// The number formats in the files, each once.

@@ -136,8 +136,7 @@ impl Find {
         // Frequencies outside the landscape decide nothing; the best noise lends its own, so that the norm is a noise's,
         // and its channels change places from one Gaussian to the next, so that they do not look alike.
         let length = (self.layout.len() as f64).sqrt() as f32;
-        let own: Vec<f32> =
-            best.iter().zip(self.layout.project(best)).map(|(all, low)| all - low).collect();
+        let own: Vec<f32> = best.iter().zip(self.layout.project(best)).map(|(all, low)| all - low).collect();
         let channel = own.len() / self.policy.shape().channels;
         let noise = |(at, place): (usize, Vec<f32>)| -> Vec<f32> {
             let low = self.layout.synthesize(&place.iter().map(|x| length * x).collect::<Vec<_>>());

@@ -23,8 +23,9 @@ pub struct ModelInfo {
     pub parts: Vec<PartInfo>,
     /// Numbers in the files of all parts together.
     pub parameters: usize,
-    /// Numbers that are loaded: without the half of the decoder that only training needs.
-    pub loaded_parameters: usize,
+    /// Numbers that the CPU holds, once they are packed for its kernels: without the half of the decoder that only
+    /// training needs.
+    pub packed_parameters: usize,
     /// The most numbers that lie between the layers at once, for one picture of native size with guidance.
     pub activations: Option<usize>,
     /// Shape of the noise for a picture of native size.
@@ -46,8 +47,8 @@ pub struct PartInfo {
     pub name: String,
     /// Numbers in its files.
     pub parameters: usize,
-    /// How many of them are loaded.
-    pub loaded_parameters: usize,
+    /// How many the CPU holds for those that are loaded, once they are packed for its kernels.
+    pub packed_parameters: usize,
     /// Number formats in its files.
     pub stored_dtypes: Vec<String>,
     /// SHA-256 of each of its files, in hexadecimal, with the file's name.
@@ -104,7 +105,7 @@ impl ModelInfo {
             family: family(&index, unet.as_ref(), scheduler.as_ref()),
             pipeline: index.class_name,
             parameters: parts.iter().map(|part| part.parameters).sum(),
-            loaded_parameters: parts.iter().map(|part| part.loaded_parameters).sum(),
+            packed_parameters: parts.iter().map(|part| part.packed_parameters).sum(),
             activations,
             parts,
             noise_shape,
@@ -118,17 +119,18 @@ impl ModelInfo {
     /// About how much memory it takes to draw one picture of native size when each number takes `bytes`: 4 for f32, 2 for
     /// bf16.
     pub fn memory_bytes(&self, bytes: usize) -> Option<usize> {
-        Some((self.loaded_parameters + self.activations?) * bytes)
+        Some((self.packed_parameters + self.activations?) * bytes)
     }
 }
 
 impl PartInfo {
     fn read(files: &ModelFiles, name: &str, stem: &str, placement: &Placement) -> Result<Self> {
         let weights = Weights::open(files, name, stem, placement)?;
+        let skipped: &[&str] = if name == "vae" { &ENCODER } else { &[] };
         Ok(Self {
             name: name.to_owned(),
             parameters: weights.parameters(),
-            loaded_parameters: weights.parameters_without(if name == "vae" { &ENCODER } else { &[] }),
+            packed_parameters: weights.packed_without(skipped),
             stored_dtypes: weights.stored_dtypes(),
             sha256: weights.sha256()?,
         })

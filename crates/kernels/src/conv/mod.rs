@@ -12,6 +12,7 @@ use crate::left::Place;
 use crate::matrix::{Gating, PackedMatrix};
 
 pub(crate) use image::ImageRows;
+pub use tiles::packed_window_len;
 pub(crate) use tiles::{TiledConv, TiledProduct};
 
 /// What happens to the picture before the convolution sees it.

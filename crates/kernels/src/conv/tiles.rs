@@ -47,6 +47,16 @@ pub struct TiledConv {
     n: usize,
 }
 
+/// How many numbers a packed 3x3 window from `channels` to `n` channels has, where it keeps the picture's size and no
+/// matrix tiles multiply it.
+pub fn packed_window_len(n: usize, channels: usize) -> usize {
+    n * channels * if pays(n, channels) { POSITIONS } else { 9 }
+}
+
+fn pays(n: usize, channels: usize) -> bool {
+    channels.min(n) >= MIN_CHANNELS && channels * n <= MAX_WEIGHTS
+}
+
 impl TiledConv {
     /// Transforms `weights` `[out_channels, 3, 3, channels]`; gives nothing where that would not pay.
     pub(super) fn pack(
@@ -67,8 +77,7 @@ impl TiledConv {
         let keeps_size = resample == Resample::None && (kernel, stride, padding) == ([3, 3], 1, [1, 1]);
         // Tiles of a matrix unit multiply faster than anything could be transformed.
         let has_tiles = isa == Isa::AmxBf16 && dtype == Dtype::Bf16;
-        let pays = channels.min(n) >= MIN_CHANNELS && channels * n <= MAX_WEIGHTS;
-        if !keeps_size || more > 0 || has_tiles || !pays {
+        if !keeps_size || more > 0 || has_tiles || !pays(n, channels) {
             return Ok(None);
         }
         let columns = n.next_multiple_of(COLUMN_ALIGN);
