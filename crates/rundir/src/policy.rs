@@ -120,7 +120,7 @@ impl PolicyFile {
                 .ok_or_else(|| Error::invalid(path, format!("tensor {name:?} is missing")))?;
             let noise = &provenance.noise_shape;
             let several = tensor.shape.strip_suffix(noise.as_slice());
-            if tensor.values.is_empty() || !several.is_some_and(|several| several.len() <= 1) {
+            if tensor.values.is_empty() || several.is_none_or(|several| several.len() > 1) {
                 let reason = format!(
                     "tensor {name:?}: expected {noise:?}, or several of them one after the other, found {:?}",
                     tensor.shape
