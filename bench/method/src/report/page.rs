@@ -300,9 +300,15 @@ fn ablations(cells: &[Cell], of: &str) -> String {
     for without in parts {
         let less = |figure| difference(cells, &full, &without, figure, Scope::default());
         let (success, gain) = (less(Figure::Success), less(Figure::Gain));
+        let diversity = less(Figure::DiversityRatio);
+        let (varies, repeats) =
+            (diversity.is_some_and(|more| more.low > 0.0), diversity.is_some_and(|more| more.high < 0.0));
         let verdict = match gain {
+            Some(gain) if gain.low > 0.0 && repeats => "gives diversity for gain",
             Some(gain) if gain.low > 0.0 => "helps",
+            Some(gain) if gain.high < 0.0 && varies => "gives gain for diversity",
             Some(gain) if gain.high < 0.0 => "harms",
+            Some(_) if varies => "keeps pictures diverse",
             Some(_) => "makes no difference that this many cells can show",
             None => "not measured",
         };
@@ -318,7 +324,7 @@ fn ablations(cells: &[Cell], of: &str) -> String {
             counts(cells, &without, Scope::default()).1,
             interval(success),
             interval(gain),
-            interval(less(Figure::DiversityRatio)),
+            interval(diversity),
         );
     }
     text
