@@ -188,17 +188,13 @@ mod tests {
         place(&mixed)
     }
 
-    fn alike(first: &[f32], second: &[f32]) -> f64 {
-        dot(first, second)
-    }
-
     #[test]
     fn of_strangers_the_best_is_the_place() {
         let places: Vec<Vec<f32>> = (0..16).map(random).collect();
         let seen: Vec<Seen> =
             places.iter().zip(0..).map(|(place, at)| Seen { place, reward: f64::from(at % 7) }).collect();
         let best = best_places(&seen, 0.7, 1).remove(0);
-        assert!(alike(&best, &places[6]).max(alike(&best, &places[13])) > 0.9);
+        assert!(dot(&best, &places[6]).max(dot(&best, &places[13])) > 0.9);
     }
 
     #[test]
@@ -212,11 +208,11 @@ mod tests {
         let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();
         let best = best_places(&seen, 0.7, 1).remove(0);
         assert!(
-            alike(&best, &good) > 0.9,
+            dot(&best, &good) > 0.9,
             "the middle of the good ones, nearer to it than any: {}",
-            alike(&best, &good)
+            dot(&best, &good)
         );
-        assert!(alike(&best, &lucky) < 0.2);
+        assert!(dot(&best, &lucky) < 0.2);
     }
 
     #[test]
@@ -231,7 +227,7 @@ mod tests {
         let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();
         let best = best_places(&seen, 0.7, 4);
         assert_eq!(best.len(), 2, "no third one rises far enough");
-        assert!(alike(&best[0], &good) > 0.9 && alike(&best[1], &other) > 0.9);
+        assert!(dot(&best[0], &good) > 0.9 && dot(&best[1], &other) > 0.9);
         assert_eq!(best_places(&seen, 0.7, 1), best[..1]);
     }
 

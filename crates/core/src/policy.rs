@@ -28,14 +28,17 @@ impl NoisePolicy {
     /// Where a length is no multiple of `shape.numel()` or the lengths differ, a mean is not finite or a sigma is not
     /// positive and finite.
     pub fn new(shape: NoiseShape, mean: Vec<f32>, sigma: Vec<f32>) -> Result<Self> {
-        let numel = shape.numel();
-        for (name, values, expected) in [("mu", &mean, numel), ("sigma", &sigma, mean.len())] {
-            let (found, dims) = (values.len(), shape.dims());
-            if found == 0 || found != expected && (name == "sigma" || !found.is_multiple_of(numel)) {
-                return Err(Error::Policy(format!(
-                    "{name} has {found} numbers, for noise of shape {dims:?} it should have {expected}"
-                )));
-            }
+        let wrong = |name: &str, found: usize, expected: usize| {
+            let dims = shape.dims();
+            Err(Error::Policy(format!(
+                "{name} has {found} numbers, for noise of shape {dims:?} it should have {expected}"
+            )))
+        };
+        if mean.is_empty() || !mean.len().is_multiple_of(shape.numel()) {
+            return wrong("mu", mean.len(), shape.numel());
+        }
+        if sigma.len() != mean.len() {
+            return wrong("sigma", sigma.len(), mean.len());
         }
         if let Some(at) = mean.iter().position(|value| !value.is_finite()) {
             return Err(Error::Policy(format!("mu[{at}] is {}, expected a finite number", mean[at])));

@@ -15,6 +15,8 @@ use crate::prompts::{Category, Half};
 const BUDGET: usize = 160;
 /// The size of best-of-n that the targets name.
 const BEST_OF: usize = 8;
+/// The largest, which shows what the scorer can see.
+const MOST_BEST_OF: usize = 16;
 
 /// The whole page; `plots` are files in the folder `results` beside it.
 pub fn page(cells: &[Cell], plots: &[&str]) -> String {
@@ -49,7 +51,8 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
     }
     section(&mut text, "What limits it", &limits(cells, &find));
     let pictures: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
-    section(&mut text, "Plots", &pictures);
+    let plots = format!("Each method is drawn over the prompts that it was measured on.\n\n{pictures}");
+    section(&mut text, "Plots", &plots);
     section(&mut text, "Every prompt", &prompt_table(cells, "find"));
     text.trim_end().to_owned() + "\n"
 }
@@ -162,7 +165,12 @@ fn targets(cells: &[Cell]) -> String {
 fn methods_table(cells: &[Cell], scope: Scope) -> String {
     let ablation = |contender: &Contender| contender.label().contains("-without-");
     let learnt = contenders(cells).into_iter().filter(|contender| !ablation(contender));
-    let rows = [Contender::base(), Contender::BestOf(4), Contender::BestOf(BEST_OF), Contender::BestOf(16)];
+    let rows = [
+        Contender::base(),
+        Contender::BestOf(4),
+        Contender::BestOf(BEST_OF),
+        Contender::BestOf(MOST_BEST_OF),
+    ];
     let find = Contender::method("find", BUDGET);
     let mut text = "| method | prompts (cells) | success | find's success less that, same prompts | gain in base sigmas | diversity \
                     | KL nats | norm of z over sqrt(d) | evaluations | seconds |\n\
@@ -201,11 +209,10 @@ fn methods_table(cells: &[Cell], scope: Scope) -> String {
 
 fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> String {
     let paper = Contender::method("paper", BUDGET);
-    let (best, most) = (Contender::BestOf(BEST_OF), Contender::BestOf(2 * BEST_OF));
+    let (best, most) = (Contender::BestOf(BEST_OF), Contender::BestOf(MOST_BEST_OF));
     let mut text = format!(
-        "| category | base | paper | find | best of {BEST_OF} | best of {} | find less base | best of {BEST_OF} less base |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
-        2 * BEST_OF
+        "| category | base | paper | find | best of {BEST_OF} | best of {MOST_BEST_OF} | find less base | best of {BEST_OF} less base |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     );
     for category in Category::ALL {
         let scope = Scope { category: Some(category), half: None };
@@ -334,7 +341,7 @@ fn ablations(cells: &[Cell], of: &str) -> String {
 fn limits(cells: &[Cell], find: &Contender) -> String {
     let all = Scope::default();
     let share = number(estimate(cells, find, Figure::ExplainedShare, all).map(|share| share.value), 4);
-    let best_of = [2, 4, 8, 16].map(|n| {
+    let best_of = [2, 4, BEST_OF, MOST_BEST_OF].map(|n| {
         number(estimate(cells, &Contender::BestOf(n), Figure::Success, all).map(|found| found.value), 2)
     });
     format!(

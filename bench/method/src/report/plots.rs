@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use noisefind::pictures::canvas::{self, Area, BASE, FAINT, FONT, INK, TUNED, failed};
-use plotters::coord::CoordTranslate;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
@@ -12,8 +11,10 @@ use crate::prompts::Category;
 
 /// The budget of the bars.
 const BUDGET: usize = 160;
-/// Colours of lines, marks and bars; a contender keeps its place in the order of the records.
-const COLOURS: [RGBColor; 8] = [
+/// Pixels of the column that names the colours.
+const LEGEND_WIDTH: i32 = 160;
+/// Colours of lines, marks and bars, in the order of the records.
+const COLOURS: [RGBColor; 10] = [
     TUNED,
     RGBColor(0x1f, 0x77, 0xb4),
     RGBColor(0x2c, 0xa0, 0x2c),
@@ -22,65 +23,95 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0x8c, 0x56, 0x4b),
     RGBColor(0x17, 0xbe, 0xcf),
     RGBColor(0xbc, 0xbd, 0x22),
+    RGBColor(0x8b, 0x1a, 0x1a),
+    RGBColor(0x19, 0x19, 0x70),
 ];
+
+/// A contender in its colour, the same in every plot.
+type Shown = (Contender, RGBColor);
 
 type Drawing = noisefind::Result<()>;
 
 /// Every plot by its file name.
 pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let shown: Vec<Contender> =
-        contenders(cells).into_iter().filter(|contender| !contender.label().contains("-without-")).collect();
+    let full = contenders(cells).into_iter().filter(|contender| !contender.label().contains("-without-"));
+    let shown: Vec<Shown> = full.zip(COLOURS.into_iter().cycle()).collect();
     let draw = |name, title: &str, paint: &dyn Fn(&Area<'_>) -> Drawing| -> Result<(&'static str, Vec<u8>)> {
-        Ok((name, canvas::draw(900, 480, &[("Title", title.to_owned())], paint)?))
+        Ok((name, canvas::draw(1040, 480, &[("Title", title.to_owned())], paint)?))
     };
     Ok(vec![
         draw("reward-against-evaluations.png", "Gain while learning", &|area| {
-            let lines = shown.iter().map(|contender| (contender.label(), gain_curve(cells, contender)));
-            curves(area, "gain in base sigmas", &lines.collect::<Vec<_>>())
+            let area = beside_legend(area, &named(&shown))?;
+            curves(&area, "gain in base sigmas", &shown, |contender| gain_curve(cells, contender))
         })?,
         draw("success-by-category.png", "Success by category", &|area| bars(area, cells, &shown))?,
         draw("diversity-against-gain.png", "Diversity against gain", &|area| scatter(area, cells, &shown))?,
         draw("step-norm-and-kl.png", "Step norm and KL", &|area| {
-            let (left, right) = area.split_horizontally(450);
-            let of = |value: fn(&Cell, usize) -> Option<f64>| -> Vec<(String, Vec<(usize, f64)>)> {
-                shown
-                    .iter()
-                    .map(|contender| (contender.label(), mean_curve(cells, contender, value)))
-                    .collect()
-            };
-            curves(&left, "norm of the step of the mean", &of(|cell, at| cell.curve[at].step_norm))?;
-            curves(&right, "KL to N(0, I) in nats", &of(|cell, at| cell.curve[at].kl_nats))
+            let area = beside_legend(area, &named(&shown))?;
+            let (left, right) = area.split_horizontally(440);
+            curves(&left, "norm of the step of the mean", &shown, |contender| {
+                mean_curve(cells, contender, |cell, at| cell.curve[at].step_norm)
+            })?;
+            curves(&right, "KL to N(0, I) in nats", &shown, |contender| {
+                mean_curve(cells, contender, |cell, at| cell.curve[at].kl_nats)
+            })
         })?,
     ])
 }
 
+/// The names of contenders, with the budget where it is not that of the comparison.
+fn named(shown: &[Shown]) -> Vec<(String, RGBColor)> {
+    let name = |contender: &Contender| match contender {
+        Contender::Method(name, budget) if *budget != BUDGET => format!("{name}, {budget}"),
+        other => other.label(),
+    };
+    shown.iter().map(|(contender, colour)| (name(contender), *colour)).collect()
+}
+
+/// Writes names beside their colours in a column of its own, where nothing lies behind it; -> the area that is left.
+fn beside_legend<'a>(area: &Area<'a>, entries: &[(String, RGBColor)]) -> noisefind::Result<Area<'a>> {
+    let (rest, column) = area.split_horizontally(area.dim_in_pixel().0 as i32 - LEGEND_WIDTH);
+    for (row, (name, colour)) in entries.iter().enumerate() {
+        let y = 20 + 20 * row as i32;
+        column.draw(&Rectangle::new([(4, y), (18, y + 10)], colour.filled())).map_err(failed)?;
+        let text = Text::new(name.clone(), (26, y - 2), (FONT, 14).into_font().color(&INK));
+        column.draw(&text).map_err(failed)?;
+    }
+    Ok(rest)
+}
+
 /// Lines over evaluations on a logarithmic axis.
-fn curves(area: &Area<'_>, what: &str, lines: &[(String, Vec<(usize, f64)>)]) -> Drawing {
-    let points = || lines.iter().flat_map(|(_, points)| points);
-    let most = points().map(|point| point.0).max().unwrap_or(BUDGET) as f64;
-    let (low, high) = range(points().map(|point| point.1));
+fn curves(
+    area: &Area<'_>,
+    what: &str,
+    shown: &[Shown],
+    curve: impl Fn(&Contender) -> Vec<(usize, f64)>,
+) -> Drawing {
+    let lines: Vec<Vec<(usize, f64)>> = shown.iter().map(|(contender, _)| curve(contender)).collect();
+    let most = lines.iter().flatten().map(|point| point.0).max().unwrap_or(BUDGET) as f64;
+    let (low, high) = range(lines.iter().flatten().map(|point| point.1));
     let mut chart = builder(area).build_cartesian_2d((10f64..most).log_scale(), low..high).map_err(failed)?;
     mesh(&mut chart, "evaluations", what)?;
-    for (at, (label, points)) in lines.iter().enumerate().filter(|(_, (_, points))| !points.is_empty()) {
-        let colour = COLOURS[at % COLOURS.len()];
-        let points = points.iter().map(|&(evaluations, value)| (evaluations as f64, value));
-        let drawn = chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).map_err(failed)?;
-        drawn
-            .label(label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+    for (points, (_, colour)) in lines.into_iter().zip(shown) {
+        let points = points.into_iter().map(|(evaluations, value)| (evaluations as f64, value));
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).map_err(failed)?;
     }
-    legend(&mut chart, SeriesLabelPosition::UpperLeft)
+    Ok(())
 }
 
 /// A group of bars a category, with intervals.
-fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
+fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
     let at_budget =
-        shown.iter().filter(|one| matches!(one, Contender::Method(_, budget) if *budget == BUDGET));
-    let rows: Vec<Contender> =
-        [Contender::base(), Contender::BestOf(8)].into_iter().chain(at_budget.cloned()).collect();
-    let mut chart = builder(area)
-        .build_cartesian_2d(0f64..Category::ALL.len() as f64 + 1.0, 0f64..1.08)
-        .map_err(failed)?;
+        shown.iter().filter(|(one, _)| matches!(one, Contender::Method(_, budget) if *budget == BUDGET));
+    let rows: Vec<Shown> = [(Contender::base(), BASE), (Contender::BestOf(8), FAINT)]
+        .into_iter()
+        .chain(at_budget.cloned())
+        .collect();
+    // The base has no budget that it could name.
+    let names: Vec<(String, RGBColor)> = rows.iter().map(|(row, colour)| (row.label(), *colour)).collect();
+    let area = beside_legend(area, &names)?;
+    let mut chart =
+        builder(&area).build_cartesian_2d(0f64..Category::ALL.len() as f64, 0f64..1.08).map_err(failed)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -93,12 +124,7 @@ fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
         .draw()
         .map_err(failed)?;
     let width = 0.8 / rows.len() as f64;
-    for (at, row) in rows.iter().enumerate() {
-        let colour = match at {
-            0 => BASE,
-            1 => FAINT,
-            other => COLOURS[(other - 2) % COLOURS.len()],
-        };
+    for (at, (row, colour)) in rows.iter().enumerate() {
         let estimates = Category::ALL.iter().enumerate().filter_map(|(number, category)| {
             let scope = Scope { category: Some(*category), half: None };
             Some((number as f64 + 0.1 + width * at as f64, estimate(cells, row, Figure::Success, scope)?))
@@ -107,10 +133,7 @@ fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
         let boxes = estimates.iter().map(|(left, found)| {
             Rectangle::new([(*left, 0.0), (left + 0.9 * width, found.value)], colour.filled())
         });
-        let drawn = chart.draw_series(boxes).map_err(failed)?;
-        drawn
-            .label(row.label())
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 16, y + 5)], colour.filled()));
+        chart.draw_series(boxes).map_err(failed)?;
         let whiskers = estimates.iter().map(|(left, found)| {
             let middle = left + 0.45 * width;
             PathElement::new([(middle, found.low), (middle, found.high)], INK.stroke_width(1))
@@ -121,29 +144,28 @@ fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
         Text::new(category.to_string(), (number as f64 + 0.3, 1.06), (FONT, 15).into_font().color(&INK))
     });
     chart.draw_series(names).map_err(failed)?;
-    legend(&mut chart, SeriesLabelPosition::UpperRight)
+    Ok(())
 }
 
 /// A mark a prompt and method.
-fn scatter(area: &Area<'_>, cells: &[Cell], shown: &[Contender]) -> Drawing {
+fn scatter(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
     let points = |contender: &Contender| -> Vec<(f64, f64)> {
         let gains = by_prompt(cells, contender, Figure::Gain, Scope::default());
         let ratios = by_prompt(cells, contender, Figure::DiversityRatio, Scope::default());
         gains.into_iter().filter_map(|(prompt, gain)| Some((gain, *ratios.get(prompt)?))).collect()
     };
-    let all: Vec<(f64, f64)> = shown.iter().flat_map(points).collect();
+    let all: Vec<(f64, f64)> = shown.iter().flat_map(|(contender, _)| points(contender)).collect();
     let (left, right) = range(all.iter().map(|point| point.0));
     let (_, high) = range(all.iter().map(|point| point.1));
-    let mut chart = builder(area).build_cartesian_2d(left..right, 0.0..high).map_err(failed)?;
+    let area = beside_legend(area, &named(shown))?;
+    let mut chart = builder(&area).build_cartesian_2d(left..right, 0.0..high).map_err(failed)?;
     mesh(&mut chart, "gain in base sigmas", "diversity over that of the base")?;
-    for (at, contender) in shown.iter().enumerate() {
-        let colour = COLOURS[at % COLOURS.len()];
+    for (contender, colour) in shown {
         let marks =
             points(contender).into_iter().map(|point| Circle::new(point, 4, colour.mix(0.7).filled()));
-        let drawn = chart.draw_series(marks).map_err(failed)?;
-        drawn.label(contender.label()).legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+        chart.draw_series(marks).map_err(failed)?;
     }
-    legend(&mut chart, SeriesLabelPosition::UpperLeft)
+    Ok(())
 }
 
 fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, BitMapBackend<'b>> {
@@ -168,20 +190,6 @@ where
         .x_label_formatter(&|value| ((value * 100.0).round() / 100.0).to_string())
         .x_desc(x)
         .y_desc(y)
-        .draw()
-        .map_err(failed)
-}
-
-fn legend<'a, DB, CT>(chart: &mut ChartContext<'a, DB, CT>, position: SeriesLabelPosition) -> Drawing
-where
-    DB: DrawingBackend + 'a,
-    CT: CoordTranslate,
-{
-    chart
-        .configure_series_labels()
-        .position(position)
-        .background_style(WHITE.mix(0.85))
-        .label_font((FONT, 14).into_font().color(&INK))
         .draw()
         .map_err(failed)
 }
