@@ -31,16 +31,12 @@ pub enum Recipe {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 9] = [
+const PARTS: [(&str, FindPart); 5] = [
     ("low-frequencies", FindPart::LowFrequencies),
     ("antithetic-pairs", FindPart::AntitheticPairs),
-    ("ranks", FindPart::Ranks),
-    ("regression", FindPart::Regression),
-    ("best-noise", FindPart::BestNoise),
     ("landscape", FindPart::Landscape),
     ("several-gaussians", FindPart::SeveralGaussians),
     ("variance-preservation", FindPart::VariancePreservation),
-    ("kl-budget", FindPart::KlBudget),
 ];
 
 /// All names.

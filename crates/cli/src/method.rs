@@ -25,7 +25,7 @@ pub struct MethodFlags {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
-    /// Ours: regression on the low frequencies of the noise, far fewer pictures
+    /// Ours: a model of which layouts of the noise are good, far fewer pictures
     Find,
     /// The paper's algorithm
     Paper,
@@ -33,24 +33,16 @@ enum Method {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Part {
-    /// Let the direction use all frequencies of the noise
+    /// Take all frequencies of the noise for its layout
     LowFrequencies,
     /// Draw each noise alone, not in mirrored pairs
     AntitheticPairs,
-    /// Measure rewards by their size, not by their rank in the batch
-    Ranks,
-    /// Take a plain natural-gradient step from the newest batch
-    Regression,
-    /// Let the mean lie along the direction alone, not near good noises
-    BestNoise,
-    /// Take the noise with the highest reward, whatever its neighbours say
+    /// Draw around the noise with the highest reward, whatever its neighbours say
     Landscape,
     /// Learn one Gaussian, not several that take turns
     SeveralGaussians,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
-    /// Let the divergence from N(0, I) grow without bound
-    KlBudget,
 }
 
 impl From<Method> for MethodConfig {
@@ -67,13 +59,9 @@ impl From<Part> for FindPart {
         match part {
             Part::LowFrequencies => Self::LowFrequencies,
             Part::AntitheticPairs => Self::AntitheticPairs,
-            Part::Ranks => Self::Ranks,
-            Part::Regression => Self::Regression,
-            Part::BestNoise => Self::BestNoise,
             Part::Landscape => Self::Landscape,
             Part::SeveralGaussians => Self::SeveralGaussians,
             Part::VariancePreservation => Self::VariancePreservation,
-            Part::KlBudget => Self::KlBudget,
         }
     }
 }

@@ -60,22 +60,6 @@ impl FrequencyBasis {
         self.synthesize(&self.coefficients(values))
     }
 
-    /// The frequency band of each coefficient: its distance from the constant, rounded.
-    pub fn bands(&self) -> Vec<usize> {
-        let [frames, rows, columns] = &self.axes;
-        let mut bands = Vec::with_capacity(self.len());
-        for _ in 0..self.channels {
-            for frame in 0..frames.kept {
-                for row in 0..rows.kept {
-                    bands.extend((0..columns.kept).map(|column| {
-                        ((frame * frame + row * row + column * column) as f64).sqrt().round() as usize
-                    }));
-                }
-            }
-        }
-        bands
-    }
-
     /// Applies `step` along columns, rows and frames of every channel.
     fn transform(
         &self,
@@ -188,6 +172,5 @@ mod tests {
     fn a_constant_channel_is_one_coefficient() {
         let basis = FrequencyBasis::new(NoiseShape::image(1, 2, 2), 2, 1);
         assert!(distance(&basis.coefficients(&[3.0; 4]), &[6.0, 0.0, 0.0, 0.0]) < 1e-6);
-        assert_eq!(basis.bands(), [0, 1, 1, 1]);
     }
 }

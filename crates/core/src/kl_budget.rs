@@ -9,8 +9,8 @@ use crate::gaussian;
 /// Smallest variance that a rule gives.
 const VARIANCE_FLOOR: f64 = 0.01;
 
-/// The sigma that `spread` prescribes for `mean`; for [`Spread::Learnt`] the given `sigma` itself.
-pub fn spread_for(mean: &[f32], sigma: &[f32], spread: Spread) -> Vec<f32> {
+/// The sigma that `spread` prescribes for `mean`.
+pub fn spread_for(mean: &[f32], spread: Spread) -> Vec<f32> {
     let from_square = |square: f64| (1.0 - square).max(VARIANCE_FLOOR).sqrt() as f32;
     match spread {
         Spread::Unit => vec![1.0; mean.len()],
@@ -19,7 +19,6 @@ pub fn spread_for(mean: &[f32], sigma: &[f32], spread: Spread) -> Vec<f32> {
             let square = mean.iter().map(|&mu| f64::from(mu).powi(2)).sum::<f64>();
             vec![from_square(square / mean.len().max(1) as f64); mean.len()]
         }
-        Spread::Learnt => sigma.to_vec(),
     }
 }
 
@@ -54,12 +53,12 @@ mod tests {
     #[test]
     fn variance_is_preserved() {
         let mean = [0.6f32, -0.8, 0.0];
-        let sigma = spread_for(&mean, &[1.0; 3], Spread::PerElement);
+        let sigma = spread_for(&mean, Spread::PerElement);
         mean.iter().zip(&sigma).for_each(|(mu, s)| assert!((mu * mu + s * s - 1.0).abs() < 1e-6));
-        let sigma = spread_for(&mean, &[1.0; 3], Spread::Uniform);
+        let sigma = spread_for(&mean, Spread::Uniform);
         let square: f32 = mean.iter().zip(&sigma).map(|(mu, s)| mu * mu + s * s).sum();
         assert!((square - 3.0).abs() < 1e-5);
-        assert_eq!(spread_for(&[5.0], &[1.0], Spread::PerElement), [0.1]);
+        assert_eq!(spread_for(&[5.0], Spread::PerElement), [0.1]);
     }
 
     proptest! {

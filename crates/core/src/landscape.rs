@@ -11,7 +11,6 @@
 //! Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2 and 4.2.
 
 use crate::linear_system::{cholesky, solve};
-use crate::statistics::{mean, standard_deviation};
 
 /// Shares of the reward's variance: what neighbours have in common, what a direction explains. The rest is a noise's own.
 const NEIGHBOURS: f64 = 0.7;
@@ -33,48 +32,67 @@ const STEPS: usize = 40;
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// Low frequencies of the noise, scaled to length 1.
-    pub place: &'a [f32],
-    /// The reward, in any unit.
-    pub reward: f64,
+    pub layout: &'a [f32],
+    /// What its reward was better than expected, in standard deviations of all.
+    pub advantage: f64,
 }
 
-/// The place of a noise with these low frequencies: they are scaled to length 1.
-pub fn place(coefficients: &[f32]) -> Vec<f32> {
+/// A layout worth drawing around.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Low frequencies, of length 1.
+    pub layout: Vec<f32>,
+    /// How many evaluations say so: Kish's size of the weights that the expected reward gives them.
+    pub effective_sample_size: f64,
+}
+
+/// The layout of a noise with these low frequencies: they are scaled to length 1.
+pub fn layout(coefficients: &[f32]) -> Vec<f32> {
     let values: Vec<f64> = coefficients.iter().map(|&x| f64::from(x)).collect();
     scaled(&values).unwrap_or(values).into_iter().map(|x| x as f32).collect()
 }
 
-/// At most `count` places of length 1 around which the policy can expect the highest rewards when its samples keep `kept`
-/// of them, the best first. They are layouts of their own, and none is known to be much worse than the best. Empty where
-/// nothing can be learnt: no evaluations, or rewards without spread.
-pub fn best_places(seen: &[Seen], kept: f64, count: usize) -> Vec<Vec<f32>> {
-    let rewards: Vec<f64> = seen.iter().map(|one| one.reward).collect();
-    let (level, spread) = (mean(&rewards), standard_deviation(&rewards));
-    if spread.is_nan() || spread <= 0.0 {
+/// At most `count` places around which the policy can expect the highest rewards when its samples keep `kept` of them,
+/// the best first. They are layouts of their own, and none is known to be much worse than the best. Empty where nothing
+/// can be learnt: no evaluations, or rewards without spread.
+pub fn best_places(seen: &[Seen], kept: f64, count: usize) -> Vec<Place> {
+    if is_flat(seen) {
         return Vec::new();
     }
-    let standard: Vec<f64> = rewards.iter().map(|reward| (reward - level) / spread).collect();
-    let Some(landscape) = Landscape::new(seen, &standard, kept) else { return Vec::new() };
+    let Some(landscape) = Landscape::new(seen, kept) else { return Vec::new() };
     let mut order: Vec<usize> = (0..seen.len()).collect();
-    order.sort_by(|&a, &b| rewards[b].total_cmp(&rewards[a]));
+    order.sort_by(|&a, &b| seen[b].advantage.total_cmp(&seen[a].advantage));
     let mut chosen: Vec<Vec<f32>> = Vec::new();
     let mut highest = f64::NEG_INFINITY;
     while chosen.len() < count {
-        let places = order.iter().map(|&at| seen[at].place).filter(|place| is_apart(place, &chosen));
-        let climbed = places.take(STARTS).map(|start| landscape.climb(start, &chosen));
-        let Some((height, place)) = climbed.max_by(|(a, _), (b, _)| a.total_cmp(b)) else { break };
+        let starts = order.iter().map(|&at| seen[at].layout).filter(|layout| is_apart(layout, &chosen));
+        let climbed = starts.take(STARTS).map(|start| landscape.climb(start, &chosen));
+        let Some((height, layout)) = climbed.max_by(|(a, _), (b, _)| a.total_cmp(b)) else { break };
         highest = highest.max(height);
-        if height + DOUBT * landscape.deviation(&place) < WORST * highest {
+        if height + DOUBT * landscape.deviation(&layout) < WORST * highest {
             break;
         }
-        chosen.push(place);
+        chosen.push(layout);
     }
     chosen
+        .into_iter()
+        .map(|layout| Place { effective_sample_size: landscape.effective_sample_size(&layout), layout })
+        .collect()
 }
 
-/// Whether `place` is a layout of its own beside `others`.
-fn is_apart(place: &[f32], others: &[Vec<f32>]) -> bool {
-    others.iter().all(|other| dot(place, other) < APART)
+/// The layout of the noise with the highest reward; `None` where nothing can be learnt.
+pub fn best_seen(seen: &[Seen]) -> Option<Place> {
+    let best = seen.iter().max_by(|a, b| a.advantage.total_cmp(&b.advantage)).filter(|_| !is_flat(seen))?;
+    Some(Place { layout: best.layout.to_vec(), effective_sample_size: 1.0 })
+}
+
+fn is_flat(seen: &[Seen]) -> bool {
+    seen.iter().all(|one| one.advantage == 0.0)
+}
+
+/// Whether `layout` is one of its own beside `others`.
+fn is_apart(layout: &[f32], others: &[Vec<f32>]) -> bool {
+    others.iter().all(|other| dot(layout, other) < APART)
 }
 
 /// The Gaussian process after the evaluations.
@@ -88,23 +106,24 @@ struct Landscape<'a> {
 }
 
 impl<'a> Landscape<'a> {
-    fn new(seen: &'a [Seen<'a>], rewards: &[f64], kept: f64) -> Option<Self> {
+    fn new(seen: &'a [Seen<'a>], kept: f64) -> Option<Self> {
         let count = seen.len();
         let mut factor = vec![0.0; count * count];
         for i in 0..count {
             for j in 0..=i {
-                factor[i * count + j] = LEVEL_VARIANCE + covariance(dot(seen[i].place, seen[j].place));
+                factor[i * count + j] = LEVEL_VARIANCE + covariance(dot(seen[i].layout, seen[j].layout));
             }
             factor[i * count + i] += 1.0 - NEIGHBOURS - DIRECTION;
         }
         cholesky(&mut factor, count)?;
-        let weights = solve(&factor, count, rewards);
+        let advantages: Vec<f64> = seen.iter().map(|one| one.advantage).collect();
+        let weights = solve(&factor, count, &advantages);
         Some(Self { seen, kept, factor, weights })
     }
 
-    /// What a sample of the policy around `place` has in common with each evaluation.
-    fn alike(&self, place: &[f32]) -> Vec<f64> {
-        self.seen.iter().map(|one| self.kept * dot(place, one.place)).collect()
+    /// What a sample of the policy around `layout` has in common with each evaluation.
+    fn alike(&self, layout: &[f32]) -> Vec<f64> {
+        self.seen.iter().map(|one| self.kept * dot(layout, one.layout)).collect()
     }
 
     /// The expected reward above that of strangers.
@@ -112,39 +131,53 @@ impl<'a> Landscape<'a> {
         alike.iter().zip(&self.weights).map(|(&alike, weight)| weight * covariance(alike)).sum()
     }
 
-    /// Standard deviation of the height at `place`.
-    fn deviation(&self, place: &[f32]) -> f64 {
-        let with: Vec<f64> = self.alike(place).into_iter().map(covariance).collect();
-        let explained = solve(&self.factor, self.seen.len(), &with);
-        let told: f64 = with.iter().zip(explained).map(|(a, b)| a * b).sum();
+    /// Standard deviation of the height at `layout`.
+    fn deviation(&self, layout: &[f32]) -> f64 {
+        let (with, shares) = self.shares(layout);
+        let told: f64 = with.iter().zip(shares).map(|(a, b)| a * b).sum();
         (covariance(self.kept * self.kept) - told).max(0.0).sqrt()
     }
 
-    /// Climbs over the sphere, never nearer to `others` than [`APART`]; -> the height and the place.
+    /// How many evaluations tell the height at `layout`.
+    fn effective_sample_size(&self, layout: &[f32]) -> f64 {
+        let (_, shares) = self.shares(layout);
+        let sum: f64 = shares.iter().map(|share| share.abs()).sum();
+        let squares: f64 = shares.iter().map(|share| share * share).sum();
+        if squares > 0.0 { sum * sum / squares } else { 0.0 }
+    }
+
+    /// Covariance of the height at `layout` with each evaluation, and the weight of each in that height.
+    fn shares(&self, layout: &[f32]) -> (Vec<f64>, Vec<f64>) {
+        let with: Vec<f64> = self.alike(layout).into_iter().map(covariance).collect();
+        let shares = solve(&self.factor, self.seen.len(), &with);
+        (with, shares)
+    }
+
+    /// Climbs over the sphere, never nearer to `others` than [`APART`]; -> the height and the layout.
     fn climb(&self, start: &[f32], others: &[Vec<f32>]) -> (f64, Vec<f32>) {
-        let mut place = start.to_vec();
-        let mut here = self.alike(&place);
+        let mut layout = start.to_vec();
+        let mut here = self.alike(&layout);
         let mut highest = self.height(&here);
         let mut step = 0.5;
         for _ in 0..STEPS {
-            let mut gradient = vec![0.0; place.len()];
+            let mut gradient = vec![0.0; layout.len()];
             for ((one, weight), &alike) in self.seen.iter().zip(&self.weights).zip(&here) {
                 let pull = weight * slope(alike);
-                gradient.iter_mut().zip(one.place).for_each(|(sum, &x)| *sum += pull * f64::from(x));
+                gradient.iter_mut().zip(one.layout).for_each(|(sum, &x)| *sum += pull * f64::from(x));
             }
             let Some(uphill) = scaled(&gradient) else { break };
-            let moved: Vec<f64> = place.iter().zip(&uphill).map(|(&p, g)| f64::from(p) + step * g).collect();
+            let moved: Vec<f64> = layout.iter().zip(&uphill).map(|(&p, g)| f64::from(p) + step * g).collect();
             let Some(moved) = scaled(&moved) else { break };
             let moved: Vec<f32> = moved.into_iter().map(|x| x as f32).collect();
             let there = self.alike(&moved);
             let reached = self.height(&there);
             if reached > highest && is_apart(&moved, others) {
-                (place, here, highest) = (moved, there, reached);
+                (layout, here, highest) = (moved, there, reached);
             } else {
                 step *= 0.5;
             }
         }
-        (highest, place)
+        (highest, layout)
     }
 }
 
@@ -172,28 +205,39 @@ fn dot(first: &[f32], second: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advantage::advantages;
     use crate::noise::SampleKey;
     use crate::rng::{Domain, Stream};
 
     const SIZE: usize = 400;
 
     fn random(index: u32) -> Vec<f32> {
-        place(&Stream::new(SampleKey { seed: 3, iteration: 0, index }, Domain::Fake).normals(SIZE))
+        layout(&Stream::new(SampleKey { seed: 3, iteration: 0, index }, Domain::Fake).normals(SIZE))
     }
 
     fn near(centre: &[f32], index: u32, kept: f32) -> Vec<f32> {
         let own = random(index);
         let mixed: Vec<f32> =
             centre.iter().zip(own).map(|(c, o)| kept * c + (1.0 - kept * kept).sqrt() * o).collect();
-        place(&mixed)
+        layout(&mixed)
+    }
+
+    /// Layouts with their rewards, as advantages.
+    fn standardised(places: &[(Vec<f32>, f64)]) -> Vec<Seen<'_>> {
+        let rewards: Vec<f64> = places.iter().map(|(_, reward)| *reward).collect();
+        let scaled = advantages(&rewards);
+        places.iter().zip(scaled).map(|((layout, _), advantage)| Seen { layout, advantage }).collect()
     }
 
     #[test]
     fn of_strangers_the_best_is_the_place() {
         let places: Vec<Vec<f32>> = (0..16).map(random).collect();
-        let seen: Vec<Seen> =
-            places.iter().zip(0..).map(|(place, at)| Seen { place, reward: f64::from(at % 7) }).collect();
-        let best = best_places(&seen, 0.7, 1).remove(0);
+        let seen: Vec<Seen> = places
+            .iter()
+            .zip(0..)
+            .map(|(layout, at)| Seen { layout, advantage: f64::from(at % 7) - 3.0 })
+            .collect();
+        let best = best_places(&seen, 0.7, 1).remove(0).layout;
         assert!(dot(&best, &places[6]).max(dot(&best, &places[13])) > 0.9);
     }
 
@@ -205,8 +249,8 @@ mod tests {
         places.extend((0..8).map(|at| (near(&good, 300 + at, 0.8), 2.0 + 0.1 * f64::from(at % 3))));
         places.push((lucky.clone(), 2.6));
         places.extend((0..4).map(|at| (near(&lucky, 400 + at, 0.8), -0.3)));
-        let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();
-        let best = best_places(&seen, 0.7, 1).remove(0);
+        let seen: Vec<Seen> = standardised(&places);
+        let best = best_places(&seen, 0.7, 1).remove(0).layout;
         assert!(
             dot(&best, &good) > 0.9,
             "the middle of the good ones, nearer to it than any: {}",
@@ -224,17 +268,18 @@ mod tests {
             let own = (first..first + 8).map(|at| (near(centre, at, 0.8), reward + 0.1 * f64::from(at % 3)));
             places.extend(own);
         }
-        let seen: Vec<Seen> = places.iter().map(|(place, reward)| Seen { place, reward: *reward }).collect();
+        let seen: Vec<Seen> = standardised(&places);
         let best = best_places(&seen, 0.7, 4);
         assert_eq!(best.len(), 2, "no third one rises far enough");
-        assert!(dot(&best[0], &good) > 0.9 && dot(&best[1], &other) > 0.9);
+        assert!(dot(&best[0].layout, &good) > 0.9 && dot(&best[1].layout, &other) > 0.9);
         assert_eq!(best_places(&seen, 0.7, 1), best[..1]);
     }
 
     #[test]
     fn flat_rewards_have_no_best_place() {
-        let place = random(1);
-        assert!(best_places(&[Seen { place: &place, reward: 1.0 }; 3], 0.7, 2).is_empty());
+        let layout = random(1);
+        assert!(best_places(&[Seen { layout: &layout, advantage: 0.0 }; 3], 0.7, 2).is_empty());
+        assert_eq!(best_seen(&[Seen { layout: &layout, advantage: 0.0 }; 3]), None);
         assert!(best_places(&[], 0.7, 2).is_empty());
     }
 }

@@ -122,17 +122,6 @@ pub fn expected_of_best(rewards: &[f64], outcomes: &[f64], n: usize) -> Option<f
     Some(expected)
 }
 
-/// Quantile of the standard normal by bisection, exact to the last digits; `share` lies inside 0..1.
-pub fn normal_quantile(share: f64) -> f64 {
-    let (mut low, mut high) = (-40.0, 40.0);
-    for _ in 0..100 {
-        let middle = 0.5 * (low + high);
-        let below = 0.5 * libm::erfc(-middle / std::f64::consts::SQRT_2);
-        if below < share { low = middle } else { high = middle }
-    }
-    0.5 * (low + high)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,11 +170,5 @@ mod tests {
         let gain = paired_difference(&[Some(1.0), None, Some(3.0)], &[Some(2.0), Some(9.0), Some(4.0)], 0);
         assert_eq!(gain, Some(Estimate { value: 1.0, low: 1.0, high: 1.0 }));
         assert_eq!(gain_sigmas(&[Some(1.0), Some(1.0)], &[Some(2.0), Some(2.0)], 0), None);
-    }
-
-    #[test]
-    fn normal_quantile_inverts_known_points() {
-        assert!((normal_quantile(0.975) - Z_95).abs() < 1e-12);
-        assert!(normal_quantile(0.5).abs() < 1e-12);
     }
 }

@@ -1,6 +1,6 @@
 //! Both methods on problems whose optimum is known: the identity generator with linear and quadratic rewards.
 
-use noisefind_core::config::{Estimator, FindConfig, FindPart, MethodConfig, PaperConfig, RunConfig, Spread};
+use noisefind_core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, RunConfig};
 use noisefind_core::fakes::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{NoiseShape, SampleKey};
@@ -70,42 +70,27 @@ fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
         assert_eq!(run.progress().evaluations, 160);
         (gain(&run, reward.clone()), run.best_policy().kl_nats())
     };
-    // Along the true direction the reach of 3 gives 3 sqrt(1 - 0.5).
-    let direction_alone = FindConfig::default().without(FindPart::BestNoise);
-    let (direction, nats) = gained_by(direction_alone.clone());
-    println!("the direction alone gains {direction:.2} base sigmas for {nats:.1} nats");
-    assert!((1.7..2.6).contains(&direction), "the direction gained {direction} base sigmas");
-    let (whole, whole_nats) = gained_by(FindConfig::default());
-    println!("with the best noise it gains {whole:.2} for {whole_nats:.1} nats");
-    assert!(whole > direction && whole_nats > nats, "{whole} base sigmas for {whole_nats} nats");
-    let (natural, natural_nats) = gained_by(FindConfig::default().without(FindPart::Regression));
-    println!("the natural gradient gains {natural:.2} for {natural_nats:.1} nats");
-    assert!(natural > 0.5 && natural_nats > 2.0 * nats, "{natural} base sigmas for {natural_nats} nats");
-    let unbounded = FindConfig { reach: 100.0, coefficient_bound: 100.0, ..direction_alone };
-    let (unbounded, _) = gained_by(unbounded);
-    println!("the direction without bounds on reach and coefficients gains {unbounded:.2}");
-    assert!(unbounded > direction, "without bounds {unbounded} base sigmas");
+    let (gained, nats) = gained_by(FindConfig::default());
+    println!("find gains {gained:.2} base sigmas for {nats:.1} nats");
+    assert!(gained > 1.5, "gained {gained} base sigmas");
+    let (everywhere, _) = gained_by(FindConfig::default().without(FindPart::LowFrequencies));
+    println!("in all frequencies {everywhere:.2}");
+    assert!(everywhere > 0.5 && everywhere < gained, "{everywhere} base sigmas in all frequencies");
+    let budget = FindConfig { kl_budget_nats: Some(100.0), ..FindConfig::default() };
+    let (bounded, bounded_nats) = gained_by(budget);
+    println!("with 100 nats {bounded:.2}");
+    assert!(bounded > 0.3 && bounded < gained && bounded_nats <= 100.0, "{bounded} for {bounded_nats} nats");
 }
 
 #[test]
-fn find_reaches_the_optimum_of_a_quadratic_reward() {
+fn find_goes_towards_the_optimum_of_a_quadratic_reward() {
     let shape = NoiseShape::image(1, 2, 4);
-    let optimum = vec![0.5f32, -0.25, 0.75, 0.0, -0.5, 0.25, 0.0, -0.75];
-    let config = FindConfig {
-        estimator: Estimator::NaturalGradient,
-        spread: Spread::Learnt,
-        kl_budget_nats: Some(60.0),
-        mean_learning_rate: 0.5,
-        ..FindConfig::default()
-    };
-    let config = RunConfig { evaluations: 1600, ..find(config) };
-    let run = run_to_the_end(config, shape, quadratic_reward(optimum.clone()));
-    for (mean, best) in run.policy().mean().iter().zip(&optimum) {
-        assert!((mean - best).abs() < 0.1, "{mean} is far from {best}");
-    }
+    let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
+    let run = run_to_the_end(find(FindConfig::default()), shape, quadratic_reward(optimum.clone()));
     let base = mean(&fresh(&NoisePolicy::standard(shape), quadratic_reward(optimum.clone())));
-    let reached = mean(&fresh(run.policy(), quadratic_reward(optimum)));
-    assert!(base < -8.0 && reached > -0.5, "the best possible is 0, the base {base}, reached {reached}");
+    let reached = mean(&fresh(run.best_policy(), quadratic_reward(optimum)));
+    println!("the base has {base:.2}, find {reached:.2}, the optimum 0");
+    assert!(reached > 0.5 * base, "the base {base}, reached {reached}");
 }
 
 fn paper(paper: PaperConfig, evaluations: usize) -> RunConfig {

@@ -346,7 +346,7 @@ fn limits(cells: &[Cell], find: &Contender) -> String {
     });
     format!(
         "- Share of the base reward's variance that the way from 0 to a learnt mean explains, on samples that it was not learnt \
-         from (rho^2): {share}. What a learnt direction gains by itself is the line without best-noise above.\n\
+         from (rho^2): {share}. So it is no direction that is learnt, but where good neighbourhoods are.\n\
          - Divergence spent: {} nats.\n\
          - What the scorer can see: picking the best of 2, 4, 8 and 16 base pictures by it succeeds in {} of the cases; where more \
          pictures do not help, the scorer and not the noise is the limit. The table by category shows where that is so.\n",

@@ -4,7 +4,6 @@
 //! `cmaes` (0.2.2) offers the full covariance only, of 1024 x 1024 numbers here, and no separable form.
 
 use noisefind::core::evaluation::Evaluation;
-use noisefind::core::natural_gradient::{exponential_step, natural_gradient};
 use noisefind::core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::rng::NoiseSource;
@@ -48,13 +47,17 @@ impl Rival for SeparableNes {
         if total <= 0.0 {
             return;
         }
-        // The published step sums over the samples, `natural_gradient` averages.
+        // The published step sums over the samples, here it averages.
         let utility = |rank: usize| count * (raw(rank) / total - 1.0 / count);
         let samples = ranked.iter().enumerate().map(|(rank, (noise, _))| (noise.values(), utility(rank)));
-        let gradient = natural_gradient(self.policy.mean(), self.policy.sigma(), samples);
-        let mean = self.policy.mean().iter().zip(&gradient.by_mean).map(|(mu, step)| mu + step).collect();
+        let (by_mean, by_log_sigma) = natural_gradient(&self.policy, samples);
+        let mean = self.policy.mean().iter().zip(by_mean).map(|(&mu, step)| (f64::from(mu) + step) as f32);
         let rate = (3.0 + self.dimensions().ln()) / (5.0 * self.dimensions().sqrt());
-        let sigma = exponential_step(self.policy.sigma(), &gradient.by_log_sigma, rate);
+        let sigma = self.policy.sigma().iter().zip(by_log_sigma);
+        let (mean, sigma) = (
+            mean.collect(),
+            sigma.map(|(&sigma, slope)| (f64::from(sigma) * (rate * slope).exp()) as f32).collect(),
+        );
         if let Ok(policy) = NoisePolicy::new(self.policy.shape(), mean, sigma) {
             self.policy = policy;
         }
@@ -65,10 +68,39 @@ impl Rival for SeparableNes {
     }
 }
 
+/// Natural gradients of the expected advantage by `mu` and by log-sigma, whose Fisher information is `1 / sigma^2` and 2:
+/// `mean_k A_k sigma e_k` and `mean_k A_k (e_k^2 - 1) / 2` with `e = (z - mu) / sigma`.
+fn natural_gradient<'a>(
+    policy: &NoisePolicy,
+    samples: impl Iterator<Item = (&'a [f32], f64)>,
+) -> (Vec<f64>, Vec<f64>) {
+    let (mut by_mean, mut by_log_sigma) = (vec![0.0; policy.mean().len()], vec![0.0; policy.mean().len()]);
+    let mut count = 0usize;
+    for (values, advantage) in samples {
+        count += 1;
+        for (at, &value) in values.iter().enumerate() {
+            let (mu, sigma) = (f64::from(policy.mean()[at]), f64::from(policy.sigma()[at]));
+            let unit = (f64::from(value) - mu) / sigma;
+            by_mean[at] += advantage * sigma * unit;
+            by_log_sigma[at] += 0.5 * advantage * (unit * unit - 1.0);
+        }
+    }
+    let average = |sums: Vec<f64>| sums.into_iter().map(|sum| sum / count.max(1) as f64).collect();
+    (average(by_mean), average(by_log_sigma))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use noisefind::core::ports::Reward;
+
+    #[test]
+    fn natural_gradient_by_hand() {
+        // e = (1, -2) with advantages (1, -1): mean (1 * 2 * 1 - 2 * -2) / 2 = 3, log-sigma (0 - 1.5) / 2.
+        let policy = NoisePolicy::new(NoiseShape::image(1, 1, 1), vec![1.0], vec![2.0]).unwrap();
+        let samples: [(&[f32], f64); 2] = [(&[3.0], 1.0), (&[-3.0], -1.0)];
+        assert_eq!(natural_gradient(&policy, samples.into_iter()), (vec![3.0], vec![-0.75]));
+    }
 
     #[test]
     fn climbs_a_linear_reward() {

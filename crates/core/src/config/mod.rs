@@ -5,7 +5,7 @@ mod paper;
 
 use serde::{Deserialize, Serialize};
 
-pub use find::{Baseline, Estimator, FindConfig, FindPart, Spread, Utilities};
+pub use find::{FindConfig, FindPart, Spread};
 pub use paper::PaperConfig;
 
 use crate::error::{Error, Result};
@@ -143,13 +143,9 @@ mod tests {
         let parts = [
             FindPart::LowFrequencies,
             FindPart::AntitheticPairs,
-            FindPart::Ranks,
-            FindPart::Regression,
-            FindPart::BestNoise,
             FindPart::Landscape,
             FindPart::SeveralGaussians,
             FindPart::VariancePreservation,
-            FindPart::KlBudget,
         ];
         for part in parts {
             let find = FindConfig::default().without(part);
