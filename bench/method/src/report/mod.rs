@@ -1,5 +1,6 @@
 //! The results page and its plots, made from recorded cells alone.
 
+mod bases;
 mod page;
 mod plots;
 mod summary;
@@ -71,5 +72,5 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Cell>> {
     if let Some(other) = cells.iter().find(|cell| cell.key.model_sha256 != *model) {
         bail!("{:?} was measured with another model; report records of one model only", other.key.prompt);
     }
-    Ok(cells)
+    Ok(bases::in_one_unit(cells))
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use noisefind::core::statistics::Estimate;
 
+use super::bases::Bases;
 use super::summary::{
     Contender, Figure, Scope, by_prompt, contenders, counts, difference, estimate, evaluations_to_reach,
     gain_curve,
@@ -34,8 +35,8 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
          {prompts} prompts of the default model, {find_cells} cells of `find`. The prompts were chosen by base success \
          alone, and none was dropped; they were split by hash before anything was tuned, and settings were chosen on the \
          development half only. Each cell is judged on {samples} fresh pictures; base and tuned share their noises. \
-         Success is the verdict of a judge that is never optimised. A prompt's value is the mean over its seeds; \
-         intervals are 95 %, by bootstrap over prompts. One evaluation is one picture generated and scored.\n\n"
+         Success is the verdict of a judge that is never optimised. A prompt's value is the mean over its seeds, and the \
+         unit of its gains is the standard deviation of its base pictures of all seeds; intervals are 95 %, by bootstrap over prompts. One evaluation is one picture generated and scored.\n\n"
     );
     section(&mut text, "Targets", &targets(cells));
     for half in [None, Some(Half::Development), Some(Half::HeldOut)] {
@@ -172,7 +173,7 @@ fn methods_table(cells: &[Cell], scope: Scope) -> String {
         Contender::BestOf(MOST_BEST_OF),
     ];
     let find = Contender::method("find", BUDGET);
-    let mut text = "| method | prompts (cells) | success | find's success less that, same prompts | gain in base sigmas | diversity \
+    let mut text = "| method | prompts (cells) | success | find's success less that, same prompts and seeds | gain in base sigmas | diversity \
                     | KL nats | norm of z over sqrt(d) | evaluations | seconds |\n\
                     | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
@@ -235,9 +236,10 @@ fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> String 
 
 /// Evaluations and seconds that each other method needs for the mean reward that `find` has on fresh pictures.
 fn reach_table(cells: &[Cell], find: &Contender) -> String {
+    let bases = Bases::new(cells);
     let mut text = String::new();
     for rival in
-        contenders(cells).into_iter().filter(|rival| rival != find && !rival.label().contains("find-"))
+        contenders(cells).into_iter().filter(|rival| rival != find && !rival.label().contains("-without-"))
     {
         let shared: Vec<Cell> = cells
             .iter()
@@ -252,7 +254,7 @@ fn reach_table(cells: &[Cell], find: &Contender) -> String {
             .collect();
         let gain_of = |contender| estimate(&shared, contender, Figure::Gain, Scope::default());
         let Some(level) = gain_of(find) else { continue };
-        let curve = gain_curve(&shared, &rival);
+        let curve = gain_curve(&shared, &bases, &rival);
         let Some((last, _)) = curve.last().copied() else { continue };
         let seconds = |contender| {
             let of = |figure| estimate(&shared, contender, figure, Scope::default()).map(|found| found.value);

@@ -5,6 +5,7 @@ use noisefind::pictures::canvas::{self, Area, BASE, FAINT, FONT, INK, TUNED, fai
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
+use super::bases::Bases;
 use super::summary::{Contender, Figure, Scope, by_prompt, contenders, estimate, gain_curve, mean_curve};
 use crate::cell::Cell;
 use crate::prompts::Category;
@@ -39,10 +40,11 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let draw = |name, title: &str, paint: &dyn Fn(&Area<'_>) -> Drawing| -> Result<(&'static str, Vec<u8>)> {
         Ok((name, canvas::draw(1040, 480, &[("Title", title.to_owned())], paint)?))
     };
+    let bases = Bases::new(cells);
     Ok(vec![
         draw("reward-against-evaluations.png", "Gain while learning", &|area| {
             let area = beside_legend(area, &named(&shown))?;
-            curves(&area, "gain in base sigmas", &shown, |contender| gain_curve(cells, contender))
+            curves(&area, "gain in base sigmas", &shown, |contender| gain_curve(cells, &bases, contender))
         })?,
         draw("success-by-category.png", "Success by category", &|area| bars(area, cells, &shown))?,
         draw("diversity-against-gain.png", "Diversity against gain", &|area| scatter(area, cells, &shown))?,

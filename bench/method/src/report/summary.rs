@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use noisefind::core::statistics::{Estimate, mean, mean_estimate, standard_deviation};
+use noisefind::core::statistics::{Estimate, mean, mean_estimate};
 
 use crate::cell::Cell;
 use crate::methods::BASE;
 use crate::prompts::{Category, Half};
+use crate::report::bases::{Bases, is_base};
 
 /// Names the resamples of every interval on the page.
 const BOOTSTRAP_SEED: u64 = 1;
@@ -116,13 +117,26 @@ pub fn by_prompt<'a>(
     figure: Figure,
     scope: Scope,
 ) -> BTreeMap<&'a str, f64> {
-    let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| contender.owns(cell) && scope.holds(cell)) {
-        if let Some(value) = contender.figure(cell, figure) {
-            values.entry(&cell.key.prompt).or_default().push(value);
-        }
-    }
-    values.into_iter().map(|(prompt, values)| (prompt, mean(&values))).collect()
+    means(by_seed(cells, contender, figure, scope).into_iter().map(|((prompt, _), value)| (prompt, value)))
+}
+
+/// The value of each prompt and seed.
+fn by_seed<'a>(
+    cells: &'a [Cell],
+    contender: &Contender,
+    figure: Figure,
+    scope: Scope,
+) -> BTreeMap<(&'a str, u64), f64> {
+    let own = cells.iter().filter(|cell| contender.owns(cell) && scope.holds(cell));
+    own.filter_map(|cell| Some(((cell.key.prompt.as_str(), cell.key.seed), contender.figure(cell, figure)?)))
+        .collect()
+}
+
+/// The mean over the seeds of each prompt.
+fn means<'a>(values: impl Iterator<Item = (&'a str, f64)>) -> BTreeMap<&'a str, f64> {
+    let mut of_prompt: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    values.for_each(|(prompt, value)| of_prompt.entry(prompt).or_default().push(value));
+    of_prompt.into_iter().map(|(prompt, values)| (prompt, mean(&values))).collect()
 }
 
 /// Mean over the prompts with its interval.
@@ -131,7 +145,7 @@ pub fn estimate(cells: &[Cell], contender: &Contender, figure: Figure, scope: Sc
     mean_estimate(&values, BOOTSTRAP_SEED)
 }
 
-/// Mean of `one - other` over the prompts that both were measured on.
+/// Mean of `one - other` over the prompts and seeds that both were measured on.
 pub fn difference(
     cells: &[Cell],
     one: &Contender,
@@ -139,10 +153,10 @@ pub fn difference(
     figure: Figure,
     scope: Scope,
 ) -> Option<Estimate> {
-    let others = by_prompt(cells, other, figure, scope);
-    let ones = by_prompt(cells, one, figure, scope);
-    let differences: Vec<f64> =
-        ones.into_iter().filter_map(|(prompt, value)| Some(value - others.get(prompt)?)).collect();
+    let others = by_seed(cells, other, figure, scope);
+    let ones = by_seed(cells, one, figure, scope).into_iter();
+    let both = ones.filter_map(|(key, value)| Some((key.0, value - others.get(&key)?)));
+    let differences: Vec<f64> = means(both).into_values().collect();
     mean_estimate(&differences, BOOTSTRAP_SEED)
 }
 
@@ -165,11 +179,6 @@ pub fn contenders(cells: &[Cell]) -> Vec<Contender> {
     found
 }
 
-/// An untuned arm: ours, or that of a peer which draws in its own way, `NAME-base`.
-fn is_base(cell: &Cell) -> bool {
-    cell.key.method == BASE || cell.key.method.ends_with("-base")
-}
-
 /// Mean of `value` over all cells of a contender at each number of evaluations; cells that stopped early count with
 /// their last value.
 pub fn mean_curve(
@@ -188,21 +197,11 @@ pub fn mean_curve(
     (0..longest.curve.len()).filter_map(at).collect()
 }
 
-/// Gain in base standard deviations against evaluations.
-pub fn gain_curve(cells: &[Cell], contender: &Contender) -> Vec<(usize, f64)> {
-    let bases: Vec<&Cell> = cells.iter().filter(|cell| is_base(cell)).collect();
-    let base_of = |cell: &Cell| {
-        let own_name = format!("{}-base", cell.key.method);
-        let same = |base: &&&Cell| base.key.prompt == cell.key.prompt && base.key.seed == cell.key.seed;
-        let named = |name: &str| bases.iter().filter(same).find(|base| base.key.method == name);
-        let base = named(&own_name).or_else(|| named(BASE))?;
-        let rewards: Vec<f64> = base.rewards.iter().flatten().copied().collect();
-        let spread = standard_deviation(&rewards);
-        (spread > 0.0).then(|| (mean(&rewards), spread))
-    };
+/// Gain in base standard deviations against evaluations; `bases` may hold more seeds than `cells`.
+pub fn gain_curve(cells: &[Cell], bases: &Bases, contender: &Contender) -> Vec<(usize, f64)> {
     mean_curve(cells, contender, |cell, number| {
-        let (base, spread) = base_of(cell)?;
-        Some((cell.curve[number].reward_mean? - base) / spread)
+        let base = bases.of(cell)?;
+        Some((cell.curve[number].reward_mean? - base.mean) / base.spread)
     })
 }
 

@@ -296,7 +296,7 @@ fn nan_weight() {
 
 #[test]
 fn part_of_the_other_method() {
-    for arguments in [["--no-reuse", "--method=find"], ["--without=ranks", "--method=paper"]] {
+    for arguments in [["--no-reuse", "--method=find"], ["--without=landscape", "--method=paper"]] {
         let message = refused(&[&["tune", "a dog", "--model", "fake"][..], &arguments].concat());
         assert!(message.starts_with("2 ") && message.contains("and the method is"), "{message}");
     }

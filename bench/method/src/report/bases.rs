@@ -1,0 +1,106 @@
+//! What rewards are measured against: the untuned pictures of each prompt.
+//!
+//! A cell records its gain in standard deviations of its own 32 base pictures. Where the base rarely succeeds they may hold
+//! no success at all, and their small spread would make any gain look huge; the base pictures of all seeds together
+//! give every cell of a prompt one unit.
+
+use std::collections::BTreeMap;
+
+use noisefind::core::statistics::{mean, standard_deviation};
+
+use crate::cell::Cell;
+use crate::methods::BASE;
+
+/// The rewards of every base cell by prompt, name of the base and seed.
+pub struct Bases(BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>>);
+
+/// The base of one cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Base {
+    /// Mean reward with the cell's own seed.
+    pub mean: f64,
+    /// Standard deviation with the cell's own seed.
+    pub own_spread: f64,
+    /// Standard deviation over all seeds, positive.
+    pub spread: f64,
+}
+
+impl Bases {
+    /// The bases among `cells`.
+    pub fn new(cells: &[Cell]) -> Self {
+        let mut bases: BTreeMap<_, BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
+        for cell in cells.iter().filter(|cell| is_base(cell)) {
+            let key = (cell.key.prompt.clone(), cell.key.method.clone());
+            bases
+                .entry(key)
+                .or_default()
+                .insert(cell.key.seed, cell.rewards.iter().flatten().copied().collect());
+        }
+        Self(bases)
+    }
+
+    /// The base that `cell` is compared with: its method's own, or ours; `None` where it has no spread.
+    pub fn of(&self, cell: &Cell) -> Option<Base> {
+        let named = |name: String| self.0.get(&(cell.key.prompt.clone(), name));
+        let seeds = named(format!("{}-base", cell.key.method)).or_else(|| named(BASE.to_owned()))?;
+        let own = seeds.get(&cell.key.seed)?;
+        let spread = standard_deviation(&seeds.values().flatten().copied().collect::<Vec<_>>());
+        let base = Base { mean: mean(own), own_spread: standard_deviation(own), spread };
+        (spread > 0.0).then_some(base)
+    }
+}
+
+/// An untuned arm: ours, or that of a peer which draws in its own way, `NAME-base`.
+pub fn is_base(cell: &Cell) -> bool {
+    cell.key.method == BASE || cell.key.method.ends_with("-base")
+}
+
+/// `cells` with all gains of a prompt in the spread of its base pictures over all seeds.
+pub fn in_one_unit(mut cells: Vec<Cell>) -> Vec<Cell> {
+    let bases = Bases::new(&cells);
+    for cell in &mut cells {
+        let Some(base) = bases.of(cell) else { continue };
+        let factor = base.own_spread / base.spread;
+        cell.gain_sigmas = cell.gain_sigmas.map(|gain| factor * gain);
+        cell.gain_sigmas_ci95 = cell.gain_sigmas_ci95.map(|interval| interval.map(|end| factor * end));
+        for best in &mut cell.best_of {
+            best.gain_sigmas = best.gain_sigmas.map(|gain| factor * gain);
+        }
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(method: &str, seed: u64, rewards: [f64; 2], gain_sigmas: Option<f64>) -> Cell {
+        let arm = serde_json::json!({
+            "reward_mean": null, "reward_ci95": null, "reward_p5": null, "reward_p50": null, "reward_p95": null,
+            "rewards_missing": 0, "success_rate": null, "success_ci95": null, "diversity": null,
+        });
+        let text = serde_json::json!({
+            "prompt": "a toy", "method": method, "budget": 0, "seed": seed, "samples": 2, "model_sha256": "",
+            "category": "colour", "half": "development", "evaluations": 0, "learning_seconds": 0.0,
+            "stop_reason": "", "curve": [], "kl_nats": null, "noise_norm_ratio": null, "arm": arm,
+            "rewards": rewards, "watched": {}, "gain_sigmas": gain_sigmas, "gain_sigmas_ci95": null,
+            "diversity_ratio": null,
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn a_base_without_a_success_does_not_make_a_gain_huge() {
+        let cells = vec![
+            cell(BASE, 1, [9.0, 11.0], None),
+            cell(BASE, 2, [20.0, 40.0], None),
+            cell("find", 1, [0.0; 2], Some(10.0)),
+        ];
+        let base = Bases::new(&cells).of(&cells[2]).unwrap();
+        assert_eq!((base.mean, base.own_spread), (10.0, 2f64.sqrt()));
+        let pooled = standard_deviation(&[9.0, 11.0, 20.0, 40.0]);
+        assert_eq!(base.spread, pooled);
+        assert_eq!(in_one_unit(cells)[2].gain_sigmas, Some(2f64.sqrt() / pooled * 10.0));
+        assert_eq!(Bases::new(&[]).of(&cell("find", 1, [0.0; 2], None)), None);
+    }
+}
