@@ -249,7 +249,7 @@ mod tests {
         places.extend((0..8).map(|at| (near(&good, 300 + at, 0.8), 2.0 + 0.1 * f64::from(at % 3))));
         places.push((lucky.clone(), 2.6));
         places.extend((0..4).map(|at| (near(&lucky, 400 + at, 0.8), -0.3)));
-        let seen: Vec<Seen> = standardised(&places);
+        let seen = standardised(&places);
         let best = best_places(&seen, 0.7, 1).remove(0).layout;
         assert!(
             dot(&best, &good) > 0.9,
@@ -268,7 +268,7 @@ mod tests {
             let own = (first..first + 8).map(|at| (near(centre, at, 0.8), reward + 0.1 * f64::from(at % 3)));
             places.extend(own);
         }
-        let seen: Vec<Seen> = standardised(&places);
+        let seen = standardised(&places);
         let best = best_places(&seen, 0.7, 4);
         assert_eq!(best.len(), 2, "no third one rises far enough");
         assert!(dot(&best[0].layout, &good) > 0.9 && dot(&best[1].layout, &other) > 0.9);

@@ -47,17 +47,16 @@ impl Rival for SeparableNes {
         if total <= 0.0 {
             return;
         }
-        // The published step sums over the samples, here it averages.
+        // The published step sums over the samples, `natural_gradient` averages.
         let utility = |rank: usize| count * (raw(rank) / total - 1.0 / count);
         let samples = ranked.iter().enumerate().map(|(rank, (noise, _))| (noise.values(), utility(rank)));
         let (by_mean, by_log_sigma) = natural_gradient(&self.policy, samples);
-        let mean = self.policy.mean().iter().zip(by_mean).map(|(&mu, step)| (f64::from(mu) + step) as f32);
+        let moved = self.policy.mean().iter().zip(by_mean);
+        let mean = moved.map(|(&mu, step)| (f64::from(mu) + step) as f32).collect();
         let rate = (3.0 + self.dimensions().ln()) / (5.0 * self.dimensions().sqrt());
-        let sigma = self.policy.sigma().iter().zip(by_log_sigma);
-        let (mean, sigma) = (
-            mean.collect(),
-            sigma.map(|(&sigma, slope)| (f64::from(sigma) * (rate * slope).exp()) as f32).collect(),
-        );
+        let stretched = self.policy.sigma().iter().zip(by_log_sigma);
+        let sigma =
+            stretched.map(|(&sigma, slope)| (f64::from(sigma) * (rate * slope).exp()) as f32).collect();
         if let Ok(policy) = NoisePolicy::new(self.policy.shape(), mean, sigma) {
             self.policy = policy;
         }
