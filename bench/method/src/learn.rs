@@ -46,7 +46,7 @@ pub struct Point {
     pub kl_nats: Option<f64>,
     /// How far the mean of the policy moved since the last point; null likewise.
     pub step_norm: Option<f64>,
-    /// Share of the reward's variance that the learnt direction explains on samples that it was not learnt from.
+    /// Share of the rewards' variance that was predicted before they were learnt from.
     pub explained_share: Option<f64>,
 }
 

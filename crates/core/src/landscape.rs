@@ -86,6 +86,16 @@ pub fn best_seen(seen: &[Seen]) -> Option<Place> {
     Some(Place { layout: best.layout.to_vec(), effective_sample_size: 1.0 })
 }
 
+/// The advantage to be expected of a noise with each of `layouts`. Empty where nothing can be learnt.
+pub fn expected(seen: &[Seen], layouts: &[Vec<f32>]) -> Vec<f64> {
+    let landscape = Landscape::new(seen, 1.0).filter(|_| !is_flat(seen));
+    let expected = |landscape: Landscape| {
+        let level = LEVEL_VARIANCE * landscape.weights.iter().sum::<f64>();
+        layouts.iter().map(|layout| level + landscape.height(&landscape.alike(layout))).collect()
+    };
+    landscape.map(expected).unwrap_or_default()
+}
+
 fn is_flat(seen: &[Seen]) -> bool {
     seen.iter().all(|one| one.advantage == 0.0)
 }
@@ -276,10 +286,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_falls_from_the_neighbours_to_the_strangers() {
+        let good = random(100);
+        let mut places: Vec<(Vec<f32>, f64)> =
+            (0..24).map(|at| (random(at), f64::from(at % 3) - 1.0)).collect();
+        places.extend((0..8).map(|at| (near(&good, 300 + at, 0.8), 3.0)));
+        let layouts = [good.clone(), near(&good, 400, 0.7), random(500)];
+        let expected = expected(&standardised(&places), &layouts);
+        assert!(expected[0] > expected[1] + 0.2 && expected[1] > expected[2] + 0.2, "{expected:?}");
+        assert!(expected[2].abs() < 0.5, "nothing is known of a stranger but the level: {}", expected[2]);
+    }
+
+    #[test]
     fn flat_rewards_have_no_best_place() {
         let layout = random(1);
         assert!(best_places(&[Seen { layout: &layout, advantage: 0.0 }; 3], 0.7, 2).is_empty());
         assert_eq!(best_seen(&[Seen { layout: &layout, advantage: 0.0 }; 3]), None);
         assert!(best_places(&[], 0.7, 2).is_empty());
+        assert!(expected(&[], &[random(1)]).is_empty());
     }
 }

@@ -32,7 +32,7 @@ pub struct Progress {
     pub plateau: (f64, u32),
     /// The iteration whose policy is the best one, as far as can be told.
     pub best_iteration: u32,
-    /// How well directions predicted rewards that they had not seen.
+    /// How well rewards were predicted before they were learnt from.
     pub explained: Explained,
     /// Names and rewards of the best noises, best first.
     pub kept: Vec<(SampleKey, f64)>,
@@ -49,12 +49,16 @@ pub struct Level {
     pub variance: f64,
 }
 
-/// Sums behind the explained share: rewards above the base's mean, in base standard deviations, against the noises'
-/// coordinate along the mean learnt before they were drawn. Nothing is predicted by what it was learnt from.
+/// Sums behind the explained share: rewards against what was predicted of them before they were learnt from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
+    count: usize,
+    /// Means of predictions and rewards so far.
+    means: [f64; 2],
+    /// Sums of squared differences from those means, of predictions and of rewards.
+    squares: [f64; 2],
+    /// Sum of the products of both differences.
     products: f64,
-    squares: f64,
 }
 
 impl Progress {
@@ -133,22 +137,24 @@ impl Level {
 }
 
 impl Explained {
-    /// Adds one batch of coordinates along the direction, with the gains over the base in base standard deviations.
-    pub(crate) fn add(&mut self, along: &[f64], gains: &[f64]) {
-        for (along, gain) in along.iter().zip(gains) {
-            self.products += along * gain;
-            self.squares += along * along;
+    /// Adds the predictions of one batch, in any unit, and its rewards.
+    pub(crate) fn add(&mut self, predicted: &[f64], rewards: &[f64]) {
+        for pair in predicted.iter().zip(rewards) {
+            // Welford's update, which keeps its digits where rewards are large and differ little.
+            self.count += 1;
+            let before = [pair.0 - self.means[0], pair.1 - self.means[1]];
+            self.means = [0, 1].map(|at| self.means[at] + before[at] / self.count as f64);
+            let after = [pair.0 - self.means[0], pair.1 - self.means[1]];
+            self.squares = [0, 1].map(|at| self.squares[at] + before[at] * after[at]);
+            self.products += before[0] * after[1];
         }
     }
 
-    /// `rho^2`, the share of the base reward's variance that lies along the direction; 0 where the direction
-    /// predicted the wrong way round, `None` before there is anything to tell.
-    ///
-    /// A linear reward rises by `rho` base standard deviations for each unit of the coordinate, whose own base
-    /// standard deviation is 1, so `rho` is the slope through the base. The slope within a batch alone would be
-    /// about 0 at the top of a reward that the direction has climbed.
+    /// `rho^2`, the share of the rewards' variance that was predicted: the square of the correlation, 0 where it is
+    /// negative. `None` before there is anything to tell.
     pub fn share(&self) -> Option<f64> {
-        (self.squares > 0.0).then(|| (self.products / self.squares).clamp(0.0, 1.0).powi(2))
+        let scale = (self.squares[0] * self.squares[1]).sqrt();
+        (scale > 0.0).then(|| (self.products / scale).clamp(0.0, 1.0).powi(2))
     }
 }
 
@@ -183,16 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn explained_share_of_a_perfect_a_climbed_and_a_wrong_direction() {
-        let mut explained = Explained::default();
-        assert_eq!(explained.share(), None);
-        explained.add(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]);
-        assert!((explained.share().unwrap() - 1.0).abs() < 1e-12);
-        let mut explained = Explained::default();
-        explained.add(&[2.9, 3.0, 3.1], &[1.5, 1.5, 1.5]);
-        assert!((explained.share().unwrap() - 0.25).abs() < 1e-2, "flat at its top, and yet it led there");
-        let mut explained = Explained::default();
-        explained.add(&[1.0, 2.0], &[-1.0, 0.0]);
-        assert_eq!(explained.share(), Some(0.0));
+    fn explained_share_of_a_perfect_a_half_and_a_wrong_prediction() {
+        let share = |batches: &[(&[f64], &[f64])]| {
+            let mut explained = Explained::default();
+            batches.iter().for_each(|(predicted, rewards)| explained.add(predicted, rewards));
+            explained.share()
+        };
+        assert_eq!(share(&[]), None);
+        assert_eq!(share(&[(&[], &[1.0, 2.0])]), None, "nothing was predicted");
+        let perfect = share(&[(&[1.0, 2.0], &[1e6 + 0.1, 1e6 + 0.2]), (&[3.0], &[1e6 + 0.3])]).unwrap();
+        assert!((perfect - 1.0).abs() < 1e-6, "{perfect}");
+        let half = share(&[(&[-1.0, 1.0, -1.0, 1.0], &[-2.0, 2.0, 0.0, 0.0])]).unwrap();
+        assert!((half - 0.5).abs() < 1e-12, "{half}");
+        assert_eq!(share(&[(&[1.0, 2.0], &[0.0, -1.0])]), Some(0.0));
     }
 }

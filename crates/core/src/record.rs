@@ -47,7 +47,7 @@ pub struct StepRecord {
     pub step_norm: f64,
     /// `(sum w)^2 / sum w^2` over the evaluations that the update used.
     pub effective_sample_size: f64,
-    /// Share of the base reward's variance that lies along the means learnt *before* the batches that show it.
+    /// `rho^2`: share of the variance of all rewards so far that was predicted *before* they were learnt from.
     pub explained_share: Option<f64>,
     /// What the user should know, in plain words.
     pub warnings: Vec<String>,

@@ -169,7 +169,7 @@ impl Run {
         if given.len() < self.config.batch_size.min(2) {
             return Vec::new();
         }
-        self.observe_direction(batch);
+        self.progress.explained.add(&self.learner.predict(batch), &given);
         if self.progress.observe(&given) || self.config.result == ResultPolicy::Newest {
             self.best = batch.policy.clone();
         }
@@ -185,23 +185,6 @@ impl Run {
     /// Updates the policy; without advantages it stays as it is.
     pub(crate) fn tell(&mut self, advantages: &[f64]) -> Result<Update> {
         if advantages.is_empty() { Ok(Update::default()) } else { self.learner.tell(advantages) }
-    }
-
-    /// Records how well the way to the mean learnt so far predicts rewards that it was not learnt from.
-    fn observe_direction(&mut self, batch: &Batch) {
-        let norm = batch.policy.mean_norm();
-        let Some((base, spread)) = self.progress.base.filter(|&(_, spread)| spread > 0.0 && norm > 0.0)
-        else {
-            return;
-        };
-        let along = |sample: &Evaluation| {
-            let (mean, _) = batch.policy.gaussian_of(sample.key());
-            let products = sample.noise.values().iter().zip(mean);
-            products.map(|(&z, &mu)| f64::from(z) * f64::from(mu)).sum::<f64>() / norm
-        };
-        let (along, gains): (Vec<f64>, Vec<f64>) =
-            batch.given().map(|(sample, reward)| (along(sample), (reward - base) / spread)).unzip();
-        self.progress.explained.add(&along, &gains);
     }
 
     fn keep_best(&mut self, batch: &Batch) {

@@ -312,17 +312,7 @@ fn ablations(cells: &[Cell], of: &str) -> String {
         let less = |figure| difference(cells, &full, &without, figure, Scope::default());
         let (success, gain) = (less(Figure::Success), less(Figure::Gain));
         let diversity = less(Figure::DiversityRatio);
-        let (varies, repeats) =
-            (diversity.is_some_and(|more| more.low > 0.0), diversity.is_some_and(|more| more.high < 0.0));
-        let verdict = match gain {
-            Some(gain) if gain.low > 0.0 && repeats => "gives diversity for gain",
-            Some(gain) if gain.low > 0.0 => "helps",
-            Some(gain) if gain.high < 0.0 && varies => "gives gain for diversity",
-            Some(gain) if gain.high < 0.0 => "harms",
-            Some(_) if varies => "keeps pictures diverse",
-            Some(_) => "makes no difference that this many cells can show",
-            None => "not measured",
-        };
+        let verdict = verdict(&[("success", success), ("gain", gain), ("diversity", diversity)]);
         if text.is_empty() {
             text = "What the full method has more than the method without the part, on the same prompts and seeds.\n\n\
                     | without | cells | success | gain in base sigmas | diversity | the part |\n| --- | --- | --- | --- | --- | --- |\n"
@@ -341,6 +331,21 @@ fn ablations(cells: &[Cell], of: &str) -> String {
     text
 }
 
+/// What a part does, from what the method has more with it than without.
+fn verdict(figures: &[(&str, Option<Estimate>)]) -> String {
+    let names = |clear: fn(Estimate) -> bool| {
+        let clear = figures.iter().filter(|(_, more)| more.is_some_and(clear));
+        clear.map(|(name, _)| *name).collect::<Vec<_>>().join(" and ")
+    };
+    let (more, less) = (names(|more| more.low > 0.0), names(|more| more.high < 0.0));
+    match (more.is_empty(), less.is_empty()) {
+        (true, true) => "makes no difference that this many cells can show".to_owned(),
+        (false, true) => format!("helps: {more}"),
+        (true, false) => format!("harms: {less}"),
+        (false, false) => format!("gives {less} for {more}"),
+    }
+}
+
 /// What the reward can tell of the noise, and the judge of the reward.
 fn limits(cells: &[Cell], find: &Contender) -> String {
     let all = Scope::default();
@@ -349,8 +354,7 @@ fn limits(cells: &[Cell], find: &Contender) -> String {
         number(estimate(cells, &Contender::BestOf(n), Figure::Success, all).map(|found| found.value), 2)
     });
     format!(
-        "- Share of the base reward's variance that the way from 0 to a learnt mean explains, on samples that it was not learnt \
-         from (rho^2): {share}. So it is no direction that is learnt, but where good neighbourhoods are.\n\
+        "- Share of the variance of the rewards that what was learnt so far predicted, before it learnt from them (rho^2): {share}.\n\
          - Divergence spent: {} nats.\n\
          - What the scorer can see: picking the best of 2, 4, 8 and 16 base pictures by it succeeds in {} of the cases; where more \
          pictures do not help, the scorer and not the noise is the limit. The table by category shows where that is so.\n",
@@ -366,4 +370,23 @@ fn interval(estimate: Option<Estimate>) -> String {
 
 fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_judged_by_what_is_clear_of_zero() {
+        let more = |low, high| Some(Estimate { value: (low + high) / 2.0, low, high });
+        let of = |success, gain, diversity| {
+            verdict(&[("success", success), ("gain", gain), ("diversity", diversity)])
+        };
+        let unclear = more(-0.1, 0.1);
+        assert_eq!(of(more(0.1, 0.2), unclear, unclear), "helps: success");
+        assert_eq!(of(more(0.1, 0.2), more(0.1, 0.3), None), "helps: success and gain");
+        assert_eq!(of(unclear, more(-0.3, -0.1), more(0.1, 0.2)), "gives gain for diversity");
+        assert_eq!(of(unclear, more(-0.3, -0.1), unclear), "harms: gain");
+        assert_eq!(of(unclear, unclear, None), "makes no difference that this many cells can show");
+    }
 }

@@ -40,7 +40,7 @@ pub enum Figure {
     Evaluations,
     /// Seconds of learning.
     Seconds,
-    /// Cross-validated share of the reward's variance that the learnt direction explains.
+    /// Share of the rewards' variance that was predicted before they were learnt from.
     ExplainedShare,
 }
 

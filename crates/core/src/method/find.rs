@@ -14,7 +14,7 @@ use crate::noise::{Noise, NoiseShape, SampleKey};
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
-use crate::statistics::mean;
+use crate::statistics::{mean, standard_deviation};
 
 /// Nats for each number of the noise where the user gives no budget: means of rms 0.87 with a spread to match.
 const DEFAULT_NATS_PER_DIMENSION: f64 = 0.7;
@@ -51,12 +51,21 @@ impl Find {
         }
     }
 
+    /// The evaluations that are used, with their advantages.
+    fn seen(&self, advantages: &[f64]) -> Vec<Seen<'_>> {
+        let old = self.memory.len().saturating_sub(self.config.history_evaluations);
+        let used = self.memory.iter().zip(advantages).skip(old);
+        used.map(|(one, &advantage)| Seen { layout: &one.layout, advantage }).collect()
+    }
+
+    /// The layout of a noise, of length 1.
+    fn layout(&self, noise: &[f32]) -> Vec<f32> {
+        landscape::layout(&self.basis.coefficients(noise))
+    }
+
     /// The layouts around which the highest rewards are to be expected, the best first.
     fn good_places(&self, advantages: &[f64]) -> Vec<Place> {
-        let old = self.memory.len().saturating_sub(self.config.history_evaluations);
-        let remembered = self.memory.iter().zip(advantages).skip(old);
-        let seen: Vec<Seen> =
-            remembered.map(|(one, &advantage)| Seen { layout: &one.layout, advantage }).collect();
+        let seen = self.seen(advantages);
         if self.config.landscape {
             landscape::best_places(&seen, self.config.share, self.config.gaussians)
         } else {
@@ -93,6 +102,17 @@ impl Learner for Find {
         (0..count).map(|index| self.policy.draw(source, SampleKey { seed, iteration, index })).collect()
     }
 
+    /// What the landscape expects around each noise, as a reward.
+    fn predict(&self, batch: &Batch) -> Vec<f64> {
+        let rewards: Vec<f64> = self.memory.iter().map(|one| one.sample.reward).collect();
+        let (centre, spread) = (mean(&rewards), standard_deviation(&rewards));
+        let advantages = advantages(&rewards);
+        let layouts: Vec<Vec<f32>> =
+            batch.given().map(|(evaluation, _)| self.layout(evaluation.noise.values())).collect();
+        let expected = landscape::expected(&self.seen(&advantages), &layouts);
+        expected.into_iter().map(|advantage| centre + spread * advantage).collect()
+    }
+
     fn remember(&mut self, batch: Batch) {
         for (evaluation, reward) in batch.given() {
             let noise = evaluation.noise.values();
@@ -101,7 +121,7 @@ impl Learner for Find {
             }
             self.memory.push(Remembered {
                 sample: RememberedSample { key: evaluation.key(), reward },
-                layout: landscape::layout(&self.basis.coefficients(noise)),
+                layout: self.layout(noise),
             });
         }
     }

@@ -7,7 +7,7 @@ pub(crate) use find::Find;
 pub(crate) use paper::Paper;
 
 use crate::error::Result;
-use crate::evaluation::Batch;
+use crate::evaluation::{Batch, Evaluation};
 use crate::noise::Noise;
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
@@ -29,6 +29,19 @@ pub(crate) trait Learner: Send {
 
     /// Draws `count` samples of `iteration`.
     fn ask(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise>;
+
+    /// What the policy learnt so far expects of each given reward of `batch`, which it has not seen, in units of its
+    /// own; empty before anything was learnt. A policy that is nothing but a direction expects more the farther a
+    /// sample lies along it.
+    fn predict(&self, batch: &Batch) -> Vec<f64> {
+        let norm = batch.policy.mean_norm();
+        let along = |sample: &Evaluation| {
+            let (mean, _) = batch.policy.gaussian_of(sample.key());
+            let products = sample.noise.values().iter().zip(mean);
+            products.map(|(&z, &mu)| f64::from(z) * f64::from(mu)).sum::<f64>() / norm
+        };
+        batch.given().filter(|_| norm > 0.0).map(|(sample, _)| along(sample)).collect()
+    }
 
     /// Takes in a batch with at least one given reward.
     fn remember(&mut self, batch: Batch);
