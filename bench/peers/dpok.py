@@ -8,7 +8,7 @@ with the KL divergence to the frozen model; one prompt.
         --record bench/results/dpok.jsonl --state target/dpok --images 3200 --limit 1
 
 Scorer and judge are those of the other methods, asked through `noisefind score`. One cell a line is appended to the record, in
-the format of `bench-method run`; an unfinished cell goes on from its state. Published settings are those of the command that its program (google-research, dpok, commit 1d49f2c) gives for a
+the format of `bench-method run`; an unfinished cell, and a finished one with a larger budget, goes on from its state. Published settings are those of the command that its program (google-research, dpok, commit 1d49f2c) gives for a
 single prompt, and what is scaled here:
 
     setting                    published   here   why
@@ -159,7 +159,8 @@ def shape(denoiser):
 
 def tune(category, prompt, model_sha256):
     digest = hashlib.sha256(prompt.encode()).hexdigest()
-    state_file = pathlib.Path(args.state, f"{digest[:16]}-{args.seed}-{args.images}.pt")
+    # Without the budget in its name, so that a larger one goes on from a smaller one.
+    state_file = pathlib.Path(args.state, f"{digest[:16]}-{args.seed}.pt")
     torch.manual_seed(args.seed)
     denoiser = Denoiser(prompt)
     optimizer = torch.optim.AdamW([p for p in denoiser.unet.parameters() if p.requires_grad], args.learning_rate)
@@ -172,6 +173,8 @@ def tune(category, prompt, model_sha256):
         base, curve, seconds = state["base"], state["curve"], state["seconds"]
     else:
         base, curve, seconds = look(denoiser, prompt), [], 0.0
+    if args.batch * len(curve) > args.images:
+        raise SystemExit(f"{state_file} has seen {args.batch * len(curve)} images, more than --images {args.images}; remove it to begin again")
     while args.batch * len(curve) < args.images:
         started = time.monotonic()
         path, means = denoiser.draw(torch.randn(args.batch, *shape(denoiser), generator=generator), generator)

@@ -23,7 +23,7 @@ const STARTS: usize = 6;
 const APART: f64 = 0.5;
 /// A place is given up when the reward around it rises by less than this share of what it rises around the best one,
 /// even where doubt, in standard deviations, speaks for it.
-const WORST: f64 = 0.9;
+const WORST: f64 = 0.7;
 const DOUBT: f64 = 1.0;
 /// Steps of the climb, each of at most half the length of a place.
 const STEPS: usize = 40;

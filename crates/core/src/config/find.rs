@@ -27,7 +27,7 @@ pub struct FindConfig {
     pub share: f64,
     /// How sigma follows the mean.
     pub spread: Spread,
-    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 0.7 for each number of the noise.
+    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.2 for each number of the noise.
     pub kl_budget_nats: Option<f64>,
     /// Most recent evaluations that are used.
     pub history_evaluations: usize,
@@ -41,7 +41,7 @@ impl Default for FindConfig {
             antithetic: true,
             landscape: true,
             gaussians: 4,
-            share: 0.85,
+            share: 0.92,
             spread: Spread::Uniform,
             kl_budget_nats: None,
             history_evaluations: 512,

@@ -16,8 +16,9 @@ use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
 use crate::statistics::{mean, standard_deviation};
 
-/// Nats for each number of the noise where the user gives no budget: means of rms 0.87 with a spread to match.
-const DEFAULT_NATS_PER_DIMENSION: f64 = 0.7;
+/// Nats for each number of the noise where the user gives no budget: means of rms 0.95 with a spread to match, a little
+/// more than the usual share of a noise takes.
+const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
 
 /// The learner of `find`.
 pub(crate) struct Find {
