@@ -34,7 +34,8 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
          `bench/peers/dpok.py` (DPOK); [method/README.md](method/README.md) has every command.\n\n\
          {prompts} prompts of the default model, {find_cells} cells of `find`. The prompts were chosen by base success \
          alone, and none was dropped; they were split by hash before anything was tuned, and settings were chosen on the \
-         development half only; that a natural gradient did not take the place of `find` was decided on both. Each cell is \
+         development half. Two decisions came after a look at held-out cells: a natural gradient did not take the place of \
+         `find`, and places are given up earlier than a first choice had it, by how much the development half said. Each cell is \
          judged on {samples} fresh pictures; base and tuned share their noises. Success is the verdict of a judge that is \
          never optimised. A prompt's value is the mean over its seeds, and the unit of its gains is the standard deviation \
          of its base pictures of all seeds; intervals are 95 %, by bootstrap over prompts. One evaluation is one picture \

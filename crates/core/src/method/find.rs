@@ -52,6 +52,11 @@ impl Find {
         }
     }
 
+    /// The rewards of all evaluations, oldest first.
+    fn rewards(&self) -> Vec<f64> {
+        self.memory.iter().map(|one| one.sample.reward).collect()
+    }
+
     /// The evaluations that are used, with their advantages.
     fn seen(&self, advantages: &[f64]) -> Vec<Seen<'_>> {
         let old = self.memory.len().saturating_sub(self.config.history_evaluations);
@@ -105,7 +110,7 @@ impl Learner for Find {
 
     /// What the landscape expects around each noise, as a reward.
     fn predict(&self, batch: &Batch) -> Vec<f64> {
-        let rewards: Vec<f64> = self.memory.iter().map(|one| one.sample.reward).collect();
+        let rewards = self.rewards();
         let (centre, spread) = (mean(&rewards), standard_deviation(&rewards));
         let advantages = advantages(&rewards);
         let layouts: Vec<Vec<f32>> =
@@ -129,7 +134,7 @@ impl Learner for Find {
 
     /// The mean of all: what differs from it where is for the landscape to say.
     fn calibrate(&mut self) -> Vec<f64> {
-        let rewards: Vec<f64> = self.memory.iter().map(|one| one.sample.reward).collect();
+        let rewards = self.rewards();
         vec![mean(&rewards); rewards.len()]
     }
 
