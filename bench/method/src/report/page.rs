@@ -334,8 +334,10 @@ fn ablations(cells: &[Cell], of: &str) -> String {
 
 /// What a part does, from what the method has more with it than without.
 fn verdict(figures: &[(&str, Option<Estimate>)]) -> String {
+    // An interval without width is that of a single prompt, which shows nothing.
     let names = |clear: fn(Estimate) -> bool| {
-        let clear = figures.iter().filter(|(_, more)| more.is_some_and(clear));
+        let clear =
+            figures.iter().filter(|(_, more)| more.is_some_and(|more| more.low < more.high && clear(more)));
         clear.map(|(name, _)| *name).collect::<Vec<_>>().join(" and ")
     };
     let (more, less) = (names(|more| more.low > 0.0), names(|more| more.high < 0.0));
@@ -384,6 +386,7 @@ mod tests {
             verdict(&[("success", success), ("gain", gain), ("diversity", diversity)])
         };
         let unclear = more(-0.1, 0.1);
+        assert_eq!(of(more(0.1, 0.1), None, None), of(unclear, None, None), "a single prompt shows nothing");
         assert_eq!(of(more(0.1, 0.2), unclear, unclear), "helps: success");
         assert_eq!(of(more(0.1, 0.2), more(0.1, 0.3), None), "helps: success and gain");
         assert_eq!(of(unclear, more(-0.3, -0.1), more(0.1, 0.2)), "gives gain for diversity");

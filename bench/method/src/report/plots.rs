@@ -89,16 +89,27 @@ fn curves(
     shown: &[Shown],
     curve: impl Fn(&Contender) -> Vec<(usize, f64)>,
 ) -> Drawing {
-    let lines: Vec<Vec<(usize, f64)>> = shown.iter().map(|(contender, _)| curve(contender)).collect();
-    let most = lines.iter().flatten().map(|point| point.0).max().unwrap_or(BUDGET) as f64;
+    let lines: Vec<Vec<(f64, f64)>> =
+        shown.iter().map(|(contender, _)| smoothed(&curve(contender))).collect();
+    let most = lines.iter().flatten().map(|point| point.0).fold(BUDGET as f64, f64::max);
     let (low, high) = range(lines.iter().flatten().map(|point| point.1));
     let mut chart = builder(area).build_cartesian_2d((10f64..most).log_scale(), low..high).map_err(failed)?;
     mesh(&mut chart, "evaluations", what)?;
     for (points, (_, colour)) in lines.into_iter().zip(shown) {
-        let points = points.into_iter().map(|(evaluations, value)| (evaluations as f64, value));
         chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Means over a tenth of a decade of evaluations: one batch of pictures says little, and many of them hide each other.
+fn smoothed(points: &[(usize, f64)]) -> Vec<(f64, f64)> {
+    let tenth = |point: &(usize, f64)| (10.0 * (point.0 as f64).log10()) as i64;
+    let mean_of = |points: &[(usize, f64)]| {
+        let count = points.len() as f64;
+        let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0 as f64, sum.1 + point.1));
+        (sum.0 / count, sum.1 / count)
+    };
+    points.chunk_by(|a, b| tenth(a) == tenth(b)).map(mean_of).collect()
 }
 
 /// A group of bars a category, with intervals.
@@ -201,4 +212,16 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((0.0f64, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
     let margin = (0.08 * (high - low)).max(1e-3);
     (low - margin, high + margin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_points_stay_and_many_are_averaged() {
+        assert_eq!(smoothed(&[(16, 1.0), (32, 2.0)]), [(16.0, 1.0), (32.0, 2.0)]);
+        assert_eq!(smoothed(&[(1000, 1.0), (1010, 3.0), (2000, 5.0)]), [(1005.0, 2.0), (2000.0, 5.0)]);
+        assert!(smoothed(&[]).is_empty());
+    }
 }
