@@ -280,6 +280,7 @@ mod tests {
         }
         let seen = standardised(&places);
         let best = best_places(&seen, 0.7, 4);
+        assert_eq!(best.len(), 2, "no third one rises far enough");
         assert!(dot(&best[0].layout, &good) > 0.9 && dot(&best[1].layout, &other) > 0.9);
         assert!(best.iter().all(|place| dot(&place.layout, &poor) < 0.3), "known to be poor");
         assert_eq!(best_places(&seen, 0.7, 1), best[..1]);

@@ -35,8 +35,8 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
          {prompts} prompts of the default model, {find_cells} cells of `find`. The prompts were chosen by base success \
          alone, and none was dropped; they were split by hash before anything was tuned, and settings were chosen on the \
          development half. Two decisions came after a look at held-out cells: a natural gradient did not take the place of \
-         `find`, and places are given up earlier than a first choice had it, by how much the development half said. Each cell is \
-         judged on {samples} fresh pictures; base and tuned share their noises. Success is the verdict of a judge that is \
+         `find`, and when a place is given up was chosen again, on the development half, after a first choice did worse there. Each \
+         cell is judged on {samples} fresh pictures; base and tuned share their noises. Success is the verdict of a judge that is \
          never optimised. A prompt's value is the mean over its seeds, and the unit of its gains is the standard deviation \
          of its base pictures of all seeds; intervals are 95 %, by bootstrap over prompts. One evaluation is one picture \
          generated and scored.\n\n"
@@ -315,7 +315,8 @@ fn ablations(cells: &[Cell], of: &str) -> String {
         let diversity = less(Figure::DiversityRatio);
         let verdict = verdict(&[("success", success), ("gain", gain), ("diversity", diversity)]);
         if text.is_empty() {
-            text = "What the full method has more than the method without the part, on the same prompts and seeds.\n\n\
+            text = "What the full method has more than the method without the part, on the same prompts and seeds; \
+                    [ARCHITECTURE.md](../ARCHITECTURE.md) says why a part of find that does not help here is on.\n\n\
                     | without | cells | success | gain in base sigmas | diversity | the part |\n| --- | --- | --- | --- | --- | --- |\n"
                 .to_owned();
         }
