@@ -35,7 +35,7 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
          {prompts} prompts of the default model, {find_cells} cells of `find`. The prompts were chosen by base success \
          alone, and none was dropped; they were split by hash before anything was tuned, and settings were chosen on the \
          development half. Two decisions came after a look at held-out cells: a natural gradient did not take the place of \
-         `find`, and when a place is given up was chosen again, on the development half, after a first choice did worse there. Each \
+         `find`, and when a place is given up was chosen again, on the development half, after a first choice did worse on held-out ones. Each \
          cell is judged on {samples} fresh pictures; base and tuned share their noises. Success is the verdict of a judge that is \
          never optimised. A prompt's value is the mean over its seeds, and the unit of its gains is the standard deviation \
          of its base pictures of all seeds; intervals are 95 %, by bootstrap over prompts. One evaluation is one picture \
