@@ -31,8 +31,7 @@ pub enum Recipe {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 5] = [
-    ("low-frequencies", FindPart::LowFrequencies),
+const PARTS: [(&str, FindPart); 4] = [
     ("antithetic-pairs", FindPart::AntitheticPairs),
     ("landscape", FindPart::Landscape),
     ("several-gaussians", FindPart::SeveralGaussians),

@@ -25,7 +25,7 @@ pub struct MethodFlags {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
-    /// Ours: a model of which layouts of the noise are good, far fewer pictures
+    /// Ours: a model of which noises are good to draw around, far fewer pictures
     Find,
     /// The paper's algorithm
     Paper,
@@ -33,8 +33,6 @@ enum Method {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Part {
-    /// Take all frequencies of the noise for its layout
-    LowFrequencies,
     /// Draw each noise alone, not in mirrored pairs
     AntitheticPairs,
     /// Draw around the noise with the highest reward, whatever its neighbours say
@@ -57,7 +55,6 @@ impl From<Method> for MethodConfig {
 impl From<Part> for FindPart {
     fn from(part: Part) -> Self {
         match part {
-            Part::LowFrequencies => Self::LowFrequencies,
             Part::AntitheticPairs => Self::AntitheticPairs,
             Part::Landscape => Self::Landscape,
             Part::SeveralGaussians => Self::SeveralGaussians,

@@ -6,7 +6,6 @@
 
 pub mod adamw;
 pub mod advantage;
-pub mod basis;
 pub mod calibrator;
 pub mod config;
 pub mod diagnostics;

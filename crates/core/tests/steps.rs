@@ -30,7 +30,8 @@ fn steps(run: &mut Run, count: usize) {
 
 fn methods() -> Vec<RunConfig> {
     let paper = PaperConfig { value_width: 16, ..PaperConfig::default() };
-    [MethodConfig::default(), MethodConfig::Paper(paper)]
+    let forgetful = FindConfig { history_evaluations: 20, ..FindConfig::default() };
+    [MethodConfig::default(), MethodConfig::Find(forgetful), MethodConfig::Paper(paper)]
         .into_iter()
         .map(|method| RunConfig { method, plateau_iterations: 0, ..RunConfig::default() })
         .collect()
@@ -215,16 +216,16 @@ proptest! {
 }
 
 #[test]
-fn two_good_layouts_are_two_gaussians_and_every_sample_is_near_one() {
+fn two_good_places_are_two_gaussians_and_every_sample_is_near_one() {
     // As good far along a direction as far against it, so no direction explains anything.
-    let two_layouts = |_: &str, media: &Media| {
+    let two_places = |_: &str, media: &Media| {
         let mut along = linear_reward((0..SHAPE.numel()).map(|at| (at as f32 * 0.3).cos()).collect());
         along("", media).abs()
     };
     let learnt = |find: FindConfig| {
         let config = RunConfig { method: MethodConfig::Find(find), ..RunConfig::default() };
         let mut run = Run::new(config, SHAPE, Vec::new()).unwrap();
-        one_step(&mut run, two_layouts);
+        one_step(&mut run, two_places);
         run
     };
     let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
@@ -236,7 +237,7 @@ fn two_good_layouts_are_two_gaussians_and_every_sample_is_near_one() {
     for (at, mean) in means.iter().enumerate() {
         means[..at].iter().for_each(|other| assert!(alike(mean, other) < 0.6, "{}", alike(mean, other)));
     }
-    for sample in one_step(&mut run, two_layouts).evaluations {
+    for sample in one_step(&mut run, two_places).evaluations {
         let (own, _) = policy.gaussian_of(sample.key());
         let nearest = means.iter().map(|mean| alike(mean, sample.noise.values())).fold(0.0, f32::max);
         assert!(alike(own, sample.noise.values()) == nearest && nearest > 0.5, "{nearest}");

@@ -48,11 +48,9 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
     }
     section(&mut text, "Success by category", &category_table(cells, &find, &base));
     section(&mut text, "What others need to reach find", &reach_table(cells, &find));
-    for (of, title) in
-        [("find", "Find without each of its parts"), ("paper", "Paper without each of its parts")]
-    {
-        section(&mut text, title, &ablations(cells, of));
-    }
+    section(&mut text, "Find without each of its parts", &parts_table(cells, "find", false));
+    section(&mut text, "What was a part of find and is none any more", &parts_table(cells, "find", true));
+    section(&mut text, "Paper without each of its parts", &parts_table(cells, "paper", false));
     section(&mut text, "What limits it", &limits(cells, &find));
     let pictures: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
     let plots = format!("Each method is drawn over the prompts that it was measured on.\n\n{pictures}");
@@ -167,8 +165,7 @@ fn targets(cells: &[Cell]) -> String {
 }
 
 fn methods_table(cells: &[Cell], scope: Scope) -> String {
-    let ablation = |contender: &Contender| contender.label().contains("-without-");
-    let learnt = contenders(cells).into_iter().filter(|contender| !ablation(contender));
+    let learnt = contenders(cells).into_iter().filter(|contender| !contender.is_variant());
     let rows = [
         Contender::base(),
         Contender::BestOf(4),
@@ -241,9 +238,7 @@ fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> String 
 fn reach_table(cells: &[Cell], find: &Contender) -> String {
     let bases = Bases::new(cells);
     let mut text = String::new();
-    for rival in
-        contenders(cells).into_iter().filter(|rival| rival != find && !rival.label().contains("-without-"))
-    {
+    for rival in contenders(cells).into_iter().filter(|rival| rival != find && !rival.is_variant()) {
         let shared: Vec<Cell> = cells
             .iter()
             .filter(|cell| {
@@ -304,27 +299,37 @@ fn contender_of(cell: &Cell) -> Contender {
     Contender::Method(cell.key.method.clone(), cell.key.budget)
 }
 
-fn ablations(cells: &[Cell], of: &str) -> String {
-    let full = Contender::method(of, BUDGET);
-    let prefix = format!("{of}-without-");
-    let parts = contenders(cells).into_iter().filter(|contender| contender.label().starts_with(&prefix));
+/// What the method `of` gains by each part: by those that it has, or by those that it had and that were taken out.
+fn parts_table(cells: &[Cell], of: &str, taken_out: bool) -> String {
+    let own = Contender::method(of, BUDGET);
+    let (prefix, about, column) = if taken_out {
+        let about = "What the method had more with the part than it has without, on the same prompts and seeds, measured with the \
+                     program that still had it.";
+        (format!("{of}-with-"), about, "with")
+    } else {
+        let about = "What the full method has more than the method without the part, on the same prompts and seeds; \
+                     [ARCHITECTURE.md](../ARCHITECTURE.md) says why a part of find that does not help here is on.";
+        (format!("{of}-without-"), about, "without")
+    };
     let mut text = String::new();
-    for without in parts {
-        let less = |figure| difference(cells, &full, &without, figure, Scope::default());
-        let (success, gain) = (less(Figure::Success), less(Figure::Gain));
-        let diversity = less(Figure::DiversityRatio);
+    for variant in contenders(cells).into_iter().filter(|one| one.label().starts_with(&prefix)) {
+        let (with, without) = if taken_out { (&variant, &own) } else { (&own, &variant) };
+        let more = |figure| difference(cells, with, without, figure, Scope::default());
+        let (success, gain) = (more(Figure::Success), more(Figure::Gain));
+        let diversity = more(Figure::DiversityRatio);
         let verdict = verdict(&[("success", success), ("gain", gain), ("diversity", diversity)]);
         if text.is_empty() {
-            text = "What the full method has more than the method without the part, on the same prompts and seeds; \
-                    [ARCHITECTURE.md](../ARCHITECTURE.md) says why a part of find that does not help here is on.\n\n\
-                    | without | cells | success | gain in base sigmas | diversity | the part |\n| --- | --- | --- | --- | --- | --- |\n"
-                .to_owned();
+            text = format!(
+                "{about}\n\n\
+                 | {column} | prompts (cells) | success | gain in base sigmas | diversity | the part |\n\
+                 | --- | --- | --- | --- | --- | --- |\n"
+            );
         }
+        let (prompts, own_cells) = counts(cells, &variant, Scope::default());
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {verdict} |",
-            without.label().trim_start_matches(&prefix),
-            counts(cells, &without, Scope::default()).1,
+            "| {} | {prompts} ({own_cells}) | {} | {} | {} | {verdict} |",
+            variant.label().trim_start_matches(&prefix),
             interval(success),
             interval(gain),
             interval(diversity),

@@ -35,7 +35,7 @@ type Drawing = noisefind::Result<()>;
 
 /// Every plot by its file name.
 pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let full = contenders(cells).into_iter().filter(|contender| !contender.label().contains("-without-"));
+    let full = contenders(cells).into_iter().filter(|contender| !contender.is_variant());
     let shown: Vec<Shown> = full.zip(COLOURS.into_iter().cycle()).collect();
     let draw = |name, title: &str, paint: &dyn Fn(&Area<'_>) -> Drawing| -> Result<(&'static str, Vec<u8>)> {
         Ok((name, canvas::draw(1040, 480, &[("Title", title.to_owned())], paint)?))

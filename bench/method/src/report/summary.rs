@@ -72,6 +72,11 @@ impl Contender {
         }
     }
 
+    /// Whether it is another method without one of its parts, or with one that was taken out.
+    pub fn is_variant(&self) -> bool {
+        matches!(self, Self::Method(name, _) if name.contains("-without-") || name.contains("-with-"))
+    }
+
     fn owns(&self, cell: &Cell) -> bool {
         match self {
             Self::Method(name, budget) => cell.key.method == *name && cell.key.budget == *budget,

@@ -5,39 +5,30 @@ use serde::{Deserialize, Serialize};
 use super::{at_least_one, positive, share};
 use crate::error::Result;
 
-/// More frequencies than any latent has along an axis, within what a config file can hold.
-const ALL_FREQUENCIES: usize = 1 << 20;
-
 /// Settings of `find`; each is a building block that can be turned off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FindConfig {
-    /// Lowest spatial frequencies of a noise that are its layout, along each latent axis; at or above the axis takes all.
-    pub low_frequencies: usize,
-    /// The same along the frame axis of a video model.
-    pub low_frame_frequencies: usize,
     /// Draw samples as pairs `mu +- sigma * epsilon`.
     pub antithetic: bool,
-    /// Whether good layouts are those with the best neighbourhoods, told from all evaluations near them, or that of the
-    /// noise with the highest reward.
+    /// Whether good places are those with the best neighbourhoods, told from all evaluations near them, or the noise
+    /// with the highest reward.
     pub landscape: bool,
-    /// Largest number of Gaussians, each around a good layout of its own; without landscape there is one.
+    /// Largest number of Gaussians, each around a good place of its own; without landscape there is one.
     pub gaussians: usize,
-    /// How much of a noise with the good layout the mean is: more succeeds more often, and varies less.
+    /// How much of the noise at a good place the mean is: more succeeds more often, and varies less.
     pub share: f64,
     /// How sigma follows the mean.
     pub spread: Spread,
     /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.2 for each number of the noise.
     pub kl_budget_nats: Option<f64>,
-    /// Most recent evaluations that are used.
+    /// Most recent evaluations whose noises are kept and learnt from.
     pub history_evaluations: usize,
 }
 
 impl Default for FindConfig {
     fn default() -> Self {
         Self {
-            low_frequencies: 10,
-            low_frame_frequencies: 4,
             antithetic: true,
             landscape: true,
             gaussians: 4,
@@ -52,13 +43,11 @@ impl Default for FindConfig {
 /// A part of `find` that can be turned off, to see what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindPart {
-    /// The layout of a noise is its low frequencies; without: all of them.
-    LowFrequencies,
     /// Samples come in mirrored pairs; without: each is drawn alone.
     AntitheticPairs,
-    /// Good layouts are those with the best neighbourhoods; without: that of the noise with the highest reward.
+    /// Good places are those with the best neighbourhoods; without: the noise with the highest reward.
     Landscape,
-    /// There are several Gaussians, each around a good layout of its own; without: one.
+    /// There are several Gaussians, each around a good place of its own; without: one.
     SeveralGaussians,
     /// The spread shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
@@ -80,9 +69,6 @@ impl FindConfig {
     /// These settings with `part` turned off.
     pub fn without(self, part: FindPart) -> Self {
         match part {
-            FindPart::LowFrequencies => {
-                Self { low_frequencies: ALL_FREQUENCIES, low_frame_frequencies: ALL_FREQUENCIES, ..self }
-            }
             FindPart::AntitheticPairs => Self { antithetic: false, ..self },
             FindPart::Landscape => Self { landscape: false, ..self },
             FindPart::SeveralGaussians => Self { gaussians: 1, ..self },
@@ -91,8 +77,6 @@ impl FindConfig {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        at_least_one("low_frequencies", self.low_frequencies)?;
-        at_least_one("low_frame_frequencies", self.low_frame_frequencies)?;
         at_least_one("gaussians", self.gaussians)?;
         at_least_one("history_evaluations", self.history_evaluations)?;
         share("share", self.share)?;

@@ -141,7 +141,6 @@ mod tests {
     #[test]
     fn every_part_can_be_turned_off() {
         let parts = [
-            FindPart::LowFrequencies,
             FindPart::AntitheticPairs,
             FindPart::Landscape,
             FindPart::SeveralGaussians,

@@ -1,14 +1,13 @@
-//! `find`: a one-step policy optimisation that uses every evaluation made. All of them together tell which layouts of low
-//! frequencies are good to draw around, and the Gaussians of the policy stand there, under a bound on the divergence
-//! (section 3 of the method).
+//! `find`: a one-step policy optimisation that uses every evaluation made. All of them together tell which places in
+//! the space of noises are good to draw around, and the Gaussians of the policy stand there, under a bound on the
+//! divergence (section 3 of the method).
 
 use crate::advantage::advantages;
-use crate::basis::FrequencyBasis;
 use crate::config::FindConfig;
 use crate::error::Result;
 use crate::evaluation::Batch;
 use crate::kl_budget;
-use crate::landscape::{self, Place, Seen};
+use crate::landscape::{self, Landscape, Place, Seen};
 use crate::method::{Learner, Update};
 use crate::noise::{Noise, NoiseShape, SampleKey};
 use crate::policy::NoisePolicy;
@@ -23,77 +22,89 @@ const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
 /// The learner of `find`.
 pub(crate) struct Find {
     config: FindConfig,
-    /// The frequencies that are a noise's layout.
-    basis: FrequencyBasis,
     budget_nats: f64,
     policy: NoisePolicy,
     /// All evaluations with a given reward, oldest first.
-    memory: Vec<Remembered>,
-    /// The noise with the highest reward of all, `d` numbers.
-    best: Option<(Vec<f32>, f64)>,
+    samples: Vec<RememberedSample>,
+    /// The noises of the newest of them, which the landscape is told from.
+    used: Vec<Used>,
 }
 
-/// An evaluation as the landscape needs it.
-struct Remembered {
-    sample: RememberedSample,
-    /// The layout of its noise, of length 1.
-    layout: Vec<f32>,
+/// The noise of an evaluation as the landscape needs it.
+struct Used {
+    /// The noise scaled to length 1, `d` numbers.
+    direction: Vec<f32>,
+    /// What it has in common with each used noise before it.
+    alike: Vec<f64>,
 }
 
 impl Find {
     pub(crate) fn new(config: FindConfig, shape: NoiseShape) -> Self {
         Self {
-            basis: FrequencyBasis::new(shape, config.low_frequencies, config.low_frame_frequencies),
             budget_nats: config.kl_budget_nats.unwrap_or(DEFAULT_NATS_PER_DIMENSION * shape.numel() as f64),
             policy: NoisePolicy::standard(shape),
-            memory: Vec::new(),
-            best: None,
+            samples: Vec::new(),
+            used: Vec::new(),
             config,
         }
     }
 
-    /// The rewards of all evaluations, oldest first.
-    fn rewards(&self) -> Vec<f64> {
-        self.memory.iter().map(|one| one.sample.reward).collect()
-    }
-
-    /// The evaluations that are used, with their advantages.
-    fn seen(&self, advantages: &[f64]) -> Vec<Seen<'_>> {
-        let old = self.memory.len().saturating_sub(self.config.history_evaluations);
-        let used = self.memory.iter().zip(advantages).skip(old);
-        used.map(|(one, &advantage)| Seen { layout: &one.layout, advantage }).collect()
-    }
-
-    /// The layout of a noise, of length 1.
-    fn layout(&self, noise: &[f32]) -> Vec<f32> {
-        landscape::layout(&self.basis.coefficients(noise))
-    }
-
-    /// The layouts around which the highest rewards are to be expected, the best first.
-    fn good_places(&self, advantages: &[f64]) -> Vec<Place> {
-        let seen = self.seen(advantages);
-        if self.config.landscape {
-            landscape::best_places(&seen, self.config.share, self.config.gaussians)
-        } else {
-            landscape::best_seen(&seen).into_iter().collect()
+    /// Takes in the noise of the newest evaluation, and lets the oldest go.
+    fn push(&mut self, direction: Vec<f32>) {
+        let alike = self.alike(&direction);
+        self.used.push(Used { direction, alike });
+        if self.used.len() > self.config.history_evaluations {
+            self.used.remove(0);
+            for later in &mut self.used {
+                later.alike.remove(0);
+            }
         }
     }
 
-    /// A noise with each of the layouts. Frequencies outside the layout decide nothing; the best noise lends its own, so
-    /// that the norm is a noise's, and its channels change places from one noise to the next, so that they do not look
-    /// alike.
-    fn noises(&self, places: &[Place]) -> Vec<Vec<f32>> {
-        let Some((best, _)) = &self.best else { return Vec::new() };
-        let length = (self.basis.len() as f64).sqrt() as f32;
-        let rest: Vec<f32> = best.iter().zip(self.basis.project(best)).map(|(all, low)| all - low).collect();
-        let channel = rest.len() / self.policy.shape().channels;
-        let noise = |(at, place): (usize, &Place)| -> Vec<f32> {
-            let layout: Vec<f32> = place.layout.iter().map(|x| length * x).collect();
-            let lent = rest.iter().cycle().skip(at * channel);
-            self.basis.synthesize(&layout).iter().zip(lent).map(|(low, rest)| low + rest).collect()
-        };
-        places.iter().enumerate().map(noise).collect()
+    /// What a noise of length 1 has in common with each used one.
+    fn alike(&self, direction: &[f32]) -> Vec<f64> {
+        self.used.iter().map(|one| landscape::alike(&one.direction, direction)).collect()
     }
+
+    /// The rewards of all evaluations, oldest first.
+    fn rewards(&self) -> Vec<f64> {
+        self.samples.iter().map(|sample| sample.reward).collect()
+    }
+
+    /// The used evaluations with their advantages, of which there is one for each evaluation.
+    fn seen(&self, advantages: &[f64]) -> Vec<Seen<'_>> {
+        let newest = &advantages[advantages.len() - self.used.len()..];
+        let used = self.used.iter().zip(newest);
+        used.map(|(one, &advantage)| Seen { alike: &one.alike, advantage }).collect()
+    }
+
+    /// Where the highest rewards are to be expected, the best first.
+    fn good_places(&self, advantages: &[f64]) -> Vec<Place> {
+        let seen = self.seen(advantages);
+        if !self.config.landscape {
+            return landscape::best_seen(&seen).into_iter().collect();
+        }
+        let landscape = Landscape::new(&seen);
+        landscape.map(|it| it.best_places(self.config.share, self.config.gaussians)).unwrap_or_default()
+    }
+
+    /// The noise at a place, of length `sqrt(d)`, as long as a noise is.
+    fn noise(&self, place: &Place) -> Vec<f32> {
+        let numel = self.policy.shape().numel();
+        let mut noise = vec![0.0; numel];
+        for (one, part) in self.used.iter().zip(&place.mixture) {
+            let part = (part * (numel as f64).sqrt()) as f32;
+            noise.iter_mut().zip(&one.direction).for_each(|(sum, x)| *sum += part * x);
+        }
+        noise
+    }
+}
+
+/// A noise scaled to length 1; a zero stays one.
+fn direction(noise: &[f32]) -> Vec<f32> {
+    let norm = noise.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+    noise.iter().map(|&x| (f64::from(x) * scale) as f32).collect()
 }
 
 impl Learner for Find {
@@ -113,22 +124,15 @@ impl Learner for Find {
         let rewards = self.rewards();
         let (centre, spread) = (mean(&rewards), standard_deviation(&rewards));
         let advantages = advantages(&rewards);
-        let layouts: Vec<Vec<f32>> =
-            batch.given().map(|(evaluation, _)| self.layout(evaluation.noise.values())).collect();
-        let expected = landscape::expected(&self.seen(&advantages), &layouts);
-        expected.into_iter().map(|advantage| centre + spread * advantage).collect()
+        let Some(landscape) = Landscape::new(&self.seen(&advantages)) else { return Vec::new() };
+        let expected = |noise: &[f32]| landscape.expected(&self.alike(&direction(noise)));
+        batch.given().map(|(evaluation, _)| centre + spread * expected(evaluation.noise.values())).collect()
     }
 
     fn remember(&mut self, batch: Batch) {
         for (evaluation, reward) in batch.given() {
-            let noise = evaluation.noise.values();
-            if self.best.as_ref().is_none_or(|(_, best)| reward > *best) {
-                self.best = Some((noise.to_vec(), reward));
-            }
-            self.memory.push(Remembered {
-                sample: RememberedSample { key: evaluation.key(), reward },
-                layout: self.layout(noise),
-            });
+            self.samples.push(RememberedSample { key: evaluation.key(), reward });
+            self.push(direction(evaluation.noise.values()));
         }
     }
 
@@ -139,8 +143,8 @@ impl Learner for Find {
     }
 
     fn advantages(&self, expected: &[f64]) -> Vec<f64> {
-        let rewards = self.memory.iter().zip(expected);
-        let differences: Vec<f64> = rewards.map(|(one, expected)| one.sample.reward - expected).collect();
+        let rewards = self.samples.iter().zip(expected);
+        let differences: Vec<f64> = rewards.map(|(sample, expected)| sample.reward - expected).collect();
         advantages(&differences)
     }
 
@@ -150,8 +154,8 @@ impl Learner for Find {
             return Ok(Update::default());
         }
         let share = self.config.share as f32;
-        let gaussians = self.noises(&places).into_iter().map(|noise| {
-            let mean: Vec<f32> = noise.into_iter().map(|value| share * value).collect();
+        let gaussians = places.iter().map(|place| {
+            let mean: Vec<f32> = self.noise(place).into_iter().map(|value| share * value).collect();
             let sigma = kl_budget::spread_for(&mean, self.config.spread);
             kl_budget::project(mean, sigma, self.budget_nats)
         });
@@ -162,29 +166,19 @@ impl Learner for Find {
     }
 
     fn save(&self) -> (Memory, Vec<NamedTensor>) {
-        let samples = self.memory.iter().map(|one| one.sample).collect();
-        let layouts: Vec<f32> = self.memory.iter().flat_map(|one| one.layout.iter().copied()).collect();
-        let shape = vec![self.memory.len(), self.basis.len()];
-        let mut tensors = vec![NamedTensor::new("memory.layouts", shape, layouts)];
-        if let Some((noise, _)) = &self.best {
-            tensors.push(NamedTensor::new("best_noise", vec![noise.len()], noise.clone()));
-        }
-        (Memory { samples, ..Memory::default() }, tensors)
+        let directions: Vec<f32> = self.used.iter().flat_map(|one| one.direction.iter().copied()).collect();
+        let shape = vec![self.used.len(), self.policy.shape().numel()];
+        let tensors = vec![NamedTensor::new("memory.directions", shape, directions)];
+        (Memory { samples: self.samples.clone(), ..Memory::default() }, tensors)
     }
 
     fn restore(&mut self, policy: NoisePolicy, memory: &Memory, tensors: &[NamedTensor]) -> Result<()> {
-        let size = self.basis.len();
-        let layouts = read_tensor(tensors, "memory.layouts", memory.samples.len() * size)?;
-        let remembered = memory.samples.iter().zip(layouts.chunks_exact(size.max(1)));
-        self.memory =
-            remembered.map(|(&sample, layout)| Remembered { sample, layout: layout.to_vec() }).collect();
-        let highest = memory.samples.iter().map(|sample| sample.reward).reduce(f64::max);
-        self.best = match highest {
-            Some(reward) => {
-                Some((read_tensor(tensors, "best_noise", policy.shape().numel())?.to_vec(), reward))
-            }
-            None => None,
-        };
+        let numel = policy.shape().numel();
+        let used = memory.samples.len().min(self.config.history_evaluations);
+        let directions = read_tensor(tensors, "memory.directions", used * numel)?;
+        self.used.clear();
+        directions.chunks_exact(numel.max(1)).for_each(|direction| self.push(direction.to_vec()));
+        self.samples.clone_from(&memory.samples);
         self.policy = policy;
         Ok(())
     }
