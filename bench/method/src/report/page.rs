@@ -48,9 +48,28 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
     }
     section(&mut text, "Success by category", &category_table(cells, &find, &base));
     section(&mut text, "What others need to reach find", &reach_table(cells, &find));
-    section(&mut text, "Find without each of its parts", &parts_table(cells, "find", false));
-    section(&mut text, "What was a part of find and is none any more", &parts_table(cells, "find", true));
-    section(&mut text, "Paper without each of its parts", &parts_table(cells, "paper", false));
+    let parts = [
+        (
+            "Find without each of its parts",
+            ("find", "without"),
+            "What the whole method has more than the method without the part, on the same prompts and seeds; \
+             [ARCHITECTURE.md](../ARCHITECTURE.md) says why a part that makes no difference here is on.",
+        ),
+        (
+            "What was a part of find and is none any more",
+            ("find", "with"),
+            "What the method had more with the part than it has without, on the same prompts and seeds, measured with the \
+             program that still had it.",
+        ),
+        (
+            "Paper without each of its parts",
+            ("paper", "without"),
+            "What the whole method has more than the method without the part, on the same prompts and seeds.",
+        ),
+    ];
+    for (title, (of, relation), about) in parts {
+        section(&mut text, title, &parts_table(cells, of, relation, about));
+    }
     section(&mut text, "What limits it", &limits(cells, &find));
     let pictures: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
     let plots = format!("Each method is drawn over the prompts that it was measured on.\n\n{pictures}");
@@ -299,21 +318,14 @@ fn contender_of(cell: &Cell) -> Contender {
     Contender::Method(cell.key.method.clone(), cell.key.budget)
 }
 
-/// What the method `of` gains by each part: by those that it has, or by those that it had and that were taken out.
-fn parts_table(cells: &[Cell], of: &str, taken_out: bool) -> String {
+/// What the method `of` has more with each part than without: of those that it has, `relation` "without", or of those
+/// that were taken out, `relation` "with".
+fn parts_table(cells: &[Cell], of: &str, relation: &str, about: &str) -> String {
     let own = Contender::method(of, BUDGET);
-    let (prefix, about, column) = if taken_out {
-        let about = "What the method had more with the part than it has without, on the same prompts and seeds, measured with the \
-                     program that still had it.";
-        (format!("{of}-with-"), about, "with")
-    } else {
-        let about = "What the full method has more than the method without the part, on the same prompts and seeds; \
-                     [ARCHITECTURE.md](../ARCHITECTURE.md) says why a part of find that does not help here is on.";
-        (format!("{of}-without-"), about, "without")
-    };
+    let prefix = format!("{of}-{relation}-");
     let mut text = String::new();
     for variant in contenders(cells).into_iter().filter(|one| one.label().starts_with(&prefix)) {
-        let (with, without) = if taken_out { (&variant, &own) } else { (&own, &variant) };
+        let (with, without) = if relation == "with" { (&variant, &own) } else { (&own, &variant) };
         let more = |figure| difference(cells, with, without, figure, Scope::default());
         let (success, gain) = (more(Figure::Success), more(Figure::Gain));
         let diversity = more(Figure::DiversityRatio);
@@ -321,7 +333,7 @@ fn parts_table(cells: &[Cell], of: &str, taken_out: bool) -> String {
         if text.is_empty() {
             text = format!(
                 "{about}\n\n\
-                 | {column} | prompts (cells) | success | gain in base sigmas | diversity | the part |\n\
+                 | {relation} | prompts (cells) | success | gain in base sigmas | diversity | the part |\n\
                  | --- | --- | --- | --- | --- | --- |\n"
             );
         }
