@@ -47,6 +47,13 @@ pub struct Place {
     pub effective_sample_size: f64,
 }
 
+/// A noise scaled to length 1; a zero stays one.
+pub fn direction(noise: &[f32]) -> Vec<f32> {
+    let norm = noise.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+    noise.iter().map(|&x| (f64::from(x) * scale) as f32).collect()
+}
+
 /// What two noises of length 1 have in common.
 pub fn alike(first: &[f32], second: &[f32]) -> f64 {
     first.iter().zip(second).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
@@ -75,7 +82,6 @@ pub struct Landscape {
 }
 
 /// A point of the climb.
-#[derive(Clone)]
 struct Point {
     mixture: Vec<f64>,
     /// What it has in common with each evaluated noise.
@@ -244,20 +250,15 @@ mod tests {
 
     const SIZE: usize = 400;
 
-    fn unit(values: &[f32]) -> Vec<f32> {
-        let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
-        values.iter().map(|x| x / norm).collect()
-    }
-
     fn random(index: u32) -> Vec<f32> {
-        unit(&Stream::new(SampleKey { seed: 3, iteration: 0, index }, Domain::Fake).normals(SIZE))
+        direction(&Stream::new(SampleKey { seed: 3, iteration: 0, index }, Domain::Fake).normals(SIZE))
     }
 
     fn near(centre: &[f32], index: u32, kept: f32) -> Vec<f32> {
         let own = random(index);
         let mixed: Vec<f32> =
             centre.iter().zip(own).map(|(c, o)| kept * c + (1.0 - kept * kept).sqrt() * o).collect();
-        unit(&mixed)
+        direction(&mixed)
     }
 
     /// Noises with their rewards.

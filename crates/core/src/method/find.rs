@@ -7,7 +7,7 @@ use crate::config::FindConfig;
 use crate::error::Result;
 use crate::evaluation::Batch;
 use crate::kl_budget;
-use crate::landscape::{self, Landscape, Place, Seen};
+use crate::landscape::{self, Landscape, Place, Seen, direction};
 use crate::method::{Learner, Update};
 use crate::noise::{Noise, NoiseShape, SampleKey};
 use crate::policy::NoisePolicy;
@@ -98,13 +98,6 @@ impl Find {
         }
         noise
     }
-}
-
-/// A noise scaled to length 1; a zero stays one.
-fn direction(noise: &[f32]) -> Vec<f32> {
-    let norm = noise.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-    noise.iter().map(|&x| (f64::from(x) * scale) as f32).collect()
 }
 
 impl Learner for Find {
