@@ -8,8 +8,13 @@ with the KL divergence to the frozen model; one prompt.
         --record bench/results/dpok.jsonl --state target/dpok --images 3200 --limit 1
 
 Scorer and judge are those of the other methods, asked through `noisefind score`. One cell a line is appended to the record, in
-the format of `bench-method run`; an unfinished cell, and a finished one with a larger budget, goes on from its state. Published settings are those of the command that its program (google-research, dpok, commit 1d49f2c) gives for a
-single prompt, and what is scaled here:
+the format of `bench-method run`; an unfinished cell, and a finished one with a larger budget, goes on from its state.
+`--device cuda` draws from the same noises and leaves scoring to the CPU; `--part 1/8` to `8/8` share the prompts between
+processes with a record each, which is how so small a model keeps a GPU busy. `--method` names in the record what was done
+on another device or with other settings.
+
+Published settings are those of the command that its program (google-research, dpok, commit 1d49f2c) gives for a single
+prompt, and what is scaled here:
 
     setting                    published   here   why
     LoRA rank                  4           4
@@ -43,6 +48,10 @@ parser.add_argument("--images", type=int, default=3200, help="budget: images gen
 parser.add_argument("--samples", type=int, default=64, help="fresh images of base and tuned each")
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--limit", type=int, help="at most this many prompts of each category")
+parser.add_argument("--half", choices=["development", "held-out"], help="only prompts of this half")
+parser.add_argument("--part", default="1/1", help="I/N: every Nth of these prompts, from the Ith")
+parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+parser.add_argument("--method", default="dpok", help="name in the record")
 parser.add_argument("--learning-rate", type=float, default=3e-4)
 parser.add_argument("--batch", type=int, default=16, help="images an update")
 args = parser.parse_args()
@@ -52,19 +61,24 @@ RECOMMENDED = json.loads(pathlib.Path(args.model, "noisefind.json").read_text())
 STEPS, GUIDANCE = RECOMMENDED["num_inference_steps"], RECOMMENDED["guidance_scale"]
 
 
+def standard(shape, generator):
+    """Standard normal numbers, the same on every device."""
+    return torch.randn(shape, generator=generator).to(args.device)
+
+
 class Denoiser:
     """The pipeline, with every denoising step as a Gaussian whose mean depends on the weights."""
 
     def __init__(self, prompt):
         self.pipe = StableDiffusionPipeline.from_pretrained(args.model, safety_checker=None, feature_extractor=None,
-                                                            torch_dtype=torch.float32)
+                                                            torch_dtype=torch.float32).to(args.device)
         self.scheduler = DDIMScheduler.from_config(self.pipe.scheduler.config)
         self.scheduler.set_timesteps(STEPS)
         self.unet = self.pipe.unet.requires_grad_(False)
         self.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, init_lora_weights="gaussian",
                                          target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
         with torch.no_grad():
-            text, empty = self.pipe.encode_prompt(prompt, "cpu", 1, True, "")
+            text, empty = self.pipe.encode_prompt(prompt, args.device, 1, True, "")
         self.embeddings = torch.cat([empty, text])
 
     def mean(self, latents, step):
@@ -87,7 +101,7 @@ class Denoiser:
         path, means = [noises], []
         for step in range(STEPS):
             means.append(self.mean(path[-1], step))
-            path.append(means[-1] + self.deviation(step) * torch.randn(noises.shape, generator=generator))
+            path.append(means[-1] + self.deviation(step) * standard(noises.shape, generator))
         return path, means
 
     @torch.no_grad()
@@ -145,7 +159,7 @@ def look(denoiser, prompt):
     generator, rewards, judgements = torch.Generator().manual_seed(10**9 + args.seed), [], []
     for start in range(0, args.samples, args.batch):
         count = min(args.batch, args.samples - start)
-        path, _ = denoiser.draw(torch.randn(count, *shape(denoiser), generator=generator), generator)
+        path, _ = denoiser.draw(standard((count, *shape(denoiser)), generator), generator)
         images = denoiser.images(path[-1])
         rewards += scored(images, prompt, "clip-score")
         judgements += scored(images, prompt, "scene-judge")
@@ -157,16 +171,23 @@ def shape(denoiser):
     return config.in_channels, config.sample_size, config.sample_size
 
 
+def sha256(prompt):
+    return hashlib.sha256(prompt.encode()).hexdigest()
+
+
+def half(prompt):
+    return "held-out" if int(sha256(prompt)[-1], 16) % 2 else "development"
+
+
 def tune(category, prompt, model_sha256):
-    digest = hashlib.sha256(prompt.encode()).hexdigest()
     # Without the budget in its name, so that a larger one goes on from a smaller one.
-    state_file = pathlib.Path(args.state, f"{digest[:16]}-{args.seed}.pt")
+    state_file = pathlib.Path(args.state, f"{sha256(prompt)[:16]}-{args.seed}.pt")
     torch.manual_seed(args.seed)
     denoiser = Denoiser(prompt)
     optimizer = torch.optim.AdamW([p for p in denoiser.unet.parameters() if p.requires_grad], args.learning_rate)
     generator = torch.Generator().manual_seed(args.seed)
     if state_file.exists():
-        state = torch.load(state_file)
+        state = torch.load(state_file, map_location="cpu")
         set_peft_model_state_dict(denoiser.unet, state["lora"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
@@ -177,12 +198,12 @@ def tune(category, prompt, model_sha256):
         raise SystemExit(f"{state_file} has seen {args.batch * len(curve)} images, more than --images {args.images}; remove it to begin again")
     while args.batch * len(curve) < args.images:
         started = time.monotonic()
-        path, means = denoiser.draw(torch.randn(args.batch, *shape(denoiser), generator=generator), generator)
+        path, means = denoiser.draw(standard((args.batch, *shape(denoiser)), generator), generator)
         rewards = scored(denoiser.images(path[-1]), prompt, "clip-score")
         kept = [at for at, reward in enumerate(rewards) if reward is not None]
         if len(kept) >= 2:
             path, means = [latents[kept] for latents in path], [mean[kept] for mean in means]
-            update(denoiser, optimizer, path, means, torch.tensor([rewards[at] for at in kept]), generator)
+            update(denoiser, optimizer, path, means, torch.tensor([rewards[at] for at in kept], device=args.device), generator)
         seconds += time.monotonic() - started
         mean = sum(rewards[at] for at in kept) / len(kept) if kept else None
         curve.append({"evaluations": args.batch * (len(curve) + 1), "reward_mean": mean, "kl_nats": None,
@@ -194,14 +215,14 @@ def tune(category, prompt, model_sha256):
     rewards, judgements = look(denoiser, prompt)
     spread = torch.tensor(base[0]).std().item()
     key = {"prompt": prompt, "seed": args.seed, "samples": args.samples, "model_sha256": model_sha256}
-    rest = {"category": category, "half": "held-out" if int(digest[-1], 16) % 2 else "development", "kl_nats": None,
+    rest = {"category": category, "half": half(prompt), "kl_nats": None,
             "noise_norm_ratio": None, "watched": {}, "gain_sigmas_ci95": None, "diversity_ratio": None}
     base_arm, tuned_arm = arm(*base), arm(rewards, judgements)
     gain = (tuned_arm["reward_mean"] - base_arm["reward_mean"]) / spread
     return [
-        {**key, **rest, "method": "dpok-base", "budget": 0, "evaluations": 0, "learning_seconds": 0.0,
+        {**key, **rest, "method": f"{args.method}-base", "budget": 0, "evaluations": 0, "learning_seconds": 0.0,
          "stop_reason": "nothing-to-learn", "curve": [], "arm": base_arm, "rewards": base[0], "gain_sigmas": 0.0},
-        {**key, **rest, "method": "dpok", "budget": args.images, "evaluations": args.batch * len(curve),
+        {**key, **rest, "method": args.method, "budget": args.images, "evaluations": args.batch * len(curve),
          "learning_seconds": seconds, "stop_reason": "evaluations-used", "curve": curve, "arm": tuned_arm,
          "rewards": rewards, "gain_sigmas": gain},
     ]
@@ -212,22 +233,33 @@ def main():
     record = pathlib.Path(args.record)
     record.parent.mkdir(parents=True, exist_ok=True)
     lines = record.read_text().splitlines() if record.exists() else []
-    done = {(cell["prompt"], cell["seed"], cell["budget"]) for cell in map(json.loads, lines)}
+    done = {(cell["prompt"], cell["seed"], cell["budget"]) for cell in map(json.loads, lines) if cell["method"] == args.method}
     # The default model has the same hash inside the program and as a folder.
     report = subprocess.run([args.noisefind, "inspect", args.model, "--json"], check=True, capture_output=True, text=True)
     model_sha256 = json.loads(report.stdout)["sha256"]
-    counts = {}
-    for line in pathlib.Path(args.prompts).read_text().splitlines():
-        if not line or line.startswith("#"):
-            continue
-        category, prompt = line.split("\t")[:2]
-        counts[category] = counts.get(category, 0) + 1
-        if (args.limit and counts[category] > args.limit) or (prompt, args.seed, args.images) in done:
+    first, parts = map(int, args.part.split("/"))
+    for category, prompt in chosen()[first - 1::parts]:
+        if (prompt, args.seed, args.images) in done:
             continue
         for cell in tune(category, prompt, model_sha256):
             with record.open("a") as file:
                 file.write(json.dumps(cell) + "\n")
         print(prompt, "gain", round(cell["gain_sigmas"], 2), "success", cell["arm"]["success_rate"], flush=True)
+
+
+def chosen():
+    """Category and prompt of every cell, of all parts."""
+    counts, chosen = {}, []
+    for line in pathlib.Path(args.prompts).read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        category, prompt = line.split("\t")[:2]
+        if args.half and half(prompt) != args.half:
+            continue
+        counts[category] = counts.get(category, 0) + 1
+        if not args.limit or counts[category] <= args.limit:
+            chosen.append((category, prompt))
+    return chosen
 
 
 main()

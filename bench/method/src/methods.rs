@@ -31,8 +31,7 @@ pub enum Recipe {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 4] = [
-    ("antithetic-pairs", FindPart::AntitheticPairs),
+const PARTS: [(&str, FindPart); 3] = [
     ("landscape", FindPart::Landscape),
     ("several-gaussians", FindPart::SeveralGaussians),
     ("variance-preservation", FindPart::VariancePreservation),

@@ -33,8 +33,6 @@ enum Method {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Part {
-    /// Draw each noise alone, not in mirrored pairs
-    AntitheticPairs,
     /// Draw around the noise with the highest reward, whatever its neighbours say
     Landscape,
     /// Learn one Gaussian, not several that take turns
@@ -55,7 +53,6 @@ impl From<Method> for MethodConfig {
 impl From<Part> for FindPart {
     fn from(part: Part) -> Self {
         match part {
-            Part::AntitheticPairs => Self::AntitheticPairs,
             Part::Landscape => Self::Landscape,
             Part::SeveralGaussians => Self::SeveralGaussians,
             Part::VariancePreservation => Self::VariancePreservation,

@@ -83,7 +83,7 @@ impl NoisePolicy {
     }
 
     /// `mu` and `sigma` of the Gaussian that draws `key`. They take turns, so any few pictures in a row show them
-    /// all; the samples of a pair have the same one.
+    /// all: each draws the picture of one seed, and two samples of a batch.
     pub fn gaussian_of(&self, key: SampleKey) -> (&[f32], &[f32]) {
         let turn = key.seed.wrapping_add(u64::from(key.index / 2)) % self.gaussian_count() as u64;
         self.gaussians().nth(turn as usize).expect("a remainder is below the count")
@@ -101,19 +101,13 @@ impl NoisePolicy {
 
     /// Draws the sample that `key` names.
     pub fn draw(&self, source: NoiseSource, key: SampleKey) -> Noise {
-        self.signed_draw(source, key, key, 1.0)
+        let epsilon = standard_noise(source, key, self.shape);
+        self.noise_from(key, &epsilon).expect("standard noise has the length of the policy's own shape")
     }
 
-    /// Draws samples `0..count` of `iteration` as antithetic pairs `mu +- sigma * epsilon`: samples `2 p` and
-    /// `2 p + 1` share `epsilon`, drawn under the even index, with opposite signs.
-    pub fn draw_pairs(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
-        (0..count)
-            .map(|index| {
-                let sign = if index % 2 == 0 { 1.0 } else { -1.0 };
-                let drawn = SampleKey { seed, iteration, index: index & !1 };
-                self.signed_draw(source, SampleKey { index, ..drawn }, drawn, sign)
-            })
-            .collect()
+    /// Draws samples `0..count` of `iteration`.
+    pub fn draw_batch(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
+        (0..count).map(|index| self.draw(source, SampleKey { seed, iteration, index })).collect()
     }
 
     /// Log-density at `noise` in nats, `ln (1/K) sum_k N(z; mu_k, sigma_k^2)`.
@@ -151,12 +145,6 @@ impl NoisePolicy {
         let squares: f64 = self.gaussians().map(|(mean, _)| nearest(mean)).sum();
         (squares / self.gaussian_count() as f64).sqrt()
     }
-
-    fn signed_draw(&self, source: NoiseSource, name: SampleKey, drawn: SampleKey, sign: f32) -> Noise {
-        let epsilon: Vec<f32> =
-            standard_noise(source, drawn, self.shape).into_iter().map(|unit| sign * unit).collect();
-        self.noise_from(name, &epsilon).expect("standard noise has the length of the policy's own shape")
-    }
 }
 
 #[cfg(test)]
@@ -175,19 +163,6 @@ mod tests {
         assert!(message(vec![0.0; 8], vec![0.0; 8]).contains("sigma[0] is 0"));
     }
 
-    #[test]
-    fn pairs_mirror_around_the_mean() {
-        let policy = NoisePolicy::new(SHAPE, vec![0.5; 8], vec![0.25; 8]).unwrap();
-        let noises = policy.draw_pairs(NoiseSource::Philox, 1, 0, 4);
-        for pair in noises.chunks(2) {
-            for (plus, minus) in pair[0].values().iter().zip(pair[1].values()) {
-                assert!((plus + minus - 1.0).abs() < 1e-6);
-            }
-        }
-        assert_ne!(noises[0].values(), noises[2].values());
-        assert_eq!(noises[3].key, SampleKey { seed: 1, iteration: 0, index: 3 });
-    }
-
     /// Two Gaussians far apart: one around -3 with sigma 0.5, one around 3 with sigma 1.
     fn two() -> NoisePolicy {
         let of = |first, second| [vec![first; 8], vec![second; 8]].concat();
@@ -195,15 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn gaussians_take_turns_and_pairs_share_one() {
+    fn gaussians_take_turns() {
         let policy = two();
         let signs = |noises: Vec<Noise>| -> Vec<bool> {
             noises.iter().map(|noise| noise.values().iter().sum::<f32>() > 0.0).collect()
         };
         let fresh = |seed| policy.draw(NoiseSource::Philox, SampleKey::fresh(seed, 0));
         assert_eq!(signs((4..8).map(fresh).collect()), [false, true, false, true]);
-        let pairs = policy.draw_pairs(NoiseSource::Philox, 1, 0, 6);
-        assert_eq!(signs(pairs), [true, true, false, false, true, true]);
+        let batch = policy.draw_batch(NoiseSource::Philox, 1, 0, 6);
+        assert_eq!(batch[3].key, SampleKey { seed: 1, iteration: 0, index: 3 });
+        assert_ne!(batch[0].values(), batch[1].values());
+        assert_eq!(signs(batch), [true, true, false, false, true, true]);
         assert_eq!((policy.dims(), policy.gaussian_count()), (vec![2, 2, 2, 2], 2));
     }
 

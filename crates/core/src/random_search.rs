@@ -5,7 +5,7 @@
 //! beyond Scaling Denoising Steps", 2025, zero-order search.
 
 use crate::evaluation::Evaluation;
-use crate::noise::{Noise, NoiseShape, SampleKey};
+use crate::noise::{Noise, NoiseShape};
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
 
@@ -38,8 +38,7 @@ impl RandomSearch {
 
     /// Draws `count` samples of `iteration`.
     pub fn ask(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
-        let policy = self.policy();
-        (0..count).map(|index| policy.draw(source, SampleKey { seed, iteration, index })).collect()
+        self.policy().draw_batch(source, seed, iteration, count)
     }
 
     /// Takes in the rewards of a batch.
@@ -56,6 +55,7 @@ impl RandomSearch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise::SampleKey;
     use crate::ports::Reward;
 
     #[test]

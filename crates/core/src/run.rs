@@ -155,7 +155,12 @@ impl Run {
     pub(crate) fn ask(&self) -> Vec<Noise> {
         let left = self.config.evaluations.saturating_sub(self.progress.evaluations);
         let count = self.config.batch_size.min(left) as u32;
-        self.learner.ask(self.config.noise_rng, self.config.seed, self.progress.iteration, count)
+        self.learner.policy().draw_batch(
+            self.config.noise_rng,
+            self.config.seed,
+            self.progress.iteration,
+            count,
+        )
     }
 
     /// Counts `batch` and takes it into the method's memory; the expected reward of every sample in that memory,

@@ -3,6 +3,7 @@
 mod bases;
 mod page;
 mod plots;
+mod reach;
 mod summary;
 
 use std::fs;

@@ -77,7 +77,8 @@ impl Contender {
         matches!(self, Self::Method(name, _) if name.contains("-without-") || name.contains("-with-"))
     }
 
-    fn owns(&self, cell: &Cell) -> bool {
+    /// Whether `cell` is one of its own.
+    pub fn owns(&self, cell: &Cell) -> bool {
         match self {
             Self::Method(name, budget) => cell.key.method == *name && cell.key.budget == *budget,
             Self::BestOf(_) => cell.key.method == BASE,

@@ -9,7 +9,7 @@ use noisefind::core::adamw::AdamW;
 use noisefind::core::calibrator::ValueNetwork;
 use noisefind::core::evaluation::Evaluation;
 use noisefind::core::gaussian::{log_prob_gradient, sum_log_ratio};
-use noisefind::core::noise::{Noise, SampleKey};
+use noisefind::core::noise::Noise;
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::rng::NoiseSource;
 
@@ -98,8 +98,7 @@ impl Rival for Released {
     }
 
     fn ask(&self, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
-        let draw = |index| self.policy.draw(NoiseSource::Philox, SampleKey { seed, iteration, index });
-        (0..count).map(draw).collect()
+        self.policy.draw_batch(NoiseSource::Philox, seed, iteration, count)
     }
 
     fn tell(&mut self, evaluations: &[Evaluation]) {

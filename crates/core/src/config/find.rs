@@ -9,8 +9,6 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FindConfig {
-    /// Draw samples as pairs `mu +- sigma * epsilon`.
-    pub antithetic: bool,
     /// Whether good places are those with the best neighbourhoods, told from all evaluations near them, or the noise
     /// with the highest reward.
     pub landscape: bool,
@@ -29,7 +27,6 @@ pub struct FindConfig {
 impl Default for FindConfig {
     fn default() -> Self {
         Self {
-            antithetic: true,
             landscape: true,
             gaussians: 4,
             share: 0.92,
@@ -43,8 +40,6 @@ impl Default for FindConfig {
 /// A part of `find` that can be turned off, to see what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindPart {
-    /// Samples come in mirrored pairs; without: each is drawn alone.
-    AntitheticPairs,
     /// Good places are those with the best neighbourhoods; without: the noise with the highest reward.
     Landscape,
     /// There are several Gaussians, each around a good place of its own; without: one.
@@ -69,7 +64,6 @@ impl FindConfig {
     /// These settings with `part` turned off.
     pub fn without(self, part: FindPart) -> Self {
         match part {
-            FindPart::AntitheticPairs => Self { antithetic: false, ..self },
             FindPart::Landscape => Self { landscape: false, ..self },
             FindPart::SeveralGaussians => Self { gaussians: 1, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },

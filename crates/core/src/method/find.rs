@@ -9,9 +9,8 @@ use crate::evaluation::Batch;
 use crate::kl_budget;
 use crate::landscape::{self, Landscape, Place, Seen, direction};
 use crate::method::{Learner, Update};
-use crate::noise::{Noise, NoiseShape, SampleKey};
+use crate::noise::NoiseShape;
 use crate::policy::NoisePolicy;
-use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, read_tensor};
 use crate::statistics::{mean, standard_deviation};
 
@@ -103,13 +102,6 @@ impl Find {
 impl Learner for Find {
     fn policy(&self) -> &NoisePolicy {
         &self.policy
-    }
-
-    fn ask(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
-        if self.config.antithetic {
-            return self.policy.draw_pairs(source, seed, iteration, count);
-        }
-        (0..count).map(|index| self.policy.draw(source, SampleKey { seed, iteration, index })).collect()
     }
 
     /// What the landscape expects around each noise, as a reward.

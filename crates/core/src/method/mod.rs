@@ -1,4 +1,4 @@
-//! The two methods behind one interface: they are asked for noises and told rewards; the caller owns the loop.
+//! The two methods behind one interface: their policy is drawn from, they are told rewards; the caller owns the loop.
 
 mod find;
 mod paper;
@@ -8,9 +8,7 @@ pub(crate) use paper::Paper;
 
 use crate::error::Result;
 use crate::evaluation::{Batch, Evaluation};
-use crate::noise::Noise;
 use crate::policy::NoisePolicy;
-use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor};
 
 /// What an update did, besides changing the policy.
@@ -26,9 +24,6 @@ pub(crate) struct Update {
 pub(crate) trait Learner: Send {
     /// The policy as it is now.
     fn policy(&self) -> &NoisePolicy;
-
-    /// Draws `count` samples of `iteration`.
-    fn ask(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise>;
 
     /// What the policy learnt so far expects of each given reward of `batch`, which it has not seen, in units of its
     /// own; empty before anything was learnt. A policy that is nothing but a direction expects more the farther a

@@ -10,11 +10,10 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Batch, Evaluation};
 use crate::gaussian;
 use crate::method::{Learner, Update};
-use crate::noise::{Noise, NoiseShape, SampleKey};
+use crate::noise::{Noise, NoiseShape};
 use crate::objective::{clipped_surrogate, effective_sample_size};
 use crate::policy::NoisePolicy;
 use crate::ports::Reward;
-use crate::rng::NoiseSource;
 use crate::state::{Memory, NamedTensor, RememberedSample, policy_tensors, read_policy, read_tensor};
 use crate::statistics::mean;
 
@@ -77,10 +76,6 @@ impl Paper {
 impl Learner for Paper {
     fn policy(&self) -> &NoisePolicy {
         &self.policy
-    }
-
-    fn ask(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
-        (0..count).map(|index| self.policy.draw(source, SampleKey { seed, iteration, index })).collect()
     }
 
     fn remember(&mut self, batch: Batch) {

@@ -1,0 +1,107 @@
+//! What other methods need to reach the gain of `find`.
+
+use std::fmt::Write as _;
+
+use noisefind::core::statistics::Estimate;
+
+use super::bases::Bases;
+use super::page::{interval, number};
+use super::summary::{
+    Contender, Figure, Scope, contenders, counts, estimate, evaluations_to_reach, gain_curve,
+};
+use crate::cell::Cell;
+
+/// One method against `find`, on the prompts and seeds that both were measured on.
+pub struct Reach {
+    /// The method.
+    rival: Contender,
+    /// Its cells.
+    cells: usize,
+    /// What `find` gains, in base standard deviations.
+    level: f64,
+    /// Evaluations after which the method gains as much, or all that it had.
+    evaluations: usize,
+    /// Whether they were enough.
+    reached: bool,
+    /// `evaluations` over those of `find`.
+    times: f64,
+    /// Their seconds over those of `find`.
+    times_seconds: Option<f64>,
+    /// What the method gained at the end.
+    end: Option<Estimate>,
+}
+
+impl Reach {
+    /// `None` where the two share no cell.
+    pub fn new(cells: &[Cell], find: &Contender, rival: &Contender) -> Option<Self> {
+        let key = |cell: &Cell| (cell.key.prompt.clone(), cell.key.seed);
+        let keys_of =
+            |one: &Contender| -> Vec<_> { cells.iter().filter(|it| one.owns(it)).map(key).collect() };
+        let (ours, theirs) = (keys_of(find), keys_of(rival));
+        let both = |cell: &&Cell| ours.contains(&key(cell)) && theirs.contains(&key(cell));
+        let shared: Vec<Cell> = cells.iter().filter(both).cloned().collect();
+        let of = |one, figure| estimate(&shared, one, figure, Scope::default());
+        let level = of(find, Figure::Gain)?.value;
+        let curve = gain_curve(&shared, &Bases::new(cells), rival);
+        let needed = evaluations_to_reach(&curve, level);
+        let evaluations = needed.or(curve.last().map(|(last, _)| *last))?;
+        let times = evaluations as f64 / of(find, Figure::Evaluations)?.value.max(1.0);
+        let pace = |one| Some(of(one, Figure::Seconds)?.value / of(one, Figure::Evaluations)?.value.max(1.0));
+        Some(Self {
+            rival: rival.clone(),
+            cells: counts(&shared, rival, Scope::default()).1,
+            level,
+            evaluations,
+            reached: needed.is_some(),
+            times,
+            times_seconds: pace(rival).zip(pace(find)).map(|(rival, find)| times * rival / find),
+            end: of(rival, Figure::Gain),
+        })
+    }
+
+    /// A multiple, as a bound where the method did not get there.
+    fn bound(&self, times: Option<f64>) -> String {
+        let over = if self.reached { "" } else { "over " };
+        format!("{over}{}", number(times, 1))
+    }
+
+    /// A line of the targets: at least `target` times the evaluations of `find`, or the seconds.
+    pub fn target(&self, target: f64, seconds: bool) -> (String, Option<bool>) {
+        let times = if seconds { self.times_seconds } else { Some(self.times) };
+        let measured = format!("{}, cells: {}", self.bound(times), self.cells);
+        let met = times.is_some_and(|times| times >= target);
+        // A method that gave up below the target says nothing of what it needs.
+        (measured, (met || self.reached).then_some(met))
+    }
+}
+
+/// Evaluations and seconds that each other method needs for the mean reward that `find` has on fresh pictures.
+pub fn table(cells: &[Cell], find: &Contender) -> String {
+    let rivals = contenders(cells).into_iter().filter(|rival| rival != find && !rival.is_variant());
+    let rows: Vec<Reach> = rivals.filter_map(|rival| Reach::new(cells, find, &rival)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = "The gain of `find` is that of its policy on fresh pictures; the curve of each other method is the mean \
+                    reward of the samples that it learns from, which were drawn before they were learnt from, over the same \
+                    prompts and seeds. All seconds are of one core, but those of `dpok-cuda` and `dpok-cuda-fast`: theirs are of \
+                    an NVIDIA H100 that 16 cells shared, against one core for `find`.\n\n\
+                    | method | cells | gain of find | evaluations to reach it | times those of find | times the seconds of find | gain at the end |\n\
+                    | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for row in rows {
+        let Contender::Method(name, budget) = &row.rival else { continue };
+        let _ = writeln!(
+            text,
+            "| {name}, budget {budget} | {} | {:.2} | {}{} | {} | {} | {} |",
+            row.cells,
+            row.level,
+            if row.reached { "" } else { "more than " },
+            row.evaluations,
+            row.bound(Some(row.times)),
+            row.bound(row.times_seconds),
+            interval(row.end),
+        );
+    }
+    text
+}
