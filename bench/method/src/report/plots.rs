@@ -6,7 +6,9 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
 use super::bases::Bases;
-use super::summary::{Contender, Figure, Scope, by_prompt, contenders, estimate, gain_curve, mean_curve};
+use super::summary::{
+    Contender, Figure, Scope, by_prompt, contenders, counts, estimate, gain_curve, mean_curve,
+};
 use crate::cell::Cell;
 use crate::prompts::Category;
 
@@ -35,8 +37,13 @@ type Drawing = noisefind::Result<()>;
 
 /// Every plot by its file name.
 pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let full = contenders(cells).into_iter().filter(|contender| !contender.is_variant());
+    // The noise of a single cell would hide what the others show.
+    let several = |one: &Contender| counts(cells, one, Scope::default()).1 > 1;
+    let full = contenders(cells).into_iter().filter(|one| !one.is_variant() && several(one));
     let shown: Vec<Shown> = full.zip(COLOURS.into_iter().cycle()).collect();
+    // The weights have no noise policy whose divergence or step could be drawn.
+    let with_policy: Vec<Shown> =
+        shown.iter().filter(|(one, _)| !points(cells, one).is_empty()).cloned().collect();
     let draw = |name, title: &str, paint: &dyn Fn(&Area<'_>) -> Drawing| -> Result<(&'static str, Vec<u8>)> {
         Ok((name, canvas::draw(1040, 480, &[("Title", title.to_owned())], paint)?))
     };
@@ -47,14 +54,16 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
             curves(&area, "gain in base sigmas", &shown, |contender| gain_curve(cells, &bases, contender))
         })?,
         draw("success-by-category.png", "Success by category", &|area| bars(area, cells, &shown))?,
-        draw("diversity-against-gain.png", "Diversity against gain", &|area| scatter(area, cells, &shown))?,
+        draw("diversity-against-gain.png", "Diversity against gain", &|area| {
+            scatter(area, cells, &with_policy)
+        })?,
         draw("step-norm-and-kl.png", "Step norm and KL", &|area| {
-            let area = beside_legend(area, &named(&shown))?;
+            let area = beside_legend(area, &named(&with_policy))?;
             let (left, right) = area.split_horizontally(440);
-            curves(&left, "norm of the step of the mean", &shown, |contender| {
+            curves(&left, "norm of the step of the mean", &with_policy, |contender| {
                 mean_curve(cells, contender, |cell, at| cell.curve[at].step_norm)
             })?;
-            curves(&right, "KL to N(0, I) in nats", &shown, |contender| {
+            curves(&right, "KL to N(0, I) in nats", &with_policy, |contender| {
                 mean_curve(cells, contender, |cell, at| cell.curve[at].kl_nats)
             })
         })?,
@@ -64,7 +73,7 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
 /// The names of contenders, with the budget where it is not that of the comparison.
 fn named(shown: &[Shown]) -> Vec<(String, RGBColor)> {
     let name = |contender: &Contender| match contender {
-        Contender::Method(name, budget) if *budget != BUDGET => format!("{name}, {budget}"),
+        Contender::Method(name, budget) if ![0, BUDGET].contains(budget) => format!("{name}, {budget}"),
         other => other.label(),
     };
     shown.iter().map(|(contender, colour)| (name(contender), *colour)).collect()
@@ -114,15 +123,11 @@ fn smoothed(points: &[(usize, f64)]) -> Vec<(f64, f64)> {
 
 /// A group of bars a category, with intervals.
 fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
-    let at_budget =
-        shown.iter().filter(|(one, _)| matches!(one, Contender::Method(_, budget) if *budget == BUDGET));
     let rows: Vec<Shown> = [(Contender::base(), BASE), (Contender::BestOf(8), FAINT)]
         .into_iter()
-        .chain(at_budget.cloned())
+        .chain(shown.to_vec())
         .collect();
-    // The base has no budget that it could name.
-    let names: Vec<(String, RGBColor)> = rows.iter().map(|(row, colour)| (row.label(), *colour)).collect();
-    let area = beside_legend(area, &names)?;
+    let area = beside_legend(area, &named(&rows))?;
     let mut chart =
         builder(&area).build_cartesian_2d(0f64..Category::ALL.len() as f64, 0f64..1.08).map_err(failed)?;
     chart
@@ -162,12 +167,7 @@ fn bars(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
 
 /// A mark a prompt and method.
 fn scatter(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
-    let points = |contender: &Contender| -> Vec<(f64, f64)> {
-        let gains = by_prompt(cells, contender, Figure::Gain, Scope::default());
-        let ratios = by_prompt(cells, contender, Figure::DiversityRatio, Scope::default());
-        gains.into_iter().filter_map(|(prompt, gain)| Some((gain, *ratios.get(prompt)?))).collect()
-    };
-    let all: Vec<(f64, f64)> = shown.iter().flat_map(|(contender, _)| points(contender)).collect();
+    let all: Vec<(f64, f64)> = shown.iter().flat_map(|(contender, _)| points(cells, contender)).collect();
     let (left, right) = range(all.iter().map(|point| point.0));
     let (_, high) = range(all.iter().map(|point| point.1));
     let area = beside_legend(area, &named(shown))?;
@@ -175,10 +175,18 @@ fn scatter(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
     mesh(&mut chart, "gain in base sigmas", "diversity over that of the base")?;
     for (contender, colour) in shown {
         let marks =
-            points(contender).into_iter().map(|point| Circle::new(point, 4, colour.mix(0.7).filled()));
+            points(cells, contender).into_iter().map(|point| Circle::new(point, 4, colour.mix(0.7).filled()));
         chart.draw_series(marks).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Gain and diversity of each prompt.
+fn points(cells: &[Cell], contender: &Contender) -> Vec<(f64, f64)> {
+    let of = |figure| by_prompt(cells, contender, figure, Scope::default());
+    let ratios = of(Figure::DiversityRatio);
+    let gains = of(Figure::Gain).into_iter();
+    gains.filter_map(|(prompt, gain)| Some((gain, *ratios.get(prompt)?))).collect()
 }
 
 fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, BitMapBackend<'b>> {
