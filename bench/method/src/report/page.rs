@@ -73,7 +73,9 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
     }
     section(&mut text, "What limits it", &limits(cells, &find));
     let pictures: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
-    let plots = format!("Each method is drawn over the prompts that it was measured on, but one of a single cell.\n\n{pictures}");
+    let plots = format!(
+        "Each method is drawn over the prompts that it was measured on, but one of a single cell.\n\n{pictures}"
+    );
     section(&mut text, "Plots", &plots);
     section(&mut text, "Every prompt", &prompt_table(cells, "find"));
     text.trim_end().to_owned() + "\n"
