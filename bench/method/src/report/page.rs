@@ -306,7 +306,7 @@ fn verdict(figures: &[(&str, Option<Estimate>)]) -> String {
     let names = |clear: fn(Estimate) -> bool| {
         let clear =
             figures.iter().filter(|(_, more)| more.is_some_and(|more| more.low < more.high && clear(more)));
-        clear.map(|(name, _)| *name).collect::<Vec<_>>().join(" and ")
+        clear.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     };
     let (more, less) = (names(|more| more.low > 0.0), names(|more| more.high < 0.0));
     match (more.is_empty(), less.is_empty()) {
@@ -358,7 +358,7 @@ mod tests {
         let unclear = more(-0.1, 0.1);
         assert_eq!(of(more(0.1, 0.1), None, None), of(unclear, None, None), "a single prompt shows nothing");
         assert_eq!(of(more(0.1, 0.2), unclear, unclear), "helps: success");
-        assert_eq!(of(more(0.1, 0.2), more(0.1, 0.3), None), "helps: success and gain");
+        assert_eq!(of(more(0.1, 0.2), more(0.1, 0.3), None), "helps: success, gain");
         assert_eq!(of(unclear, more(-0.3, -0.1), more(0.1, 0.2)), "gives gain for diversity");
         assert_eq!(of(unclear, more(-0.3, -0.1), unclear), "harms: gain");
         assert_eq!(of(unclear, unclear, None), "makes no difference that this many cells can show");
