@@ -302,10 +302,11 @@ fn parts_table(cells: &[Cell], of: &str, relation: &str, about: &str) -> String 
 
 /// What a part does, from what the method has more with it than without.
 fn verdict(figures: &[(&str, Option<Estimate>)]) -> String {
-    // An interval without width is that of a single prompt, which shows nothing.
+    // An interval without width is that of a single prompt, which shows nothing; nor does what the table rounds to zero.
     let names = |clear: fn(Estimate) -> bool| {
-        let clear =
-            figures.iter().filter(|(_, more)| more.is_some_and(|more| more.low < more.high && clear(more)));
+        let clear = figures.iter().filter(|(_, more)| {
+            more.is_some_and(|more| more.low < more.high && more.value.abs() >= 0.005 && clear(more))
+        });
         clear.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     };
     let (more, less) = (names(|more| more.low > 0.0), names(|more| more.high < 0.0));
@@ -361,6 +362,7 @@ mod tests {
         assert_eq!(of(more(0.1, 0.2), more(0.1, 0.3), None), "helps: success, gain");
         assert_eq!(of(unclear, more(-0.3, -0.1), more(0.1, 0.2)), "gives gain for diversity");
         assert_eq!(of(unclear, more(-0.3, -0.1), unclear), "harms: gain");
+        assert_eq!(of(more(0.001, 0.002), unclear, None), of(unclear, unclear, None));
         assert_eq!(of(unclear, unclear, None), "makes no difference that this many cells can show");
     }
 }
