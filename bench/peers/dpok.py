@@ -180,8 +180,8 @@ def half(prompt):
 
 
 def tune(category, prompt, model_sha256):
-    # Without the budget in its name, so that a larger one goes on from a smaller one.
-    state_file = pathlib.Path(args.state, f"{sha256(prompt)[:16]}-{args.seed}.pt")
+    # Without the budget in its name, so that a larger one goes on from a smaller one; other settings have another method.
+    state_file = pathlib.Path(args.state, f"{args.method}-{sha256(prompt)[:16]}-{args.seed}.pt")
     torch.manual_seed(args.seed)
     denoiser = Denoiser(prompt)
     optimizer = torch.optim.AdamW([p for p in denoiser.unet.parameters() if p.requires_grad], args.learning_rate)

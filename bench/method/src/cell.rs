@@ -77,3 +77,22 @@ pub struct BestOf {
     /// Rise of the mean reward in standard deviations of the base.
     pub gain_sigmas: Option<f64>,
 }
+
+#[cfg(test)]
+impl Cell {
+    /// A cell of one prompt that holds little more than this.
+    pub fn example(method: &str, seed: u64, rewards: [f64; 2], gain_sigmas: Option<f64>) -> Self {
+        let arm = serde_json::json!({
+            "reward_mean": null, "reward_ci95": null, "reward_p5": null, "reward_p50": null, "reward_p95": null,
+            "rewards_missing": 0, "success_rate": null, "success_ci95": null, "diversity": null,
+        });
+        let text = serde_json::json!({
+            "prompt": "a toy", "method": method, "budget": 0, "seed": seed, "samples": 2, "model_sha256": "",
+            "category": "colour", "half": "development", "evaluations": 0, "learning_seconds": 0.0,
+            "stop_reason": "", "curve": [], "kl_nats": null, "noise_norm_ratio": null, "arm": arm,
+            "rewards": rewards, "watched": {}, "gain_sigmas": gain_sigmas, "gain_sigmas_ci95": null,
+            "diversity_ratio": null,
+        });
+        serde_json::from_value(text).unwrap()
+    }
+}

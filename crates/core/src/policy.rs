@@ -83,7 +83,8 @@ impl NoisePolicy {
     }
 
     /// `mu` and `sigma` of the Gaussian that draws `key`. They take turns, so any few pictures in a row show them
-    /// all: each draws the picture of one seed, and two samples of a batch.
+    /// all: each draws the picture of one seed, or two samples of a batch. Two, because one would draw other samples
+    /// than the measurements on record had.
     pub fn gaussian_of(&self, key: SampleKey) -> (&[f32], &[f32]) {
         let turn = key.seed.wrapping_add(u64::from(key.index / 2)) % self.gaussian_count() as u64;
         self.gaussians().nth(turn as usize).expect("a remainder is below the count")

@@ -74,33 +74,18 @@ pub fn in_one_unit(mut cells: Vec<Cell>) -> Vec<Cell> {
 mod tests {
     use super::*;
 
-    fn cell(method: &str, seed: u64, rewards: [f64; 2], gain_sigmas: Option<f64>) -> Cell {
-        let arm = serde_json::json!({
-            "reward_mean": null, "reward_ci95": null, "reward_p5": null, "reward_p50": null, "reward_p95": null,
-            "rewards_missing": 0, "success_rate": null, "success_ci95": null, "diversity": null,
-        });
-        let text = serde_json::json!({
-            "prompt": "a toy", "method": method, "budget": 0, "seed": seed, "samples": 2, "model_sha256": "",
-            "category": "colour", "half": "development", "evaluations": 0, "learning_seconds": 0.0,
-            "stop_reason": "", "curve": [], "kl_nats": null, "noise_norm_ratio": null, "arm": arm,
-            "rewards": rewards, "watched": {}, "gain_sigmas": gain_sigmas, "gain_sigmas_ci95": null,
-            "diversity_ratio": null,
-        });
-        serde_json::from_value(text).unwrap()
-    }
-
     #[test]
     fn a_base_without_a_success_does_not_make_a_gain_huge() {
         let cells = vec![
-            cell(BASE, 1, [9.0, 11.0], None),
-            cell(BASE, 2, [20.0, 40.0], None),
-            cell("find", 1, [0.0; 2], Some(10.0)),
+            Cell::example(BASE, 1, [9.0, 11.0], None),
+            Cell::example(BASE, 2, [20.0, 40.0], None),
+            Cell::example("find", 1, [0.0; 2], Some(10.0)),
         ];
         let base = Bases::new(&cells).of(&cells[2]).unwrap();
         assert_eq!((base.mean, base.own_spread), (10.0, 2f64.sqrt()));
         let pooled = standard_deviation(&[9.0, 11.0, 20.0, 40.0]);
         assert_eq!(base.spread, pooled);
         assert_eq!(in_one_unit(cells)[2].gain_sigmas, Some(2f64.sqrt() / pooled * 10.0));
-        assert_eq!(Bases::new(&[]).of(&cell("find", 1, [0.0; 2], None)), None);
+        assert_eq!(Bases::new(&[]).of(&Cell::example("find", 1, [0.0; 2], None)), None);
     }
 }

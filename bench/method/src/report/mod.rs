@@ -1,6 +1,7 @@
 //! The results page and its plots, made from recorded cells alone.
 
 mod bases;
+mod format;
 mod page;
 mod plots;
 mod reach;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use noisefind::core::statistics::Estimate;
 
 use super::bases::Bases;
-use super::page::{interval, number};
+use super::format::{interval, number};
 use super::summary::{
     Contender, Figure, Scope, contenders, counts, estimate, evaluations_to_reach, gain_curve,
 };
@@ -65,9 +65,17 @@ impl Reach {
         format!("{over}{}", number(times, 1))
     }
 
-    /// A line of the targets: at least `target` times the evaluations of `find`, or the seconds.
-    pub fn target(&self, target: f64, seconds: bool) -> (String, Option<bool>) {
-        let times = if seconds { self.times_seconds } else { Some(self.times) };
+    /// What was measured of the target of at least `target` times the evaluations of `find`, and whether it is met.
+    pub fn evaluations(&self, target: f64) -> (String, Option<bool>) {
+        self.target(Some(self.times), target)
+    }
+
+    /// The same of the seconds.
+    pub fn seconds(&self, target: f64) -> (String, Option<bool>) {
+        self.target(self.times_seconds, target)
+    }
+
+    fn target(&self, times: Option<f64>, target: f64) -> (String, Option<bool>) {
         let measured = format!("{}, cells: {}", self.bound(times), self.cells);
         let met = times.is_some_and(|times| times >= target);
         // A method that gave up below the target says nothing of what it needs.
@@ -104,4 +112,58 @@ pub fn table(cells: &[Cell], find: &Contender) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::Point;
+    use crate::methods::BASE;
+
+    /// A base of mean 10 and spread 2, `find` with a gain of 2, and a rival at 10 times the seconds of each evaluation
+    /// whose batches of 16 score as given.
+    fn cells(rival: &[f64]) -> Vec<Cell> {
+        let base = Cell::example(BASE, 1, [10.0 - 2f64.sqrt(), 10.0 + 2f64.sqrt()], None);
+        let mut find = Cell::example("find", 1, [0.0; 2], Some(2.0));
+        (find.key.budget, find.evaluations, find.learning_seconds) = (160, 160, 16.0);
+        let mut other = Cell::example("rival", 1, [0.0; 2], Some(1.0));
+        let evaluations = 16 * rival.len();
+        (other.key.budget, other.evaluations, other.learning_seconds) =
+            (640, evaluations, evaluations as f64);
+        let point = |(at, reward): (usize, &f64)| Point {
+            evaluations: 16 * (at + 1),
+            reward_mean: Some(*reward),
+            kl_nats: None,
+            step_norm: None,
+            explained_share: None,
+        };
+        other.curve = rival.iter().enumerate().map(point).collect();
+        vec![base, find, other]
+    }
+
+    fn reach(rival: &[f64]) -> Reach {
+        Reach::new(&cells(rival), &Contender::method("find", 160), &Contender::method("rival", 640)).unwrap()
+    }
+
+    #[test]
+    fn what_reaches_find_is_told_exactly_and_what_does_not_as_a_bound() {
+        // Gains of 3 from the 21st batch on; the mean of five batches is first 2 where the 24th ends it.
+        let arrived = reach(&[[10.0; 20], [16.0; 20]].concat());
+        assert_eq!((arrived.reached, arrived.evaluations, arrived.level), (true, 24 * 16, 2.0));
+        assert_eq!(arrived.evaluations(2.4), ("2.4, cells: 1".to_owned(), Some(true)));
+        assert_eq!(arrived.evaluations(3.0).1, Some(false));
+        assert_eq!(arrived.seconds(20.0), ("24.0, cells: 1".to_owned(), Some(true)));
+        let never = reach(&[10.0; 40]);
+        assert_eq!(never.evaluations(4.0), ("over 4.0, cells: 1".to_owned(), Some(true)));
+        assert_eq!(never.evaluations(5.0).1, None, "it may need more than it had");
+    }
+
+    #[test]
+    fn methods_that_share_no_cell_are_not_compared() {
+        let mut cells = cells(&[10.0]);
+        cells[2].key.seed = 2;
+        assert!(
+            Reach::new(&cells, &Contender::method("find", 160), &Contender::method("rival", 640)).is_none()
+        );
+    }
 }
