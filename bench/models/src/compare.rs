@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
     let (model, sd15) = (folders.model.display().to_string(), folders.sd15.display().to_string());
     let python: String = arguments.value("--python", "python3".to_owned())?;
     let mut peer = Peer::start(&python, arguments.threads, &model, &sd15)?;
-    let isa = noisefind_diffusion::device::kernels_in_use();
+    let isa = noisefind_nn::device::kernels_in_use();
     println!("{}, threads {}, our instruction set {isa}", peer.version, arguments.threads);
     println!("{:28} {:14} {:>11} {:>11} {:>6}", "case", "peer", "ours ms", "peer ms", "ratio");
     let mut rows = Vec::new();

@@ -46,6 +46,6 @@ fn calls(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
     for _ in 0..count {
         call()?;
     }
-    println!("{count} calls, batch 1, instruction set {}", noisefind_diffusion::device::kernels_in_use());
+    println!("{count} calls, batch 1, instruction set {}", noisefind_nn::device::kernels_in_use());
     Ok(())
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use bench_common::{Arguments, Clock, Failure, median, median_seconds};
-use noisefind_diffusion::device::kernels_in_use;
-use noisefind_diffusion::ops::{Operation, record};
 use noisefind_kernels::{Dtype, peak_flops};
+use noisefind_nn::device::kernels_in_use;
+use noisefind_nn::ops::{Operation, record};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bench_common::{Arguments, Clock, Failure};
 use noisefind_core::media::Media;
 use noisefind_core::ports::Reward;
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 use noisefind_rewards::{SCORERS, ScorerInfo};
 
 /// Rows and columns of the pictures: what Stable Diffusion 1.5 draws.

@@ -1,30 +1,16 @@
 //! Frozen diffusion models, opened from their public folder layout.
 //!
-//! A model is a folder of the Hugging Face ecosystem, its id there, or the same files compiled into the program
-//! ([`files`], [`hub`]). Its parts ([`clip`], [`unet`], [`vae`]) are driven by their own configs ([`config`]), checked while they load
-//! ([`weights`]), and written with a handful of fused operations ([`ops`]); [`pipeline`] joins them to a generator.
+//! The parts ([`unet`], [`vae`], and the text encoders of [`noisefind_nn::clip`]) are driven by their own configs
+//! ([`config`]); [`pipeline`] joins them to a generator.
 
-pub mod clip;
 pub mod config;
-pub mod device;
-pub mod error;
-pub mod files;
-pub mod hub;
-pub mod lora;
-mod open_file;
-pub mod ops;
 pub mod pipeline;
 pub mod scheduler;
-pub mod text;
-mod torch_file;
 pub mod unet;
 pub mod vae;
-pub mod weights;
 
-pub use device::{DeviceChoice, DtypeChoice, Placement};
-pub use error::{Error, Result};
-pub use files::{EmbeddedFile, ModelFiles};
-pub use hub::HubSettings;
-pub use lora::LoraSource;
+pub use noisefind_nn::{
+    DeviceChoice, DtypeChoice, EmbeddedFile, Error, HubSettings, LoraSource, ModelFiles, Placement, Result,
+};
 pub use pipeline::{DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo};
 pub use vae::Decoding;

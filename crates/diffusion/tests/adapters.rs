@@ -5,11 +5,11 @@ mod common;
 use std::path::Path;
 
 use common::{Golden, assert_close, golden_folder, placements, tensor, tiny, values};
-use noisefind_diffusion::clip::ClipTextModel;
 use noisefind_diffusion::config::ModelIndex;
-use noisefind_diffusion::lora::Adapters;
 use noisefind_diffusion::unet::{AddedConditioning, Unet};
 use noisefind_diffusion::{DiffusionModel, LoadOptions, LoraSource};
+use noisefind_nn::clip::ClipTextModel;
+use noisefind_nn::lora::Adapters;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 

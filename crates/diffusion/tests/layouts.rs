@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use common::{Golden, assert_close, copy, golden_folder, values};
-use noisefind_diffusion::clip::ClipTextModel;
 use noisefind_diffusion::config::UnetConfig;
 use noisefind_diffusion::unet::Unet;
 use noisefind_diffusion::{DeviceChoice, DiffusionModel, DtypeChoice, ModelFiles, Placement};
+use noisefind_nn::clip::ClipTextModel;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use common::golden_folder;
 use noisefind_core::noise::SampleKey;
 use noisefind_core::rng::{Domain, Stream};
-use noisefind_diffusion::config::{ClipTextConfig, ModelIndex, SchedulerConfig, UnetConfig, VaeConfig};
-use noisefind_diffusion::lora::Adapters;
-use noisefind_diffusion::text::Tokenizer;
-use noisefind_diffusion::weights::Weights;
+use noisefind_diffusion::config::{ModelIndex, SchedulerConfig, UnetConfig, VaeConfig};
 use noisefind_diffusion::{DeviceChoice, DtypeChoice, LoraSource, ModelFiles, Placement};
+use noisefind_nn::config::ClipTextConfig;
+use noisefind_nn::lora::Adapters;
+use noisefind_nn::text::Tokenizer;
+use noisefind_nn::weights::Weights;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

@@ -6,11 +6,11 @@ mod common;
 
 use burn::tensor::Tensor;
 use common::{Golden, assert_close, placements, tensor, tiny, values};
-use noisefind_diffusion::clip::{ClipModel, ClipTextModel, ClipTextOutput};
-use noisefind_diffusion::text::Tokenizer;
 use noisefind_diffusion::unet::{AddedConditioning, Unet};
 use noisefind_diffusion::vae::Vae;
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, Placement};
+use noisefind_nn::clip::{ClipModel, ClipTextModel, ClipTextOutput};
+use noisefind_nn::text::Tokenizer;
 
 const PROMPT: &str = "a green dog";
 const FAMILIES: [&str; 4] = ["sd1", "sd2", "sdxl", "lcm"];

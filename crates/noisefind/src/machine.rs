@@ -47,7 +47,7 @@ pub fn instruction_sets() -> Vec<String> {
 
 /// The instruction set that the CPU kernels use.
 pub fn kernels() -> String {
-    noisefind_diffusion::device::kernels_in_use().to_owned()
+    noisefind_nn::device::kernels_in_use().to_owned()
 }
 
 /// Commit that this program was built from, where it was built in its repository.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use noisefind_rewards::external::ExternalOptions;
+use noisefind_external::ExternalOptions;
 use serde_json::{Map, Value};
 
 use crate::config::GenerationConfig;

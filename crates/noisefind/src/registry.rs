@@ -5,7 +5,7 @@ use noisefind_diffusion::config::ModelIndex;
 use noisefind_diffusion::{
     Decoding, DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
 };
-use noisefind_rewards::external::ExternalGenerator;
+use noisefind_external::ExternalGenerator;
 use serde::Deserialize;
 
 use crate::config::{GenerationConfig, ModelDefaults};

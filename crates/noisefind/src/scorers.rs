@@ -4,7 +4,7 @@ use std::path::Path;
 
 use noisefind_core::ports::Scorer;
 use noisefind_diffusion::{DtypeChoice, ModelFiles, Placement};
-use noisefind_rewards::external::ExternalScorer;
+use noisefind_external::ExternalScorer;
 use noisefind_rewards::{Cached, SCORERS, ScorerInfo, Screened};
 
 use crate::config::GenerationConfig;

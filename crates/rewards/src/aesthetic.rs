@@ -8,9 +8,9 @@ mod tests;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
-use noisefind_diffusion::clip::ClipModel;
-use noisefind_diffusion::weights::Weights;
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_nn::clip::ClipModel;
+use noisefind_nn::weights::Weights;
+use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 
 use crate::Error;
 use crate::clip_score::image_features;

@@ -1,7 +1,7 @@
 //! Which scorers there are and what each needs: what `doctor` prints, and what messages send people to.
 
 use noisefind_core::ports::Scorer;
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::{ModelFiles, Placement};
 
 use crate::image_reward::{self, ImageReward};
 use crate::judge::SceneJudge;
@@ -200,7 +200,7 @@ fn in_words(files: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use noisefind_diffusion::{DeviceChoice, DtypeChoice};
+    use noisefind_nn::{DeviceChoice, DtypeChoice};
 
     use super::*;
 

@@ -8,9 +8,9 @@ mod tests;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
-use noisefind_diffusion::clip::ClipModel;
-use noisefind_diffusion::text::Tokenizer;
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::clip::ClipModel;
+use noisefind_nn::text::Tokenizer;
+use noisefind_nn::{ModelFiles, Placement};
 
 use crate::Error;
 use crate::features::{PromptCache, cosine, mean_over_frames};

@@ -1,9 +1,8 @@
 //! Everything that can go wrong in this crate, each message with its culprit.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-/// An error of a scorer, or of an external generator.
+/// An error of a scorer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
@@ -14,58 +13,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A picture could not be read or written.
-    #[error("{path}: {source}")]
-    Picture {
-        /// The picture's file.
-        path: PathBuf,
-        /// What the picture library said.
-        source: image::ImageError,
-    },
-    /// The external process did not come up.
-    #[error("external {role} `{command}` did not start: {problem}{stderr}")]
-    NotStarted {
-        /// `scorer` or `generator`.
-        role: &'static str,
-        /// The command as the user gave it.
-        command: String,
-        /// What happened instead.
-        problem: String,
-        /// The last lines of its standard error, ready to be appended.
-        stderr: String,
-    },
-    /// The external process broke the protocol, died or reported a failure.
-    #[error("external {role} `{command}` {problem}{stderr}")]
-    External {
-        /// `scorer` or `generator`.
-        role: &'static str,
-        /// The command as the user gave it.
-        command: String,
-        /// What it did, and what was expected.
-        problem: String,
-        /// The last lines of its standard error, ready to be appended.
-        stderr: String,
-    },
-    /// The external process did not answer in time, in any attempt.
-    #[error(
-        "external {role} `{command}` gave no answer within {} s, {attempts} time(s) in a row{stderr}",
-        limit.as_secs_f64()
-    )]
-    ExternalTimeout {
-        /// `scorer` or `generator`.
-        role: &'static str,
-        /// The command as the user gave it.
-        command: String,
-        /// The time limit of one request.
-        limit: Duration,
-        /// How many times the request was sent.
-        attempts: u32,
-        /// The last lines of its standard error, ready to be appended.
-        stderr: String,
-    },
     /// A model's files could not be opened, or the model failed.
     #[error(transparent)]
-    Model(#[from] noisefind_diffusion::Error),
+    Model(#[from] noisefind_nn::Error),
     /// A config value lies outside of what is possible or implemented.
     #[error("{file}: {key} is {found}, expected {expected}")]
     Config {

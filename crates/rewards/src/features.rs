@@ -4,7 +4,7 @@ use std::path::Path;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::Reward;
-use noisefind_diffusion::ModelFiles;
+use noisefind_nn::ModelFiles;
 
 use crate::Error;
 

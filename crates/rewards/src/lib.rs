@@ -8,7 +8,7 @@ mod cached;
 mod catalogue;
 mod clip_score;
 mod error;
-pub mod external;
+
 mod features;
 mod hps;
 pub mod image_reward;

@@ -1,6 +1,6 @@
 //! A stack of linear layers with nothing between them, ending in one number: the head of several published scorers.
 
-use noisefind_diffusion::weights::Scope;
+use noisefind_nn::weights::Scope;
 
 /// The layers under `layers.N`. They run in f64 on the host: they are small, and their sums decide the last digits.
 pub(crate) struct LinearStack {

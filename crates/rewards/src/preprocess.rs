@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use noisefind_core::media::Media;
-use noisefind_diffusion::ModelFiles;
+use noisefind_nn::ModelFiles;
 use serde_json::Value;
 
 use crate::Error;

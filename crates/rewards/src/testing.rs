@@ -7,7 +7,7 @@ use std::rc::Rc;
 use burn::tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 use safetensors::SafeTensors;
 
 /// Rewards the mean of all pixels, and counts what it has scored.

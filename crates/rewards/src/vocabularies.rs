@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use noisefind_diffusion::text::Tokenizer;
-use noisefind_diffusion::{EmbeddedFile, ModelFiles};
+use noisefind_nn::text::Tokenizer;
+use noisefind_nn::{EmbeddedFile, ModelFiles};
 use serde_json::{Map, Value};
 
 use crate::Error;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{Reward, Scorer};
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 use noisefind_rewards::judge::{Relation, SceneJudge};
 use serde_json::Value;
 

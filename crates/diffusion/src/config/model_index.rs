@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::Keys;
-use crate::error::Result;
-use crate::files::ModelFiles;
+use noisefind_nn::config::Keys;
+use noisefind_nn::error::Result;
+use noisefind_nn::files::ModelFiles;
 
 /// The parts of a pipeline and the switches that belong to none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl ModelIndex {
             value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string))
         };
         let parts =
-            keys.map.iter().filter(|(_, value)| is_part(value)).map(|(name, _)| name.clone()).collect();
+            keys.entries().filter(|(_, value)| is_part(value)).map(|(name, _)| name.to_owned()).collect();
         Ok(Self {
             class_name: keys.required("_class_name")?,
             parts,

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::Keys;
-use crate::error::{Error, Result};
-use crate::files::ModelFiles;
+use noisefind_nn::config::Keys;
+use noisefind_nn::error::{Error, Result};
+use noisefind_nn::files::ModelFiles;
 
 /// Which solver walks from noise to picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

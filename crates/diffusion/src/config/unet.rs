@@ -1,8 +1,8 @@
 //! Config of the denoiser, `UNet2DConditionModel` of diffusers.
 
-use super::{Keys, OneOrMany};
-use crate::error::Result;
-use crate::files::ModelFiles;
+use noisefind_nn::config::{Keys, OneOrMany};
+use noisefind_nn::error::Result;
+use noisefind_nn::files::ModelFiles;
 
 /// The denoiser's sizes; field names are the config's keys.
 #[derive(Clone, Debug, PartialEq)]

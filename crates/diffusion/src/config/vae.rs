@@ -1,8 +1,8 @@
 //! Configs of the decoders, `AutoencoderKL` and `AutoencoderTiny` of diffusers.
 
-use super::{Keys, OneOrMany};
-use crate::error::Result;
-use crate::files::{ModelFiles, in_folder};
+use noisefind_nn::config::{Keys, OneOrMany};
+use noisefind_nn::error::Result;
+use noisefind_nn::files::{ModelFiles, in_folder};
 
 /// Which decoder turns latents into pictures.
 #[derive(Clone, Debug, PartialEq)]

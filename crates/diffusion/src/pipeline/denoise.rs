@@ -4,10 +4,10 @@ use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::rng::step_noise;
 
 use super::{DiffusionModel, PreparedPrompt};
-use crate::clip::read_back;
-use crate::error::{Error, Result};
-use crate::ops::release_buffers;
 use crate::scheduler::SampleState;
+use noisefind_nn::error::{Error, Result};
+use noisefind_nn::ops::read_back;
+use noisefind_nn::ops::release_buffers;
 
 /// A sample in the decoder's space after the last step, before any scaling: `shape` says how it lies in memory.
 #[derive(Clone, Debug, PartialEq)]

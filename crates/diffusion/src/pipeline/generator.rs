@@ -5,7 +5,7 @@ use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::{Generator, PortError};
 
 use super::{DiffusionModel, GenerationOptions, Latents, PreparedPrompt};
-use crate::error::Result;
+use noisefind_nn::error::Result;
 
 /// Draws pictures with fixed options; keeps the last prompt's encoding, since a run asks for it again and again.
 #[derive(Clone, Debug)]

@@ -2,15 +2,15 @@
 
 use noisefind_core::noise::NoiseShape;
 
-use crate::clip::ClipTextModel;
 use crate::config::{ModelIndex, PredictionType, SchedulerConfig, SolverKind, UnetConfig, VaeConfig};
-use crate::device::{DeviceChoice, DtypeChoice, Placement};
-use crate::error::Result;
-use crate::files::ModelFiles;
-use crate::text::Tokenizer;
 use crate::unet::Unet;
 use crate::vae::{ENCODER, Vae};
-use crate::weights::Weights;
+use noisefind_nn::clip::ClipTextModel;
+use noisefind_nn::device::{DeviceChoice, DtypeChoice, Placement};
+use noisefind_nn::error::Result;
+use noisefind_nn::files::ModelFiles;
+use noisefind_nn::text::Tokenizer;
+use noisefind_nn::weights::Weights;
 
 /// The contents of a model folder.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,13 +18,13 @@ pub use options::{GenerationOptions, LoadOptions};
 pub use prompt::PreparedPrompt;
 
 use crate::config::{ModelIndex, SchedulerConfig};
-use crate::device::Placement;
-use crate::error::{Error, Result};
-use crate::files::{ModelFiles, in_folder};
-use crate::lora::Adapters;
-use crate::ops::release_buffers;
 use crate::unet::Unet;
 use crate::vae::Vae;
+use noisefind_nn::device::Placement;
+use noisefind_nn::error::{Error, Result};
+use noisefind_nn::files::{ModelFiles, in_folder};
+use noisefind_nn::lora::Adapters;
+use noisefind_nn::ops::release_buffers;
 use prompt::TextEncoders;
 
 /// A frozen text-to-image model.

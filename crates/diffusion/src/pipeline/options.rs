@@ -1,10 +1,10 @@
 //! What a user chooses: where a model runs, and how it draws.
 
 use crate::config::SolverKind;
-use crate::device::{DeviceChoice, DtypeChoice};
-use crate::error::{Error, Result};
-use crate::lora::LoraSource;
 use crate::vae::Decoding;
+use noisefind_nn::device::{DeviceChoice, DtypeChoice};
+use noisefind_nn::error::{Error, Result};
+use noisefind_nn::lora::LoraSource;
 
 /// Stands in while a model is opened whose own solver is not implemented.
 pub(super) const FALLBACK_SOLVER: SolverKind = SolverKind::Ddim;

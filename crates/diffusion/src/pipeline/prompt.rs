@@ -4,15 +4,16 @@ use burn::tensor::Tensor;
 use noisefind_core::noise::NoiseShape;
 
 use super::{DiffusionModel, GenerationOptions};
-use crate::clip::{ClipTextModel, ClipTextOutput, read_back};
 use crate::config::{ModelIndex, UnetConfig};
-use crate::device::Placement;
-use crate::error::{Error, Result};
-use crate::files::ModelFiles;
-use crate::lora::Adapters;
 use crate::scheduler::Schedule;
-use crate::text::Tokenizer;
 use crate::unet::{AddedConditioning, StepConditioning, TextContext};
+use noisefind_nn::clip::{ClipTextModel, ClipTextOutput};
+use noisefind_nn::device::Placement;
+use noisefind_nn::error::{Error, Result};
+use noisefind_nn::files::ModelFiles;
+use noisefind_nn::lora::Adapters;
+use noisefind_nn::ops::read_back;
+use noisefind_nn::text::Tokenizer;
 
 /// A prompt together with a schedule, ready to draw any number of pictures.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ mod pndm;
 mod tables;
 
 use crate::config::{PredictionType, SchedulerConfig, SolverKind};
-use crate::error::{Error, Result};
+use noisefind_nn::error::{Error, Result};
 use tables::alphas_cumprod;
 
 /// The steps from noise to picture.

@@ -25,7 +25,7 @@ fn goldens() -> std::collections::BTreeMap<String, Golden> {
 }
 
 fn schedule_of(golden: &Golden) -> Schedule {
-    let keys = crate::config::Keys::of("scheduler_config.json".into(), golden.config.clone());
+    let keys = noisefind_nn::config::Keys::of("scheduler_config.json".into(), golden.config.clone());
     let config = SchedulerConfig::from_keys(&keys, None).expect("the config is implemented");
     Schedule::new(&config, golden.steps, golden.eta).expect("the schedule exists")
 }
@@ -87,7 +87,7 @@ fn deterministic_solvers_ask_for_no_noise() {
 #[test]
 fn impossible_numbers_of_steps_are_refused() {
     let golden = goldens().remove("ddim_sd15_10").expect("the golden file has it");
-    let keys = crate::config::Keys::of("scheduler_config.json".into(), golden.config);
+    let keys = noisefind_nn::config::Keys::of("scheduler_config.json".into(), golden.config);
     let config = SchedulerConfig::from_keys(&keys, None).expect("the config is implemented");
     for (steps, eta, message) in [
         (0, 0.0, "num-inference-steps is 0, expected 1 to 1000"),

@@ -6,8 +6,8 @@ use super::Conditioning;
 use super::resnet::{ResnetBlock, ResnetOptions};
 use super::transformer::{Transformer2d, TransformerOptions};
 use crate::config::{UnetBlock, UnetConfig};
-use crate::ops::{Conv2d, ConvOptions, concat_channels};
-use crate::weights::Scope;
+use noisefind_nn::ops::{Conv2d, ConvOptions, concat_channels};
+use noisefind_nn::weights::Scope;
 
 /// One level on the way down: `DownBlock2D` or `CrossAttnDownBlock2D`.
 #[derive(Clone, Debug)]

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 
 use crate::config::UnetConfig;
-use crate::device::Placement;
-use crate::ops::{Activation, Linear};
-use crate::weights::Scope;
+use noisefind_nn::device::Placement;
+use noisefind_nn::ops::{Activation, Linear};
+use noisefind_nn::weights::Scope;
 
 /// SDXL's further conditioning, one row for each group of the batch.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl TimeEmbedding {
             let sizes = sizes.repeat_dim(0, groups);
             embedding = mlp.forward(Tensor::cat(vec![added.text_embeds.clone(), sizes], 1)) + embedding;
         }
-        crate::ops::activate(embedding, Activation::Silu)
+        noisefind_nn::ops::activate(embedding, Activation::Silu)
     }
 
     fn row(&self, values: Vec<f32>) -> Tensor<2> {

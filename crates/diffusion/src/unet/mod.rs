@@ -15,14 +15,14 @@ pub use embedding::AddedConditioning;
 pub(crate) use resnet::{ResnetBlock, ResnetOptions};
 
 use crate::config::UnetConfig;
-use crate::device::Placement;
-use crate::error::Result;
-use crate::files::ModelFiles;
-use crate::lora::{self, Adapters};
-use crate::ops::{Activation, Conv2d, ConvOptions, GroupNorm};
-use crate::weights::{Scope, Weights};
 use blocks::{DownBlock, MidBlock, UpBlock};
 use embedding::TimeEmbedding;
+use noisefind_nn::device::Placement;
+use noisefind_nn::error::Result;
+use noisefind_nn::files::ModelFiles;
+use noisefind_nn::lora::{self, Adapters};
+use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, GroupNorm};
+use noisefind_nn::weights::{Scope, Weights};
 
 /// The denoiser.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::ops::{Activation, Conv2d, ConvOptions, GroupNorm, Linear};
-use crate::weights::Scope;
+use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, GroupNorm, Linear};
+use noisefind_nn::weights::Scope;
 
 /// `shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))) + time)))`
 #[derive(Clone, Debug)]

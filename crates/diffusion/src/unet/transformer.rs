@@ -3,8 +3,10 @@
 use burn::tensor::Tensor;
 
 use super::Conditioning;
-use crate::ops::{Activation, Attention, Geglu, GroupNorm, LayerNorm, Linear, attention, attention_fused};
-use crate::weights::Scope;
+use noisefind_nn::ops::{
+    Activation, Attention, Geglu, GroupNorm, LayerNorm, Linear, attention, attention_fused,
+};
+use noisefind_nn::weights::Scope;
 
 /// Pixels attend to each other and to the text.
 #[derive(Clone, Debug)]

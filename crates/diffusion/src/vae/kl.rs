@@ -3,10 +3,10 @@
 use burn::tensor::Tensor;
 
 use crate::config::AutoencoderKlConfig;
-use crate::device::Placement;
-use crate::ops::{Activation, Attention, Conv2d, ConvOptions, GroupNorm, Linear, attention_fused};
 use crate::unet::{ResnetBlock, ResnetOptions};
-use crate::weights::Scope;
+use noisefind_nn::device::Placement;
+use noisefind_nn::ops::{Activation, Attention, Conv2d, ConvOptions, GroupNorm, Linear, attention_fused};
+use noisefind_nn::weights::Scope;
 
 /// Under the square root of all group norms of the decoder.
 const EPSILON: f32 = 1e-6;

@@ -6,13 +6,13 @@ mod tiny;
 
 use burn::tensor::{DType, Tensor};
 
-use crate::clip::read_back;
 use crate::config::VaeConfig;
-use crate::device::Placement;
-use crate::error::{Error, Result};
-use crate::files::{ModelFiles, in_folder};
-use crate::weights::Weights;
 use kl::KlDecoder;
+use noisefind_nn::device::Placement;
+use noisefind_nn::error::{Error, Result};
+use noisefind_nn::files::{ModelFiles, in_folder};
+use noisefind_nn::ops::read_back;
+use noisefind_nn::weights::Weights;
 use tiling::{Plane, Tiling};
 use tiny::TinyDecoder;
 
@@ -169,7 +169,7 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
-    use crate::device::{DeviceChoice, DtypeChoice};
+    use noisefind_nn::device::{DeviceChoice, DtypeChoice};
 
     /// The full decoder's tiles are as large as its pictures in training; those of the small one are 512 pixels, so it is
     /// given smaller ones here.

@@ -4,7 +4,7 @@
 //! and attention see a tile and not the whole, so the picture is a slightly different one; overlaps hide the seams.
 
 use crate::config::VaeConfig;
-use crate::error::Result;
+use noisefind_nn::error::Result;
 
 /// Where a picture is cut, and how its pieces are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

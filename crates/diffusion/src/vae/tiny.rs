@@ -5,8 +5,8 @@
 use burn::tensor::{Tensor, activation};
 
 use crate::config::AutoencoderTinyConfig;
-use crate::ops::{Activation, Conv2d, ConvOptions};
-use crate::weights::Scope;
+use noisefind_nn::ops::{Activation, Conv2d, ConvOptions};
+use noisefind_nn::weights::Scope;
 
 /// The decoder: convolutions and residual blocks under the numbers that they have in PyTorch's list of layers.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ mod towers;
 use burn::tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
-use noisefind_diffusion::text::Tokenizer;
-use noisefind_diffusion::weights::Weights;
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::text::Tokenizer;
+use noisefind_nn::weights::Weights;
+use noisefind_nn::{ModelFiles, Placement};
 
 use self::cleaning::clean;
 use self::towers::{Text, Vision};
@@ -135,9 +135,6 @@ fn fit(picture: &RgbPicture, side: usize) -> Vec<f32> {
 
 fn numbers(embedding: Tensor<2>) -> Result<Vec<f32>, Error> {
     embedding.cast(DType::F32).into_data().try_into_vec().map_err(|error| {
-        Error::Model(noisefind_diffusion::Error::Readback {
-            what: "the embedding",
-            reason: format!("{error:?}"),
-        })
+        Error::Model(noisefind_nn::Error::Readback { what: "the embedding", reason: format!("{error:?}") })
     })
 }

@@ -4,11 +4,9 @@
 //! and values are one matrix, and the projections multiply from the right.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use noisefind_diffusion::Placement;
-use noisefind_diffusion::ops::{
-    Activation, Attention, Conv2d, ConvOptions, LayerNorm, Linear, attention_fused,
-};
-use noisefind_diffusion::weights::Scope;
+use noisefind_nn::Placement;
+use noisefind_nn::ops::{Activation, Attention, Conv2d, ConvOptions, LayerNorm, Linear, attention_fused};
+use noisefind_nn::weights::Scope;
 
 use crate::Error;
 

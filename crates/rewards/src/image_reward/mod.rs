@@ -12,8 +12,8 @@ mod vision;
 use burn::tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
-use noisefind_diffusion::weights::Weights;
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::weights::Weights;
+use noisefind_nn::{ModelFiles, Placement};
 
 use self::text::{TextConfig, TextEncoder};
 use self::tokenizer::WordPiece;
@@ -91,10 +91,7 @@ impl ImageReward {
             let first = self.text.forward(prompt.clone(), pictures);
             let hidden = first.dims()[1];
             let rows: Vec<f32> = first.cast(DType::F32).into_data().try_into_vec().map_err(|error| {
-                noisefind_diffusion::Error::Readback {
-                    what: "the text's first token",
-                    reason: format!("{error:?}"),
-                }
+                noisefind_nn::Error::Readback { what: "the text's first token", reason: format!("{error:?}") }
             })?;
             let raw = rows
                 .chunks(hidden)

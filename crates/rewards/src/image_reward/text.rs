@@ -3,9 +3,9 @@
 //! Li et al., "BLIP", ICML 2022; Devlin et al., "BERT", NAACL 2019. Layers are normalised after their residual.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use noisefind_diffusion::ops::{Activation, Attention, LayerNorm, Linear, attention, attention_fused};
-use noisefind_diffusion::weights::Scope;
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::ops::{Activation, Attention, LayerNorm, Linear, attention, attention_fused};
+use noisefind_nn::weights::Scope;
+use noisefind_nn::{ModelFiles, Placement};
 use serde::Deserialize;
 
 use crate::Error;

@@ -2,7 +2,7 @@
 //!
 //! Reference: `BertTokenizer` of transformers with the vocabulary of `bert-base-uncased`.
 
-use noisefind_diffusion::ModelFiles;
+use noisefind_nn::ModelFiles;
 use serde_json::{Map, Value, json};
 
 use crate::{Error, vocabularies};
@@ -27,7 +27,7 @@ impl WordPiece {
         let public = vocabularies::bert();
         let files = if files.contains(FILE) || vocab_size < BERT_TOKENS { files } else { &public };
         let unusable = |reason: String| {
-            Error::Model(noisefind_diffusion::Error::Tokenizer { file: files.display(FILE), reason })
+            Error::Model(noisefind_nn::Error::Tokenizer { file: files.display(FILE), reason })
         };
         let bytes = files.read(FILE)?;
         let text = std::str::from_utf8(&bytes).map_err(|error| unusable(error.to_string()))?;
@@ -71,7 +71,7 @@ impl WordPiece {
     /// The ids of a prompt without padding; a prompt that is too long loses its end.
     pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode(prompt, false).map_err(|error| {
-            Error::Model(noisefind_diffusion::Error::Tokenizer {
+            Error::Model(noisefind_nn::Error::Tokenizer {
                 file: FILE.to_owned(),
                 reason: format!("cannot encode {prompt:?}: {error}"),
             })

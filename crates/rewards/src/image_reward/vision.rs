@@ -3,11 +3,9 @@
 //! Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021.
 
 use burn::tensor::Tensor;
-use noisefind_diffusion::Placement;
-use noisefind_diffusion::ops::{
-    Activation, Attention, Conv2d, ConvOptions, LayerNorm, Linear, attention_fused,
-};
-use noisefind_diffusion::weights::Scope;
+use noisefind_nn::Placement;
+use noisefind_nn::ops::{Activation, Attention, Conv2d, ConvOptions, LayerNorm, Linear, attention_fused};
+use noisefind_nn::weights::Scope;
 
 use crate::Error;
 

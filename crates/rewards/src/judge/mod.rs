@@ -10,7 +10,7 @@ mod scene;
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::{ModelFiles, Placement};
 
 pub use self::grammar::{Asked, Grammar, Relation, Specification};
 use self::network::{JudgeConfig, Network};

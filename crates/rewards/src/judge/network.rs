@@ -3,9 +3,9 @@
 //! Reference: `Judge` and `Reader.maps` in `pretrain/judge.py`; batch norms are folded into the convolutions.
 
 use burn::tensor::{DType, Tensor};
-use noisefind_diffusion::ops::{Activation, Conv2d, ConvOptions, Linear};
-use noisefind_diffusion::weights::{Scope, Weights};
-use noisefind_diffusion::{ModelFiles, Placement};
+use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, Linear};
+use noisefind_nn::weights::{Scope, Weights};
+use noisefind_nn::{ModelFiles, Placement};
 use serde::Deserialize;
 
 use super::scene::{Maps, Scene, Thresholds, Vocabulary};
@@ -184,9 +184,6 @@ impl Layer {
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
     tensor.cast(DType::F32).into_data().try_into_vec().map_err(|error| {
-        Error::Model(noisefind_diffusion::Error::Readback {
-            what: "the judge's maps",
-            reason: format!("{error:?}"),
-        })
+        Error::Model(noisefind_nn::Error::Readback { what: "the judge's maps", reason: format!("{error:?}") })
     })
 }

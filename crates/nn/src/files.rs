@@ -159,6 +159,6 @@ impl ModelFiles {
 }
 
 /// The path of a file in a folder of the model; the empty folder is its top.
-pub(crate) fn in_folder(folder: &str, name: &str) -> String {
+pub fn in_folder(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }

@@ -13,7 +13,7 @@ mod linear;
 mod norm;
 mod record;
 
-use burn::tensor::{Tensor, activation as burn_activation};
+use burn::tensor::{DType, Tensor, TensorData, activation as burn_activation};
 
 pub use attention::{Attention, attention, attention_fused};
 pub use conv::{Conv2d, ConvOptions};
@@ -23,7 +23,8 @@ pub use norm::{GroupNorm, LayerNorm};
 pub use record::{Call, Operation, record};
 
 use crate::device::Placement;
-pub(crate) use buffers::release as release_buffers;
+use crate::error::{Error, Result};
+pub use buffers::release as release_buffers;
 use host::{Host, agreed, kernel_dtype, with_storage};
 use record::recorded;
 
@@ -58,7 +59,7 @@ impl Placement {
 }
 
 /// The activation in plain Burn operations.
-pub(crate) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::None => x,
         Activation::Silu => burn_activation::silu(x),
@@ -66,4 +67,13 @@ pub(crate) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
         Activation::GeluErf => burn_activation::gelu(x),
         Activation::Relu => burn_activation::relu(x),
     }
+}
+
+/// The numbers of a tensor in memory order, as f32; `what` names it in messages.
+///
+/// # Errors
+/// Where the device does not give them back.
+pub fn read_back<const D: usize>(tensor: Tensor<D>, what: &'static str) -> Result<Vec<f32>> {
+    let data: TensorData = tensor.cast(DType::F32).into_data();
+    data.try_into_vec().map_err(|error| Error::Readback { what, reason: format!("{error:?}") })
 }

@@ -10,9 +10,9 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 
-use super::ExternalOptions;
-use super::client::Client;
 use crate::Error;
+use crate::ExternalOptions;
+use crate::client::Client;
 
 /// The largest side of a picture that is read back.
 const LARGEST_SIDE: u32 = 16384;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_core::ports::{Generator, Reward, Scorer};
-use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
+use noisefind_external::{ExternalGenerator, ExternalOptions, ExternalScorer};
 use tempfile::TempDir;
 
 /// Says that it is ready, then sets `$id` for each request; `BODY` decides what to answer.

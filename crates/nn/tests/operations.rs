@@ -1,18 +1,24 @@
 //! Each operation's CPU kernels against its plain Burn body, in f32 and bf16, at odd sizes.
 
-mod common;
-
-use burn::tensor::{DType, Tensor};
-use common::{tensor, values};
+use burn::tensor::{DType, Tensor, TensorData};
 use noisefind_core::noise::SampleKey;
 use noisefind_core::rng::{Domain, Stream};
-use noisefind_diffusion::ops::{
+use noisefind_nn::ops::{
     Activation, Attention, Conv2d, ConvOptions, Geglu, GroupNorm, LayerNorm, Linear, attention,
     attention_fused, concat_channels,
 };
-use noisefind_diffusion::weights::Weights;
-use noisefind_diffusion::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
+use noisefind_nn::weights::Weights;
+use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 use safetensors::tensor::{Dtype, TensorView};
+
+/// A tensor of the placement's device and dtype.
+fn tensor<const D: usize>(placement: &Placement, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), (&placement.device, placement.dtype))
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.cast(DType::F32).into_data().try_into_vec().expect("it was cast to f32")
+}
 
 /// Random numbers that are exact in bf16, so that both bodies start from the same.
 fn random(count: usize, seed: u64) -> Vec<f32> {
@@ -144,7 +150,7 @@ fn attentions() {
 
 #[test]
 fn grouped_keys_belong_to_equal_parts_of_the_batch() {
-    let [(_, placement), _] = common::placements();
+    let placement = Placement::open(DeviceChoice::Cpu, DtypeChoice::F32).expect("the CPU is always there");
     let options = Attention { heads: 2, causal: false, upcast: false };
     let q = tensor(&placement, random(4 * 3 * 8, 1), [4, 3, 8]);
     let kv = tensor(&placement, random(2 * 5 * 16, 2), [2, 5, 16]);

@@ -10,6 +10,5 @@ mod vision;
 
 pub use encoder::{Encoder, EncoderOptions};
 pub use model::ClipModel;
-pub(crate) use model::read_back;
 pub use text::{ClipTextModel, ClipTextOutput};
 pub use vision::ClipVisionModel;

@@ -44,7 +44,7 @@ pub(crate) fn give<T: Shelved>(buffer: Vec<T>) {
 }
 
 /// Frees the shelves of this thread; called at the end of a run, so that nothing stays behind.
-pub(crate) fn release() {
+pub fn release() {
     f32::with_shelf(HashMap::clear);
     bf16::with_shelf(HashMap::clear);
 }

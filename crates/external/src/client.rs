@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::ExternalOptions;
-use super::process::{Heard, Process};
 use crate::Error;
+use crate::ExternalOptions;
+use crate::process::{Heard, Process};
 
 /// How long a process may take to leave by itself once its input is closed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A running external process, restarted after a crash or a time-out.
-pub(super) struct Client {
+pub(crate) struct Client {
     role: &'static str,
     command: String,
     options: ExternalOptions,
@@ -36,7 +36,7 @@ enum Failure {
 
 impl Client {
     /// Starts the process and waits until it is ready; gives the fields of its first answer.
-    pub(super) fn start(
+    pub(crate) fn start(
         role: &'static str,
         command: &str,
         options: ExternalOptions,
@@ -49,17 +49,17 @@ impl Client {
     }
 
     /// The command as the user gave it.
-    pub(super) fn command(&self) -> &str {
+    pub(crate) fn command(&self) -> &str {
         &self.command
     }
 
     /// The private folder through which files travel; it is emptied after each answer.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Forgets the files of the last request, so that the folder never holds more than one request's.
-    pub(super) fn empty_folder(&self) -> Result<(), Error> {
+    pub(crate) fn empty_folder(&self) -> Result<(), Error> {
         let path = self.folder.path();
         for entry in fs::read_dir(path).map_err(Error::file(path))? {
             let entry = entry.map_err(Error::file(path))?.path();
@@ -70,7 +70,7 @@ impl Client {
     }
 
     /// Sends the request and gives the fields of its answer, restarting and resending where that may help.
-    pub(super) fn ask(&mut self, request: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
+    pub(crate) fn ask(&mut self, request: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
         let mut attempt = 1;
         loop {
             let error = match self.attempt(request) {
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// A protocol violation in words, with the process's last words; the process is not used again.
-    pub(super) fn violation(&mut self, problem: impl Into<String>) -> Error {
+    pub(crate) fn violation(&mut self, problem: impl Into<String>) -> Error {
         let stderr = self.process.take().map(|process| process.last_words()).unwrap_or_default();
         Error::External { role: self.role, command: self.command.clone(), problem: problem.into(), stderr }
     }

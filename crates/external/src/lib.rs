@@ -14,12 +14,14 @@
 //! error at once, because it would happen again.
 
 mod client;
+mod error;
 mod generator;
 mod process;
 mod scorer;
 
 use std::time::Duration;
 
+pub use error::Error;
 pub use generator::ExternalGenerator;
 pub use scorer::ExternalScorer;
 

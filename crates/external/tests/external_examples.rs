@@ -12,7 +12,7 @@ use std::thread;
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, SampleKey};
 use noisefind_core::ports::{Generator, Reward, Scorer};
-use noisefind_rewards::external::{ExternalGenerator, ExternalOptions, ExternalScorer};
+use noisefind_external::{ExternalGenerator, ExternalOptions, ExternalScorer};
 use serde_json::{Map, Value, json};
 
 fn root() -> PathBuf {

@@ -306,14 +306,14 @@ fn parse(name: &str) -> Option<(Module, Role)> {
 }
 
 /// The names that adapters use for a module of a text encoder.
-pub(crate) fn text_spellings(module: &str) -> Vec<String> {
+pub fn text_spellings(module: &str) -> Vec<String> {
     let older = [(".q_proj", ".to_q"), (".k_proj", ".to_k"), (".v_proj", ".to_v"), (".out_proj", ".to_out")];
     let older = older.iter().filter_map(|(new, old)| Some(format!("{}{old}", module.strip_suffix(new)?)));
     older.chain([module.to_owned()]).collect()
 }
 
 /// The names that adapters use for a module of a denoiser with `layers` residual blocks a level.
-pub(crate) fn unet_spellings(module: &str, layers: usize) -> Vec<String> {
+pub fn unet_spellings(module: &str, layers: usize) -> Vec<String> {
     let older = module.strip_suffix(".to_out.0").map(|attention| format!("{attention}.to_out"));
     older.into_iter().chain(original_names(module, layers)).chain([module.to_owned()]).collect()
 }

@@ -1,6 +1,6 @@
 //! Both towers with their projections, `CLIPModel` of transformers: scores how well a picture fits a text.
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::text::ClipTextModel;
 use super::vision::ClipVisionModel;
@@ -8,7 +8,7 @@ use crate::config::ClipConfig;
 use crate::device::Placement;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
-use crate::ops::{Linear, release_buffers};
+use crate::ops::{Linear, read_back, release_buffers};
 use crate::weights::Weights;
 
 /// Both towers.
@@ -91,10 +91,4 @@ fn rows(features: Tensor<2>) -> Result<Vec<Vec<f32>>> {
     let [_, width] = features.dims();
     release_buffers();
     Ok(read_back(features, "features")?.chunks(width.max(1)).map(<[f32]>::to_vec).collect())
-}
-
-/// The numbers of a tensor in memory order, as f32.
-pub(crate) fn read_back<const D: usize>(tensor: Tensor<D>, what: &'static str) -> Result<Vec<f32>> {
-    let data: TensorData = tensor.cast(DType::F32).into_data();
-    data.try_into_vec().map_err(|error| Error::Readback { what, reason: format!("{error:?}") })
 }

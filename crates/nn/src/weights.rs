@@ -103,7 +103,7 @@ impl Weights {
     ///
     /// # Errors
     /// Where an adapter changes a module that is not there.
-    pub(crate) fn adapt(
+    pub fn adapt(
         &mut self,
         part: &'static str,
         adapters: &Adapters,

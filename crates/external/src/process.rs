@@ -24,7 +24,7 @@ const STDERR_LINE_LIMIT: u64 = 500;
 
 /// What came out of the child.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// A line, without its end.
     Line(String),
     /// Nothing within the time.
@@ -34,7 +34,7 @@ pub(super) enum Heard {
 }
 
 /// A running child.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     watchdog: Child,
     requests: Option<SyncSender<String>>,
@@ -48,7 +48,7 @@ impl Process {
     ///
     /// # Errors
     /// Whatever the system says when there is no shell or no memory.
-    pub(super) fn start(command: &str) -> std::io::Result<Self> {
+    pub(crate) fn start(command: &str) -> std::io::Result<Self> {
         let (watchdog, child) = spawn(command)?;
         let mut process = Self {
             child,
@@ -92,7 +92,7 @@ impl Process {
     }
 
     /// Sends one line; a child that no longer reads shows itself in [`Process::hear`].
-    pub(super) fn say(&self, line: String) {
+    pub(crate) fn say(&self, line: String) {
         if let Some(requests) = &self.requests {
             // A full queue means that the last request was not even read, and the time-out will say so.
             let _ = requests.try_send(line);
@@ -100,7 +100,7 @@ impl Process {
     }
 
     /// Waits for one line until `deadline`.
-    pub(super) fn hear(&self, deadline: Instant) -> Heard {
+    pub(crate) fn hear(&self, deadline: Instant) -> Heard {
         match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => Heard::Line(line),
             Err(RecvTimeoutError::Timeout) => Heard::Nothing,
@@ -109,12 +109,12 @@ impl Process {
     }
 
     /// A line that is already there, without waiting.
-    pub(super) fn overhear(&self) -> Option<String> {
+    pub(crate) fn overhear(&self) -> Option<String> {
         self.answers.try_recv().ok()
     }
 
     /// The last lines of standard error, to be appended to a message; empty where there were none.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         // A dying child's last words are often still on their way.
         let _ = self.stderr_ended.recv_timeout(Duration::from_millis(200));
         let kept = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +122,7 @@ impl Process {
     }
 
     /// How the child ended, in words, for a child whose output has ended.
-    pub(super) fn ending(&mut self) -> String {
+    pub(crate) fn ending(&mut self) -> String {
         match wait(&mut self.child, Duration::from_secs(1)) {
             Some(status) => format!("ended with {status}"),
             None => "closed its output".to_owned(),
@@ -130,7 +130,7 @@ impl Process {
     }
 
     /// Ends the child: its input is closed, it has `grace` to leave by itself, then its group is killed.
-    pub(super) fn stop(&mut self, grace: Duration) {
+    pub(crate) fn stop(&mut self, grace: Duration) {
         self.requests = None;
         let _ = wait(&mut self.child, grace);
         end(&mut self.watchdog);

@@ -10,9 +10,9 @@ use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use serde_json::{Map, Value};
 
-use super::ExternalOptions;
-use super::client::Client;
 use crate::Error;
+use crate::ExternalOptions;
+use crate::client::Client;
 
 /// Requests without an answer in a row after which the process is given up.
 const TIMEOUTS_IN_A_ROW: u32 = 3;

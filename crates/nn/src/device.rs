@@ -222,17 +222,17 @@ impl Placement {
     }
 
     /// The same place for layers that are only checked: they get no numbers, take no memory, and must not be run.
-    pub(crate) fn checking(self) -> Self {
+    pub fn checking(self) -> Self {
         Self { kernels: Kernels::Absent, ..self }
     }
 
     /// Whether layers are loaded only to check them.
-    pub(crate) fn only_checks(&self) -> bool {
+    pub fn only_checks(&self) -> bool {
         self.kernels == Kernels::Absent
     }
 
     /// The same place with another number format.
-    pub(crate) fn with_dtype(&self, dtype: DType) -> Self {
+    pub fn with_dtype(&self, dtype: DType) -> Self {
         Self { dtype, ..self.clone() }
     }
 

@@ -1,0 +1,25 @@
+//! What every frozen network needs, whether it draws or scores.
+//!
+//! A model is a folder of the Hugging Face ecosystem, its id there, or the same files compiled into the program
+//! ([`files`], [`hub`]). Its parts are driven by their own configs ([`config`]), checked while they load ([`weights`]),
+//! and written with a handful of fused operations ([`ops`]). [`text`] and [`clip`] are the parts that diffusion models
+//! and scorers have in common.
+
+pub mod clip;
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod files;
+pub mod hub;
+pub mod lora;
+mod open_file;
+pub mod ops;
+pub mod text;
+mod torch_file;
+pub mod weights;
+
+pub use device::{DeviceChoice, DtypeChoice, Placement};
+pub use error::{Error, Result};
+pub use files::{EmbeddedFile, ModelFiles};
+pub use hub::HubSettings;
+pub use lora::LoraSource;
