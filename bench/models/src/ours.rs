@@ -10,8 +10,8 @@ use noisefind::core::policy::NoisePolicy;
 use noisefind::core::ports::Reward;
 use noisefind::core::rng::NoiseSource;
 use noisefind::registry::ModelSource;
-use noisefind_diffusion::unet::Unet;
-use noisefind_diffusion::vae::Vae;
+use noisefind_diffusion::decoder::Vae;
+use noisefind_diffusion::denoiser::unet2d::Unet;
 use noisefind_diffusion::{DeviceChoice, ModelFiles, Placement};
 
 /// What should be drawn wherever a prompt is needed; `peer.py` has the same.
@@ -86,7 +86,7 @@ pub fn unet(folder: &Path, batch: usize, dtype: &str) -> Result<Call, Failure> {
 fn vae(folder: &Path, dtype: &str) -> Result<Call, Failure> {
     let placement = Placement::open(DeviceChoice::Cpu, dtype.parse()?)?;
     let vae = Vae::open(&ModelFiles::directory(folder)?, "vae", &placement)?;
-    let latents = tensor(&placement, [1, 64, 64, vae.config().latent_channels()]);
+    let latents = tensor(&placement, [1, 64, 64, vae.info().latent_channels]);
     Ok(Box::new(move || finite(vae.decode(latents.clone()))))
 }
 

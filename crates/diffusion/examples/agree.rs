@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
-use noisefind_diffusion::unet::{AddedConditioning, Unet};
+use noisefind_diffusion::denoiser::AddedConditioning;
+use noisefind_diffusion::denoiser::unet2d::Unet;
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles};
 use safetensors::SafeTensors;
 

@@ -1,16 +1,19 @@
 //! Frozen diffusion models, opened from their public folder layout.
 //!
-//! The parts ([`unet`], [`vae`], and the text encoders of [`noisefind_nn::clip`]) are driven by their own configs
-//! ([`config`]); [`pipeline`] joins them to a generator.
+//! A model has one or two text encoders ([`text`]), a denoiser ([`denoiser`]), a decoder ([`decoder`]) and a scheduler
+//! ([`scheduler`]). Each kind has a table of the classes that are implemented, and each part is chosen from it by the class
+//! that the folder names. [`pipeline`] joins them to a generator.
 
-pub mod config;
+pub mod decoder;
+pub mod denoiser;
+mod layers;
+pub mod model_index;
 pub mod pipeline;
 pub mod scheduler;
-pub mod unet;
-pub mod vae;
+pub mod text;
 
+pub use decoder::Decoding;
 pub use noisefind_nn::{
     DeviceChoice, DtypeChoice, EmbeddedFile, Error, HubSettings, LoraSource, ModelFiles, Placement, Result,
 };
 pub use pipeline::{DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo};
-pub use vae::Decoding;

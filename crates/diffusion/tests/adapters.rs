@@ -5,8 +5,9 @@ mod common;
 use std::path::Path;
 
 use common::{Golden, assert_close, golden_folder, placements, tensor, tiny, values};
-use noisefind_diffusion::config::ModelIndex;
-use noisefind_diffusion::unet::{AddedConditioning, Unet};
+use noisefind_diffusion::denoiser::AddedConditioning;
+use noisefind_diffusion::denoiser::unet2d::Unet;
+use noisefind_diffusion::model_index::ModelIndex;
 use noisefind_diffusion::{DiffusionModel, LoadOptions, LoraSource};
 use noisefind_nn::clip::ClipTextModel;
 use noisefind_nn::lora::Adapters;

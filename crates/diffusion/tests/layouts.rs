@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{Golden, assert_close, copy, golden_folder, values};
-use noisefind_diffusion::config::UnetConfig;
-use noisefind_diffusion::unet::Unet;
+use noisefind_diffusion::denoiser::unet2d::Unet;
+use noisefind_diffusion::denoiser::unet2d::UnetConfig;
 use noisefind_diffusion::{DeviceChoice, DiffusionModel, DtypeChoice, ModelFiles, Placement};
 use noisefind_nn::clip::ClipTextModel;
 use serde_json::{Map, Value, json};

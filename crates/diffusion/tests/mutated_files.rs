@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use common::golden_folder;
 use noisefind_core::noise::SampleKey;
 use noisefind_core::rng::{Domain, Stream};
-use noisefind_diffusion::config::{ModelIndex, SchedulerConfig, UnetConfig, VaeConfig};
+use noisefind_diffusion::decoder;
+use noisefind_diffusion::denoiser::unet2d::UnetConfig;
+use noisefind_diffusion::model_index::ModelIndex;
+use noisefind_diffusion::scheduler::SchedulerConfig;
 use noisefind_diffusion::{DeviceChoice, DtypeChoice, LoraSource, ModelFiles, Placement};
 use noisefind_nn::config::ClipTextConfig;
 use noisefind_nn::lora::Adapters;
@@ -87,7 +90,7 @@ const TARGETS: [Target; 4] = [
                 fs::copy(folder.join(name), folder.join(copy)).expect("it is writable");
             }
             UnetConfig::read(files).is_ok()
-                | VaeConfig::read(files, "unet").is_ok()
+                | decoder::config(files, "unet").is_ok()
                 | ClipTextConfig::read(files, "unet").is_ok()
                 | SchedulerConfig::read(files, None).is_ok()
                 | ModelIndex::read(files).is_ok()

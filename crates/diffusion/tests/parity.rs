@@ -6,8 +6,9 @@ mod common;
 
 use burn::tensor::Tensor;
 use common::{Golden, assert_close, placements, tensor, tiny, values};
-use noisefind_diffusion::unet::{AddedConditioning, Unet};
-use noisefind_diffusion::vae::Vae;
+use noisefind_diffusion::decoder::Vae;
+use noisefind_diffusion::denoiser::AddedConditioning;
+use noisefind_diffusion::denoiser::unet2d::Unet;
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, Placement};
 use noisefind_nn::clip::{ClipModel, ClipTextModel, ClipTextOutput};
 use noisefind_nn::text::Tokenizer;

@@ -5,7 +5,7 @@ mod common;
 use common::{Golden, tiny};
 use noisefind_core::noise::Noise;
 use noisefind_core::ports::Generator;
-use noisefind_diffusion::config::SolverKind;
+use noisefind_diffusion::scheduler::SolverKind;
 use noisefind_diffusion::{
     DeviceChoice, DiffusionGenerator, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions,
 };

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::{F32, Golden, assert_close, golden_folder};
-use noisefind_diffusion::config::SolverKind;
+use noisefind_diffusion::scheduler::SolverKind;
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, LoraSource, ModelFiles};
 use tempfile::TempDir;
 

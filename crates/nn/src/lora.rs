@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::device::{DeviceChoice, DtypeChoice, Placement};
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
-use crate::weights::Weights;
+use crate::weights::{Change, Changes, Weights};
 
 /// What trainers call the file in a folder or on the hub.
 const USUAL_NAMES: [&str; 2] = ["pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin"];
@@ -60,7 +60,7 @@ pub struct Adapters(Vec<Rc<Adapter>>);
 
 /// One file with low-rank changes of some modules.
 #[derive(Debug)]
-pub(crate) struct Adapter {
+struct Adapter {
     weights: Weights,
     modules: BTreeMap<Module, Pair>,
     weight: f32,
@@ -91,7 +91,7 @@ enum Alpha {
 
 /// The change of one tensor.
 #[derive(Clone, Debug)]
-pub(crate) struct Delta {
+struct Delta {
     adapter: Rc<Adapter>,
     module: Module,
 }
@@ -109,28 +109,31 @@ impl Adapters {
             .map(Self)
     }
 
-    /// The changes of one part by the name of its tensor; `spellings` are the names that files may use for a module.
-    pub(crate) fn deltas(
+    /// The changes of `weights`, which are those of one part; `spellings` are the names that files may use for a module.
+    ///
+    /// # Errors
+    /// Where an adapter changes a module that is not there.
+    pub fn changes(
         &self,
         part: &'static str,
-        tensors: &[String],
+        weights: &Weights,
         spellings: impl Fn(&str) -> Vec<String>,
-    ) -> Result<HashMap<String, Vec<Delta>>> {
+    ) -> Result<Changes> {
         let mut known = HashMap::new();
-        for tensor in tensors {
+        for tensor in weights.names() {
             if let Some(module) = tensor.strip_suffix(".weight") {
                 known.extend(spellings(module).into_iter().map(|name| (name.replace('.', "_"), tensor)));
             }
         }
-        let mut deltas: HashMap<String, Vec<Delta>> = HashMap::new();
+        let mut changes = Changes::new();
         for adapter in &self.0 {
             let mut strangers = Vec::new();
             for module in adapter.modules.keys().filter(|module| module.part == part) {
                 match known.get(&module.name) {
-                    Some(tensor) => deltas
-                        .entry((*tensor).clone())
-                        .or_default()
-                        .push(Delta { adapter: Rc::clone(adapter), module: module.clone() }),
+                    Some(tensor) => {
+                        let delta = Delta { adapter: Rc::clone(adapter), module: module.clone() };
+                        changes.entry((*tensor).to_owned()).or_default().push(Box::new(delta));
+                    }
                     None => strangers.push(module.name.clone()),
                 }
             }
@@ -139,7 +142,7 @@ impl Adapters {
                 return Err(adapter.refusal(&expected, &strangers));
             }
         }
-        Ok(deltas)
+        Ok(changes)
     }
 }
 
@@ -216,9 +219,8 @@ impl Adapter {
     }
 }
 
-impl Delta {
-    /// Adds the change to `values`, the tensor `name` of `shape` in memory order.
-    pub(crate) fn add_to(&self, name: &str, shape: &[usize], values: &mut Vec<f32>) -> Result<()> {
+impl Change for Delta {
+    fn apply(&self, name: &str, shape: &[usize], values: &mut Vec<f32>) -> Result<()> {
         let Adapter { weights, modules, weight } = &*self.adapter;
         let refused = |reason: String| Error::Lora { file: weights.part().to_owned(), reason };
         let pair = &modules[&self.module];

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -15,7 +16,6 @@ use sha2::{Digest, Sha256};
 use crate::device::Placement;
 use crate::error::{Error, Result, WeightMismatch};
 use crate::files::{ModelFiles, in_folder};
-use crate::lora::{Adapters, Delta};
 use crate::open_file::OpenFile;
 use crate::torch_file::{self, TorchTensor};
 
@@ -32,12 +32,24 @@ pub struct Weights {
     files: Vec<RefCell<OpenFile>>,
     tensors: BTreeMap<String, Stored>,
     metadata: HashMap<String, String>,
-    deltas: HashMap<String, Vec<Delta>>,
+    changes: Changes,
     asked: RefCell<BTreeSet<String>>,
     mismatch: RefCell<WeightMismatch>,
     failure: RefCell<Option<Error>>,
     pub(crate) placement: Placement,
 }
+
+/// A change that is made to a tensor while it loads.
+pub trait Change: fmt::Debug {
+    /// Changes `values`, the tensor `name` of `shape` in memory order.
+    ///
+    /// # Errors
+    /// Where the change does not fit the tensor.
+    fn apply(&self, name: &str, shape: &[usize], values: &mut Vec<f32>) -> Result<()>;
+}
+
+/// Changes by the name of the tensor, in the order in which they are made.
+pub type Changes = HashMap<String, Vec<Box<dyn Change>>>;
 
 #[derive(Clone, Debug)]
 struct Stored {
@@ -73,7 +85,7 @@ impl Weights {
             files: Vec::new(),
             tensors: BTreeMap::new(),
             metadata: HashMap::new(),
-            deltas: HashMap::new(),
+            changes: Changes::new(),
             asked: RefCell::default(),
             mismatch: RefCell::default(),
             failure: RefCell::default(),
@@ -98,20 +110,9 @@ impl Weights {
             .collect();
     }
 
-    /// Lets adapters change the tensors of `part` while they load; `spellings` are the names that adapters may use for a
-    /// module.
-    ///
-    /// # Errors
-    /// Where an adapter changes a module that is not there.
-    pub fn adapt(
-        &mut self,
-        part: &'static str,
-        adapters: &Adapters,
-        spellings: impl Fn(&str) -> Vec<String>,
-    ) -> Result<()> {
-        let names: Vec<String> = self.tensors.keys().cloned().collect();
-        self.deltas = adapters.deltas(part, &names, spellings)?;
-        Ok(())
+    /// Makes these changes to the tensors while they load.
+    pub fn change(&mut self, changes: Changes) {
+        self.changes = changes;
     }
 
     /// What messages call these weights.
@@ -120,7 +121,7 @@ impl Weights {
     }
 
     /// The names of all tensors.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
@@ -247,8 +248,8 @@ impl Weights {
             return None;
         }
         let adapted = |mut values| {
-            let mut deltas = self.deltas.get(&name).into_iter().flatten();
-            deltas.try_for_each(|delta| delta.add_to(&name, &stored.shape, &mut values))?;
+            let mut changes = self.changes.get(&name).into_iter().flatten();
+            changes.try_for_each(|change| change.apply(&name, &stored.shape, &mut values))?;
             Ok(values)
         };
         match self.read(&name, stored).and_then(adapted) {
@@ -298,7 +299,7 @@ pub struct Scope<'a> {
 
 impl Scope<'_> {
     /// The place `name` below this one.
-    pub fn at(&self, name: impl std::fmt::Display) -> Self {
+    pub fn at(&self, name: impl fmt::Display) -> Self {
         Self { weights: self.weights, prefix: self.full_name(name) }
     }
 
@@ -327,7 +328,7 @@ impl Scope<'_> {
         &self.weights.placement
     }
 
-    fn full_name(&self, name: impl std::fmt::Display) -> String {
+    fn full_name(&self, name: impl fmt::Display) -> String {
         if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
     }
 }

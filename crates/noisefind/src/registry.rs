@@ -1,7 +1,7 @@
 //! Models, scorers and judges by name.
 
 use noisefind_core::ports::Generator;
-use noisefind_diffusion::config::ModelIndex;
+use noisefind_diffusion::model_index::ModelIndex;
 use noisefind_diffusion::{
     Decoding, DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
 };

@@ -61,8 +61,8 @@ impl DiffusionModel {
         input.iter_mut().for_each(|value| *value *= scale);
         let halves = if prompt.guidance_scale.is_some() { 2 } else { 1 };
         let input = input.repeat(halves);
-        let dims = [halves * states.len(), shape.height, shape.width, shape.channels];
-        let output = self.unet.forward(self.placement.tensor(input, dims), &prompt.steps[at], &prompt.text);
+        let dims = [halves * states.len(), 1, shape.height, shape.width, shape.channels];
+        let output = prompt.denoiser.predict(self.placement.tensor(input, dims), at);
         let output = read_back(output, "the denoiser's output")?;
         let size = output.len() / dims[0].max(1);
         let sample = |at: usize| channels_first(&output[at * size..(at + 1) * size], shape);

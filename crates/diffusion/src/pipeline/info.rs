@@ -2,13 +2,15 @@
 
 use noisefind_core::noise::NoiseShape;
 
-use crate::config::{ModelIndex, PredictionType, SchedulerConfig, SolverKind, UnetConfig, VaeConfig};
-use crate::unet::Unet;
-use crate::vae::{ENCODER, Vae};
+use crate::decoder::{self, DecoderInfo, ENCODER, Vae};
+use crate::denoiser::{self, DenoiserInfo};
+use crate::model_index::ModelIndex;
+use crate::scheduler::{PredictionType, SchedulerConfig, SolverKind};
 use noisefind_nn::clip::ClipTextModel;
 use noisefind_nn::device::{DeviceChoice, DtypeChoice, Placement};
 use noisefind_nn::error::Result;
 use noisefind_nn::files::ModelFiles;
+use noisefind_nn::lora::Adapters;
 use noisefind_nn::text::Tokenizer;
 use noisefind_nn::weights::Weights;
 
@@ -73,7 +75,9 @@ impl ModelInfo {
             let part = PartInfo::read(files, name, stem, &placement);
             parts.extend(note(part, &mut problems));
             let opened = match name {
-                "unet" => Unet::open(files, &placement).map(drop),
+                "unet" => denoiser::config(files)
+                    .and_then(|config| config.open(files, &placement, &Adapters::default()))
+                    .map(drop),
                 "vae" => Vae::open(files, name, &placement).map(drop),
                 _ => ClipTextModel::open(files, name, &placement).and_then(|encoder| {
                     let tokenizer = name.replace("text_encoder", "tokenizer");
@@ -84,23 +88,20 @@ impl ModelInfo {
             };
             note(opened, &mut problems);
         }
-        let unet = note(UnetConfig::read(files), &mut problems);
-        let vae = note(VaeConfig::read(files, "vae"), &mut problems);
+        let unet = note(denoiser::config(files).map(|config| config.info()), &mut problems);
+        let vae = note(decoder::config(files, "vae").map(|config| config.info()), &mut problems);
         let scheduler = note(SchedulerConfig::read(files, None), &mut problems);
         problems.dedup();
-        let noise_shape = unet.as_ref().map(|unet| {
-            let [height, width] = unet.sample_size;
-            NoiseShape::image(unet.in_channels, height, width)
-        });
+        let noise_shape = unet.as_ref().map(DenoiserInfo::noise_shape);
         let native_size = noise_shape.zip(vae.as_ref()).map(|(shape, vae)| {
-            let pixels = vae.pixels_per_latent();
+            let pixels = vae.pixels_per_latent;
             [shape.height * pixels, shape.width * pixels]
         });
         let activations = unet
             .as_ref()
             .zip(vae)
             .zip(native_size)
-            .map(|((unet, vae), size)| activations(unet).max(decoder_activations(&vae, size)));
+            .map(|((unet, vae), size)| unet.activations.max(decoder_activations(&vae, size)));
         Ok(Self {
             family: family(&index, unet.as_ref(), scheduler.as_ref()),
             pipeline: index.class_name,
@@ -137,27 +138,10 @@ impl PartInfo {
     }
 }
 
-/// Numbers between the layers of the denoiser for both halves of guidance: all skips, and at the outermost level what a
-/// transformer holds at once.
-fn activations(unet: &UnetConfig) -> usize {
-    /// Stream, residual, joined projections or half of the expansion, and result.
-    const HELD: usize = 8;
-    const HALVES: usize = 2;
-    let [height, width] = unet.sample_size;
-    let level = |(level, channels): (usize, &usize)| (height >> level) * (width >> level) * channels;
-    let skips: usize = unet.block_out_channels.iter().enumerate().map(level).sum();
-    HALVES * ((unet.layers_per_block + 1) * skips + HELD * level((0, &unet.block_out_channels[0])))
-}
-
-/// Numbers between the layers of the decoder where it is widest: in front of its last level, whose picture has its
-/// full size and still the channels of the level before. A residual block holds its input, both of its parts and its
-/// output.
-fn decoder_activations(vae: &VaeConfig, [height, width]: [usize; 2]) -> usize {
-    let channels = match vae {
-        VaeConfig::Kl(config) => config.block_out_channels.iter().take(2).sum(),
-        VaeConfig::Tiny(config) => 2 * config.decoder_block_out_channels[0],
-    };
-    3 * height * width * channels
+/// Numbers between the layers of the decoder where it is widest. A residual block holds its input, both of its parts and
+/// its output.
+fn decoder_activations(vae: &DecoderInfo, [height, width]: [usize; 2]) -> usize {
+    3 * height * width * vae.widest
 }
 
 /// The value, or a line among the problems.
@@ -175,17 +159,17 @@ fn note<T>(result: Result<T>, problems: &mut Vec<String>) -> Option<T> {
 }
 
 /// The family's name, from what tells them apart: the width of the text and the further conditioning.
-fn family(index: &ModelIndex, unet: Option<&UnetConfig>, scheduler: Option<&SchedulerConfig>) -> String {
+fn family(index: &ModelIndex, unet: Option<&DenoiserInfo>, scheduler: Option<&SchedulerConfig>) -> String {
     let Some(unet) = unet else {
         return index.class_name.clone();
     };
-    let name = match (unet.cross_attention_dim, unet.text_time.is_some()) {
+    let name = match (unet.text_width, unet.text_time.is_some()) {
         (_, true) => "Stable Diffusion XL",
         (768, _) => "Stable Diffusion 1",
         (1024, _) => "Stable Diffusion 2",
         _ => "latent diffusion",
     };
-    let is_consistency_model = unet.time_cond_proj_dim.is_some()
-        || scheduler.is_some_and(|scheduler| scheduler.kind == SolverKind::Lcm);
+    let is_consistency_model =
+        unet.takes_guidance_scale || scheduler.is_some_and(|scheduler| scheduler.kind == SolverKind::Lcm);
     if is_consistency_model { format!("{name}, latent consistency") } else { name.to_owned() }
 }

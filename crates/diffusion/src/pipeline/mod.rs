@@ -17,15 +17,18 @@ pub use info::{ModelInfo, PartInfo};
 pub use options::{GenerationOptions, LoadOptions};
 pub use prompt::PreparedPrompt;
 
-use crate::config::{ModelIndex, SchedulerConfig};
-use crate::unet::Unet;
-use crate::vae::Vae;
+use std::sync::Arc;
+
+use crate::decoder::Vae;
+use crate::denoiser::{self, Denoiser, DenoiserInfo};
+use crate::model_index::ModelIndex;
+use crate::scheduler::SchedulerConfig;
+use crate::text::TextEncoders;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::{ModelFiles, in_folder};
 use noisefind_nn::lora::Adapters;
 use noisefind_nn::ops::release_buffers;
-use prompt::TextEncoders;
 
 /// A frozen text-to-image model.
 #[derive(Clone, Debug)]
@@ -33,7 +36,8 @@ pub struct DiffusionModel {
     files: ModelFiles,
     index: ModelIndex,
     text: TextEncoders,
-    unet: Unet,
+    denoiser: Arc<dyn Denoiser>,
+    denoiser_info: DenoiserInfo,
     vae: Vae,
     placement: Placement,
     vae_placement: Placement,
@@ -56,15 +60,17 @@ impl DiffusionModel {
         })?;
         let adapters = Adapters::open(&options.loras, &index.parts)?;
         let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
-        let unet = Unet::open_adapted(&files, &placement, &adapters)?;
+        let config = denoiser::config(&files)?;
+        let denoiser_info = config.info();
+        let denoiser = config.open(&files, &placement, &adapters)?;
         let (vae_files, folder) = match &options.vae {
             Some(name) => (ModelFiles::find(name)?, ""),
             None => (files.clone(), "vae"),
         };
         let vae_placement = Vae::placement(&vae_files, folder, &placement)?;
         let vae = Vae::open_decoding(&vae_files, folder, &vae_placement, options.decoding)?;
-        text.check_fits(&files, unet.config())?;
-        let (latents, channels) = (vae.config().latent_channels(), unet.config().in_channels);
+        text.check_fits(&files, &denoiser_info)?;
+        let (latents, channels) = (vae.info().latent_channels, denoiser_info.in_channels);
         if latents != channels {
             return Err(Error::Config {
                 file: vae_files.display(&in_folder(folder, "config.json")),
@@ -73,7 +79,7 @@ impl DiffusionModel {
                 expected: format!("{channels}, the in_channels of unet/config.json"),
             });
         }
-        Ok(Self { files, index, text, unet, vae, placement, vae_placement })
+        Ok(Self { files, index, text, denoiser, denoiser_info, vae, placement, vae_placement })
     }
 
     /// The model's files.
@@ -88,8 +94,7 @@ impl DiffusionModel {
 
     /// Shape of the noise for a picture of the model's native size.
     pub fn noise_shape(&self) -> NoiseShape {
-        let [height, width] = self.unet.config().sample_size;
-        NoiseShape::image(self.unet.config().in_channels, height, width)
+        self.denoiser_info.noise_shape()
     }
 
     /// Shape of the noise for the picture size that `options` ask for.
@@ -98,7 +103,7 @@ impl DiffusionModel {
     /// Where the size is no multiple of the pixels that the decoder makes of one latent.
     pub fn noise_shape_for(&self, options: &GenerationOptions) -> Result<NoiseShape> {
         let native = self.noise_shape();
-        let pixels = self.vae.config().pixels_per_latent();
+        let pixels = self.vae.info().pixels_per_latent;
         let latent = |option, asked: Option<usize>, native: usize| match asked {
             None => Ok(native),
             Some(size) if size > 0 && size.is_multiple_of(pixels) => Ok(size / pixels),
@@ -130,13 +135,13 @@ impl DiffusionModel {
     pub fn decode(&self, latents: &[Latents], batch_size: usize) -> Result<Vec<Media>> {
         /// A batch of larger pictures needs more memory than the denoiser does.
         const PIXELS_AT_ONCE: usize = 1 << 19;
-        let pixels_per_latent = self.vae.config().pixels_per_latent();
+        let pixels_per_latent = self.vae.info().pixels_per_latent;
         let mut pictures = Vec::with_capacity(latents.len());
         let Some(first) = latents.first() else {
             return Ok(pictures);
         };
         let shape = first.shape;
-        let expected = NoiseShape { channels: self.unet.config().in_channels, frames: None, ..shape };
+        let expected = NoiseShape { channels: self.denoiser_info.in_channels, frames: None, ..shape };
         if let Some(other) = latents.iter().find(|latents| latents.shape != expected) {
             return Err(Error::Shape {
                 what: "latents",

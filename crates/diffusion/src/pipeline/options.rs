@@ -1,7 +1,7 @@
 //! What a user chooses: where a model runs, and how it draws.
 
-use crate::config::SolverKind;
-use crate::vae::Decoding;
+use crate::decoder::Decoding;
+use crate::scheduler::SolverKind;
 use noisefind_nn::device::{DeviceChoice, DtypeChoice};
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::lora::LoraSource;

@@ -2,8 +2,8 @@
 //!
 //! Song et al., "Denoising Diffusion Implicit Models", ICLR 2021, equations 12 and 16.
 
+use super::config::{PredictionType, SchedulerConfig};
 use super::{Bound, SampleState, Step as ScheduleStep, Update, predicted_sample};
-use crate::config::{PredictionType, SchedulerConfig};
 
 /// One step between the noise levels `alpha` and `alpha_prev`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,8 +3,8 @@
 //! Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", NeurIPS 2022, algorithm 1;
 //! the ancestral form after k-diffusion's `sample_euler_ancestral`.
 
+use super::config::{PredictionType, SchedulerConfig, SolverKind, TimestepSpacing};
 use super::{SampleState, Step as ScheduleStep, Update, tables};
-use crate::config::{PredictionType, SchedulerConfig, SolverKind, TimestepSpacing};
 
 /// One step between noise levels.
 #[derive(Clone, Copy, Debug, PartialEq)]

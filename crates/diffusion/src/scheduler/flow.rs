@@ -2,8 +2,8 @@
 //!
 //! Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", ICML 2024, section 5.3.2.
 
+use super::config::SchedulerConfig;
 use super::{SampleState, Step as ScheduleStep, Update, tables};
-use crate::config::SchedulerConfig;
 
 /// One step: `x' = x + difference v`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,8 @@
 //!
 //! Luo et al., "Latent Consistency Models", 2023, algorithm 3 and equation 9.
 
+use super::config::{PredictionType, SchedulerConfig};
 use super::{Bound, SampleState, Step as ScheduleStep, Update, predicted_sample};
-use crate::config::{PredictionType, SchedulerConfig};
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]

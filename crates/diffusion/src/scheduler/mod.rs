@@ -4,6 +4,7 @@
 //! stochastic solvers, noise. Samples are plain f32 numbers on the host, so that every device takes the same path.
 //! Reference: the schedulers of diffusers 0.42.1.
 
+mod config;
 mod ddim;
 mod euler;
 mod flow;
@@ -12,7 +13,7 @@ mod multistep;
 mod pndm;
 mod tables;
 
-use crate::config::{PredictionType, SchedulerConfig, SolverKind};
+pub use config::{BetaSchedule, PredictionType, SchedulerConfig, SolverKind, TimestepSpacing};
 use noisefind_nn::error::{Error, Result};
 use tables::alphas_cumprod;
 

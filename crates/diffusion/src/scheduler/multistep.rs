@@ -2,8 +2,8 @@
 //!
 //! Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", 2022, algorithm 2.
 
+use super::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 use super::{Bound, SampleState, Step as ScheduleStep, Update, predicted_sample, tables};
-use crate::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 
 /// One step: `x' = sample x + clean m0 + change (m0 - m1)`, with `m0` and `m1` the last two predicted clean samples.
 #[derive(Clone, Copy, Debug, PartialEq)]

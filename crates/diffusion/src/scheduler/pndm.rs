@@ -2,8 +2,8 @@
 //!
 //! Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds", ICLR 2022, equations 9 and 12.
 
+use super::config::{PredictionType, SchedulerConfig};
 use super::{SampleState, Step as ScheduleStep, Update, tables};
-use crate::config::{PredictionType, SchedulerConfig};
 
 /// Outputs that a step combines.
 const ORDER: usize = 4;

@@ -2,7 +2,7 @@
 //!
 //! Numbers are rounded to f32 where PyTorch rounds them, so that tables agree to the last digit or nearly so.
 
-use crate::config::{BetaSchedule, SchedulerConfig, TimestepSpacing};
+use super::config::{BetaSchedule, SchedulerConfig, TimestepSpacing};
 
 /// `ā_t`, the cumulative product of `1 - beta` over training time.
 pub(super) fn alphas_cumprod(config: &SchedulerConfig) -> Vec<f32> {

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::config::SchedulerConfig;
 use super::*;
-use crate::config::SchedulerConfig;
 
 #[derive(Deserialize)]
 struct Golden {

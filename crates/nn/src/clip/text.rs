@@ -59,7 +59,7 @@ impl ClipTextModel {
         let mut weights = Weights::open(model, folder, "model", placement)?;
         // Published files have the prefix `text_model.`; files saved by transformers from version 5 on do not.
         weights.rename(|name| name.strip_prefix("text_model.").unwrap_or(name).to_owned());
-        weights.adapt(folder, adapters, lora::text_spellings)?;
+        weights.change(adapters.changes(folder, &weights, lora::text_spellings)?);
         let tower = Self::load(&weights.root(), &weights.root(), config);
         weights.finish(&["embeddings.position_ids"])?;
         Ok(tower)
@@ -128,10 +128,11 @@ impl ClipTextModel {
         }
     }
 
-    /// What [`ClipTextOutput::last_hidden_state`] would be without the last `skipped` layers, at most as many as there are.
-    pub fn hidden_state_without(&self, output: &ClipTextOutput, skipped: usize) -> Tensor<3> {
+    /// What [`ClipTextOutput::last_hidden_state`] would be without the last `skipped` layers, at most as many as there are;
+    /// `hidden_states` are those of [`ClipTextOutput`].
+    pub fn hidden_state_without(&self, hidden_states: &[Tensor<3>], skipped: usize) -> Tensor<3> {
         let layers = self.config.num_hidden_layers;
-        self.final_layer_norm.forward(output.hidden_states[layers - skipped].clone())
+        self.final_layer_norm.forward(hidden_states[layers - skipped].clone())
     }
 
     /// Where a sequence is pooled: at its first end-of-text token.

@@ -1,46 +1,134 @@
-//! The decoders that turn latents into pictures.
+//! Decoders that turn latents into images: one folder a class, chosen by the `_class_name` of its config.
+//!
+//! A class is a config that knows its sizes and loads the network ([`DecoderConfig`]), and the network ([`Decoder`]). A
+//! new class is a folder and a row of [`CLASSES`].
 
-mod kl;
+pub mod kl;
 mod tiling;
-mod tiny;
+pub mod tiny;
+
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
 
-use crate::config::VaeConfig;
-use kl::KlDecoder;
+use noisefind_nn::config::Keys;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::{ModelFiles, in_folder};
 use noisefind_nn::ops::read_back;
 use noisefind_nn::weights::Weights;
+pub use tiling::Seams;
 use tiling::{Plane, Tiling};
-use tiny::TinyDecoder;
 
-/// How the names begin of the half that turns pictures into latents, which nothing here needs.
+/// How the names begin of the half that turns images into latents, which nothing here needs.
 pub(crate) const ENCODER: [&str; 2] = ["encoder.", "quant_conv."];
 
-/// Whether a decoder sees a large picture as a whole.
+/// One class of decoders.
+struct Class {
+    /// Its name in `_class_name`.
+    name: &'static str,
+    /// Reads the keys of its config.
+    parse: fn(&Keys) -> Result<Box<dyn DecoderConfig>>,
+}
+
+/// All classes that are implemented; the first is that of a config which names none.
+const CLASSES: &[Class] = &[
+    Class { name: "AutoencoderKL", parse: |keys| Ok(Box::new(kl::AutoencoderKlConfig::from_keys(keys)?)) },
+    Class {
+        name: "AutoencoderTiny",
+        parse: |keys| Ok(Box::new(tiny::AutoencoderTinyConfig::from_keys(keys)?)),
+    },
+];
+
+/// What the rest of the program needs to know of a decoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecoderInfo {
+    /// Latent channels.
+    pub latent_channels: usize,
+    /// Pixels along each axis for one latent pixel.
+    pub pixels_per_latent: usize,
+    /// From the sampler's latents to the decoder's.
+    pub scaling: Scaling,
+    /// Whether half precision overflows in this decoder.
+    pub overflows_in_half: bool,
+    /// How large images are cut.
+    pub tile: TileInfo,
+    /// Channels where the decoder holds the most numbers: in front of its last level, whose image has its full size and
+    /// still the channels of the level before.
+    pub widest: usize,
+}
+
+/// The map from the sampler's latents to the decoder's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    /// Divides the latents.
+    pub factor: f32,
+    /// Added after the division.
+    pub shift: f32,
+    /// Mean and standard deviation of each latent channel, where the model was trained with them.
+    pub statistics: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// The tiles of a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileInfo {
+    /// Sides in pixels, where the config says them.
+    pub sample_size: Option<usize>,
+    /// Into how many parts the overlap with a neighbour divides a side.
+    pub overlaps: usize,
+    /// How tiles are joined.
+    pub seams: Seams,
+}
+
+/// The config of a decoder.
+pub trait DecoderConfig: Debug + Send + Sync {
+    /// Its sizes.
+    fn info(&self) -> DecoderInfo;
+
+    /// Loads the network; what is missing is noted in `weights`.
+    fn load(&self, weights: &mut Weights) -> Arc<dyn Decoder>;
+}
+
+/// A decoder.
+pub trait Decoder: Debug + Send + Sync {
+    /// Decodes `[batch, height, width, channels]` to images in about `-1..=1`, `[batch, height', width', 3]`.
+    fn forward(&self, latents: Tensor<4>) -> Tensor<4>;
+}
+
+/// Reads `<folder>/config.json`; `folder` is empty for a decoder in a folder of its own.
+///
+/// # Errors
+/// Where it is absent, damaged or not implemented.
+pub fn config(model: &ModelFiles, folder: &str) -> Result<Box<dyn DecoderConfig>> {
+    let keys = Keys::read(model, &in_folder(folder, "config.json"))?;
+    keys.refuse_except(&[("out_channels", &["3"])])?;
+    let class: String = keys.or("_class_name", CLASSES[0].name.to_owned())?;
+    match CLASSES.iter().find(|known| known.name == class) {
+        Some(known) => (known.parse)(&keys),
+        None => {
+            let known: Vec<&str> = CLASSES.iter().map(|known| known.name).collect();
+            Err(keys.invalid("_class_name", class, known.join(" or ")))
+        }
+    }
+}
+
+/// Whether a decoder sees a large image as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decoding {
     /// It does.
     #[default]
     Whole,
-    /// It sees overlapping tiles, so that memory does not grow with the picture; what `enable_tiling` does in diffusers.
+    /// It sees overlapping tiles, so that memory does not grow with the image; what `enable_tiling` does in diffusers.
     Tiled,
 }
 
-/// A decoder, with the map from the sampler's latents to its own.
+/// The part that decodes, with the map from the sampler's latents to its own.
 #[derive(Clone, Debug)]
 pub struct Vae {
-    config: VaeConfig,
-    decoder: Decoder,
+    info: DecoderInfo,
+    decoder: Arc<dyn Decoder>,
     tiling: Option<Tiling>,
-}
-
-#[derive(Clone, Debug)]
-enum Decoder {
-    Kl(Box<KlDecoder>),
-    Tiny(Box<TinyDecoder>),
 }
 
 impl Vae {
@@ -49,20 +137,14 @@ impl Vae {
     /// # Errors
     /// Where config or weights are absent, damaged or do not fit each other.
     pub fn open(model: &ModelFiles, folder: &str, placement: &Placement) -> Result<Self> {
-        let config = VaeConfig::read(model, folder)?;
+        let config = config(model, folder)?;
         let mut weights = Weights::open(model, folder, "diffusion_pytorch_model", placement)?;
-        let decoder = match &config {
-            VaeConfig::Kl(config) => {
-                weights.rename(kl::current_name);
-                Decoder::Kl(Box::new(KlDecoder::load(&weights.root(), config)))
-            }
-            VaeConfig::Tiny(config) => Decoder::Tiny(Box::new(TinyDecoder::load(&weights.root(), config))),
-        };
+        let decoder = config.load(&mut weights);
         weights.finish(&ENCODER)?;
-        Ok(Self { config, decoder, tiling: None })
+        Ok(Self { info: config.info(), decoder, tiling: None })
     }
 
-    /// As [`Self::open`], with a choice of how large pictures are decoded.
+    /// As [`Self::open`], with a choice of how large images are decoded.
     ///
     /// # Errors
     /// As [`Self::open`], and where the decoder's sizes cannot be cut into tiles.
@@ -79,23 +161,19 @@ impl Vae {
         let cannot = || Error::Config {
             file: model.display(&in_folder(folder, "config.json")),
             key: "sample_size",
-            found: match &vae.config {
-                VaeConfig::Kl(config) => config.sample_size.to_string(),
-                VaeConfig::Tiny(_) => "absent".to_owned(),
-            },
+            found: vae.info.tile.sample_size.map_or_else(|| "absent".to_owned(), |size| size.to_string()),
             expected: format!(
                 "a multiple of {} to decode in tiles; leave out --vae-tiling",
-                4 * vae.config.pixels_per_latent()
+                4 * vae.info.pixels_per_latent
             ),
         };
-        let tiling = Tiling::of(&vae.config).ok_or_else(cannot)?;
+        let tiling = Tiling::of(&vae.info).ok_or_else(cannot)?;
         Ok(Self { tiling: Some(tiling), ..vae })
     }
 
     /// Where a decoder runs best: half precision overflows in some of them, whose config says so.
     pub(crate) fn placement(model: &ModelFiles, folder: &str, placement: &Placement) -> Result<Placement> {
-        let overflows =
-            matches!(VaeConfig::read(model, folder)?, VaeConfig::Kl(config) if config.force_upcast);
+        let overflows = config(model, folder)?.info().overflows_in_half;
         Ok(if overflows && placement.dtype == DType::F16 {
             placement.with_dtype(DType::F32)
         } else {
@@ -104,28 +182,23 @@ impl Vae {
     }
 
     /// The decoder's sizes.
-    pub fn config(&self) -> &VaeConfig {
-        &self.config
+    pub fn info(&self) -> &DecoderInfo {
+        &self.info
     }
 
     /// Maps one number of the sampler's latents, in `channel`, to the decoder's.
     pub fn unscale(&self, value: f32, channel: usize) -> f32 {
-        match &self.config {
-            VaeConfig::Kl(config) => match &config.latent_statistics {
-                Some((mean, deviation)) => value * deviation[channel] / config.scaling_factor + mean[channel],
-                None => value / config.scaling_factor + config.shift_factor,
-            },
-            VaeConfig::Tiny(config) => value / config.scaling_factor + config.shift_factor,
+        let Scaling { factor, shift, statistics } = &self.info.scaling;
+        match statistics {
+            Some((mean, deviation)) => value * deviation[channel] / factor + mean[channel],
+            None => value / factor + shift,
         }
     }
 
-    /// Decodes unscaled latents `[batch, height, width, channels]` to pictures in about `-1..=1`,
+    /// Decodes unscaled latents `[batch, height, width, channels]` to images in about `-1..=1`,
     /// `[batch, height', width', 3]`.
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        match &self.decoder {
-            Decoder::Kl(decoder) => decoder.forward(latents),
-            Decoder::Tiny(decoder) => decoder.forward(latents),
-        }
+        self.decoder.forward(latents)
     }
 
     /// As [`Self::decode`], of numbers in memory order and tile by tile where that was chosen; gives the pictures' numbers

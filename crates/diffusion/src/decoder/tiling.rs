@@ -3,7 +3,7 @@
 //! Reference: what `enable_tiling` switches on in `AutoencoderKL` and `AutoencoderTiny` of diffusers 0.42.1. Group norms
 //! and attention see a tile and not the whole, so the picture is a slightly different one; overlaps hide the seams.
 
-use crate::config::VaeConfig;
+use super::DecoderInfo;
 use noisefind_nn::error::Result;
 
 /// Where a picture is cut, and how its pieces are joined.
@@ -20,7 +20,7 @@ pub(super) struct Tiling {
 
 /// How overlapping tiles become one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seams {
+pub enum Seams {
     /// Each tile fades into its upper neighbour, then into its left one, and what hangs over is cut off: `AutoencoderKL`.
     Faded,
     /// Each tile is laid over the picture so far, more opaque with each pixel of the overlap: `AutoencoderTiny`.
@@ -38,17 +38,14 @@ pub(crate) struct Plane {
 
 impl Tiling {
     /// The tiles that diffusers makes for this decoder, where its sizes can be divided into such.
-    pub(super) fn of(config: &VaeConfig) -> Option<Self> {
-        /// Pixels of a tile of the small decoder, whose config does not say for which size it was trained.
-        const TINY_SAMPLE_SIZE: usize = 512;
-        let pixels = config.pixels_per_latent();
-        let (sample_size, shared, seams) = match config {
-            VaeConfig::Kl(config) => (config.sample_size, 4, Seams::Faded),
-            VaeConfig::Tiny(_) => (TINY_SAMPLE_SIZE, 8, Seams::Laid),
-        };
+    pub(super) fn of(info: &DecoderInfo) -> Option<Self> {
+        /// Pixels of a tile of a decoder whose config does not say for which size it was trained.
+        const SAMPLE_SIZE: usize = 512;
+        let pixels = info.pixels_per_latent;
+        let (sample_size, parts) = (info.tile.sample_size.unwrap_or(SAMPLE_SIZE), info.tile.overlaps);
         let side = sample_size / pixels;
-        let divides = side > 0 && sample_size.is_multiple_of(pixels) && side.is_multiple_of(shared);
-        divides.then_some(Self { side, overlap: side / shared, pixels, seams })
+        let divides = side > 0 && sample_size.is_multiple_of(pixels) && side.is_multiple_of(parts);
+        divides.then_some(Self { side, overlap: side / parts, pixels, seams: info.tile.seams })
     }
 
     /// Whether latents of this size are cut; the small decoder's always are, as in diffusers.

@@ -1,5 +1,6 @@
 //! Config of the denoiser, `UNet2DConditionModel` of diffusers.
 
+use super::super::TextTimeConfig;
 use noisefind_nn::config::{Keys, OneOrMany};
 use noisefind_nn::error::Result;
 use noisefind_nn::files::ModelFiles;
@@ -56,18 +57,8 @@ pub struct UnetBlock {
     pub heads: usize,
 }
 
-/// The additional conditioning of SDXL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextTimeConfig {
-    /// Width of each embedded picture size.
-    pub addition_time_embed_dim: usize,
-    /// Width of the pooled text and the six sizes together.
-    pub projection_class_embeddings_input_dim: usize,
-}
-
 /// Keys with mathematics that is not implemented, and the values that switch it off.
 const REFUSED: &[(&str, &[&str])] = &[
-    ("_class_name", &["UNet2DConditionModel", "FlaxUNet2DConditionModel"]),
     ("act_fn", &["silu", "swish"]),
     ("addition_embed_type", &["text_time"]),
     ("attention_type", &["default"]),
@@ -101,7 +92,10 @@ impl UnetConfig {
     /// # Errors
     /// Where it is absent, damaged or not implemented.
     pub fn read(model: &ModelFiles) -> Result<Self> {
-        let keys = Keys::read(model, "unet/config.json")?;
+        Self::from_keys(&Keys::read(model, "unet/config.json")?)
+    }
+
+    pub(crate) fn from_keys(keys: &Keys) -> Result<Self> {
         keys.refuse_except(REFUSED)?;
         let norm_num_groups = keys.channels("norm_num_groups", 32)?;
         let block_out_channels = keys.block_channels(&[320, 640, 1280, 1280], norm_num_groups)?;
@@ -123,13 +117,13 @@ impl UnetConfig {
             heads: heads[level],
         };
         let down = block_types(
-            &keys,
+            keys,
             "down_block_types",
             ["CrossAttnDownBlock2D", "DownBlock2D"],
             levels,
             levels - 1,
         )?;
-        let up = block_types(&keys, "up_block_types", ["CrossAttnUpBlock2D", "UpBlock2D"], levels, 0)?;
+        let up = block_types(keys, "up_block_types", ["CrossAttnUpBlock2D", "UpBlock2D"], levels, 0)?;
         let text_time = match keys.optional::<String>("addition_embed_type")? {
             None => None,
             Some(_) => Some(TextTimeConfig {
@@ -140,7 +134,7 @@ impl UnetConfig {
         };
         let time_embed_dim = keys.channels("time_embedding_dim", 4 * block_out_channels[0])?;
         Ok(Self {
-            sample_size: sample_size(&keys)?,
+            sample_size: sample_size(keys)?,
             in_channels: keys.channels("in_channels", 4)?,
             out_channels: keys.channels("out_channels", 4)?,
             center_input_sample: keys.or("center_input_sample", false)?,

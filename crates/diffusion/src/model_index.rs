@@ -13,12 +13,14 @@ pub struct ModelIndex {
     pub class_name: String,
     /// Names of the folders that hold a part.
     pub parts: Vec<String>,
+    /// The class of each of them.
+    classes: Vec<String>,
     /// Whether an absent negative prompt means zeros instead of the encoding of the empty text.
     pub force_zeros_for_empty_prompt: bool,
 }
 
 impl ModelIndex {
-    const FILE: &str = "model_index.json";
+    pub(crate) const FILE: &str = "model_index.json";
 
     /// Reads `model_index.json`.
     ///
@@ -29,11 +31,16 @@ impl ModelIndex {
         let is_part = |value: &Value| {
             value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string))
         };
-        let parts =
-            keys.entries().filter(|(_, value)| is_part(value)).map(|(name, _)| name.to_owned()).collect();
+        let class = |value: &Value| value[1].as_str().unwrap_or_default().to_owned();
+        let (parts, classes) = keys
+            .entries()
+            .filter(|(_, value)| is_part(value))
+            .map(|(name, value)| (name.to_owned(), class(value)))
+            .unzip();
         Ok(Self {
             class_name: keys.required("_class_name")?,
             parts,
+            classes,
             force_zeros_for_empty_prompt: keys.or("force_zeros_for_empty_prompt", false)?,
         })
     }
@@ -45,6 +52,11 @@ impl ModelIndex {
             "StableDiffusionXLPipeline" => (50, 5.0),
             _ => (50, 7.5),
         }
+    }
+
+    /// The class of a part, where the pipeline has it.
+    pub fn class_of(&self, part: &str) -> Option<&str> {
+        self.parts.iter().position(|name| name == part).map(|at| self.classes[at].as_str())
     }
 
     /// Whether the pipeline has this part.

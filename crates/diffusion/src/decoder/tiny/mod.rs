@@ -2,15 +2,22 @@
 //!
 //! Original: <https://github.com/madebyollin/taesd>.
 
+mod config;
+
+use std::sync::Arc;
+
 use burn::tensor::{Tensor, activation};
 
-use crate::config::AutoencoderTinyConfig;
+pub use config::AutoencoderTinyConfig;
+
+use super::tiling::Seams;
+use super::{Decoder, DecoderConfig, DecoderInfo, Scaling, TileInfo};
 use noisefind_nn::ops::{Activation, Conv2d, ConvOptions};
-use noisefind_nn::weights::Scope;
+use noisefind_nn::weights::{Scope, Weights};
 
 /// The decoder: convolutions and residual blocks under the numbers that they have in PyTorch's list of layers.
 #[derive(Clone, Debug)]
-pub(super) struct TinyDecoder {
+struct TinyDecoder {
     conv_in: Conv2d,
     levels: Vec<Level>,
 }
@@ -28,8 +35,25 @@ struct Block {
     convs: [Conv2d; 3],
 }
 
+impl DecoderConfig for AutoencoderTinyConfig {
+    fn info(&self) -> DecoderInfo {
+        DecoderInfo {
+            latent_channels: self.latent_channels,
+            pixels_per_latent: 1 << (self.decoder_block_out_channels.len() - 1),
+            scaling: Scaling { factor: self.scaling_factor, shift: self.shift_factor, statistics: None },
+            overflows_in_half: false,
+            tile: TileInfo { sample_size: None, overlaps: 8, seams: Seams::Laid },
+            widest: 2 * self.decoder_block_out_channels[0],
+        }
+    }
+
+    fn load(&self, weights: &mut Weights) -> Arc<dyn Decoder> {
+        Arc::new(TinyDecoder::load(&weights.root(), self))
+    }
+}
+
 impl TinyDecoder {
-    pub(super) fn load(scope: &Scope<'_>, config: &AutoencoderTinyConfig) -> Self {
+    fn load(scope: &Scope<'_>, config: &AutoencoderTinyConfig) -> Self {
         let layers = scope.at("decoder.layers");
         let width = config.decoder_block_out_channels[0];
         let conv_in = Conv2d::load(&layers.at(0), config.latent_channels, width, ConvOptions::Same);
@@ -52,8 +76,10 @@ impl TinyDecoder {
         }
         Self { conv_in, levels }
     }
+}
 
-    pub(super) fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
+impl Decoder for TinyDecoder {
+    fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
         /// Latents beyond this magnitude are outliers of the sampler.
         const MAGNITUDE: f32 = 3.0;
         let x = activation::tanh(latents / MAGNITUDE) * MAGNITUDE;

@@ -1,19 +1,26 @@
 //! The full decoder, the second half of `AutoencoderKL` of diffusers 0.42.1.
 
+mod config;
+
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
-use crate::config::AutoencoderKlConfig;
-use crate::unet::{ResnetBlock, ResnetOptions};
+pub use config::AutoencoderKlConfig;
+
+use super::tiling::Seams;
+use super::{Decoder, DecoderConfig, DecoderInfo, Scaling, TileInfo};
+use crate::layers::{ResnetBlock, ResnetOptions};
 use noisefind_nn::device::Placement;
 use noisefind_nn::ops::{Activation, Attention, Conv2d, ConvOptions, GroupNorm, Linear, attention_fused};
-use noisefind_nn::weights::Scope;
+use noisefind_nn::weights::{Scope, Weights};
 
 /// Under the square root of all group norms of the decoder.
 const EPSILON: f32 = 1e-6;
 
 /// The decoder.
 #[derive(Clone, Debug)]
-pub(super) struct KlDecoder {
+struct KlDecoder {
     post_quant_conv: Option<Linear>,
     conv_in: Conv2d,
     mid_resnets: [ResnetBlock; 2],
@@ -23,8 +30,30 @@ pub(super) struct KlDecoder {
     conv_out: Conv2d,
 }
 
+impl DecoderConfig for AutoencoderKlConfig {
+    fn info(&self) -> DecoderInfo {
+        DecoderInfo {
+            latent_channels: self.latent_channels,
+            pixels_per_latent: 1 << (self.block_out_channels.len() - 1),
+            scaling: Scaling {
+                factor: self.scaling_factor,
+                shift: self.shift_factor,
+                statistics: self.latent_statistics.clone(),
+            },
+            overflows_in_half: self.force_upcast,
+            tile: TileInfo { sample_size: Some(self.sample_size), overlaps: 4, seams: Seams::Faded },
+            widest: self.block_out_channels.iter().take(2).sum(),
+        }
+    }
+
+    fn load(&self, weights: &mut Weights) -> Arc<dyn Decoder> {
+        weights.rename(current_name);
+        Arc::new(KlDecoder::load(&weights.root(), self))
+    }
+}
+
 /// The name that diffusers gives today to a tensor of an older file.
-pub(super) fn current_name(name: &str) -> String {
+fn current_name(name: &str) -> String {
     let Some((before, after)) = name.split_once("mid_block.attentions.0.") else {
         return name.to_owned();
     };
@@ -40,7 +69,7 @@ pub(super) fn current_name(name: &str) -> String {
 }
 
 impl KlDecoder {
-    pub(super) fn load(scope: &Scope<'_>, config: &AutoencoderKlConfig) -> Self {
+    fn load(scope: &Scope<'_>, config: &AutoencoderKlConfig) -> Self {
         let decoder = scope.at("decoder");
         let widths: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
         let (innermost, outermost) = (widths[0], widths[widths.len() - 1]);
@@ -64,8 +93,10 @@ impl KlDecoder {
             conv_out: Conv2d::load(&decoder.at("conv_out"), outermost, 3, ConvOptions::Same),
         }
     }
+}
 
-    pub(super) fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
+impl Decoder for KlDecoder {
+    fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
         let x = match &self.post_quant_conv {
             Some(projection) => projection.forward(latents),
             None => latents,

@@ -2,19 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use crate::config::UnetConfig;
+use super::super::AddedConditioning;
+use super::UnetConfig;
 use noisefind_nn::device::Placement;
 use noisefind_nn::ops::{Activation, Linear};
 use noisefind_nn::weights::Scope;
-
-/// SDXL's further conditioning, one row for each group of the batch.
-#[derive(Clone, Debug)]
-pub struct AddedConditioning {
-    /// Pooled text `[groups, projection]`.
-    pub text_embeds: Tensor<2>,
-    /// Original height and width, top and left of the crop, target height and width, in pixels.
-    pub time_ids: [f32; 6],
-}
 
 /// Two linear layers with SiLU between them.
 #[derive(Clone, Debug)]

@@ -1,20 +1,21 @@
-//! The denoiser: one conditional U-Net for all families, driven by `unet/config.json`.
+//! The conditional U-Net of still images, driven by `unet/config.json`.
 //!
 //! Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022; structure and tensor
 //! names of `UNet2DConditionModel`, diffusers 0.42.1. Text projections and time embeddings do not depend on the
 //! sample, so they are computed once and passed in.
 
 mod blocks;
+mod config;
 mod embedding;
-mod resnet;
 mod transformer;
+
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-pub use embedding::AddedConditioning;
-pub(crate) use resnet::{ResnetBlock, ResnetOptions};
+pub use config::{UnetBlock, UnetConfig};
 
-use crate::config::UnetConfig;
+use super::{AddedConditioning, Conditioned, Denoiser, DenoiserConfig, DenoiserInfo};
 use blocks::{DownBlock, MidBlock, UpBlock};
 use embedding::TimeEmbedding;
 use noisefind_nn::device::Placement;
@@ -77,9 +78,18 @@ impl Unet {
     /// # Errors
     /// As [`Self::open`], and where an adapter does not fit.
     pub fn open_adapted(model: &ModelFiles, placement: &Placement, adapters: &Adapters) -> Result<Self> {
-        let config = UnetConfig::read(model)?;
-        let mut weights = Weights::open(model, "unet", "diffusion_pytorch_model", placement)?;
-        weights.adapt("unet", adapters, |module| lora::unet_spellings(module, config.layers_per_block))?;
+        Self::open_config(UnetConfig::read(model)?, model, placement, adapters)
+    }
+
+    fn open_config(
+        config: UnetConfig,
+        model: &ModelFiles,
+        placement: &Placement,
+        adapters: &Adapters,
+    ) -> Result<Self> {
+        let mut weights = Weights::open(model, super::FOLDER, "diffusion_pytorch_model", placement)?;
+        let spellings = |module: &str| lora::unet_spellings(module, config.layers_per_block);
+        weights.change(adapters.changes(super::FOLDER, &weights, spellings)?);
         let unet = Self::load(&weights.root(), config);
         weights.finish(&[])?;
         Ok(unet)
@@ -159,5 +169,71 @@ impl Unet {
             x = block.forward(x, &mut conditioning, &mut skips);
         }
         self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu))
+    }
+}
+
+impl DenoiserConfig for UnetConfig {
+    fn info(&self) -> DenoiserInfo {
+        DenoiserInfo {
+            in_channels: self.in_channels,
+            sample_size: self.sample_size,
+            frames: None,
+            text_width: self.cross_attention_dim,
+            text_time: self.text_time,
+            takes_guidance_scale: self.time_cond_proj_dim.is_some(),
+            activations: activations(self),
+        }
+    }
+
+    fn open(
+        &self,
+        model: &ModelFiles,
+        placement: &Placement,
+        adapters: &Adapters,
+    ) -> Result<Arc<dyn Denoiser>> {
+        Ok(Arc::new(Unet::open_config(self.clone(), model, placement, adapters)?))
+    }
+}
+
+/// Numbers between the layers of the denoiser for both halves of guidance: all skips, and at the outermost level what a
+/// transformer holds at once.
+fn activations(unet: &UnetConfig) -> usize {
+    /// Stream, residual, joined projections or half of the expansion, and result.
+    const HELD: usize = 8;
+    const HALVES: usize = 2;
+    let [height, width] = unet.sample_size;
+    let level = |(level, channels): (usize, &usize)| (height >> level) * (width >> level) * channels;
+    let skips: usize = unet.block_out_channels.iter().enumerate().map(level).sum();
+    HALVES * ((unet.layers_per_block + 1) * skips + HELD * level((0, &unet.block_out_channels[0])))
+}
+
+impl Denoiser for Unet {
+    fn condition(&self, conditioning: &super::Conditioning, timesteps: &[f32]) -> Arc<dyn Conditioned> {
+        Arc::new(ConditionedUnet {
+            text: self.embed_text(&conditioning.text),
+            steps: self.embed_times(timesteps, conditioning.added.as_ref(), conditioning.guidance_scale),
+            unet: self.clone(),
+        })
+    }
+}
+
+/// The denoiser with its text and timesteps.
+#[derive(Debug)]
+struct ConditionedUnet {
+    unet: Unet,
+    text: TextContext,
+    steps: Vec<StepConditioning>,
+}
+
+impl Conditioned for ConditionedUnet {
+    fn predict(&self, latents: Tensor<5>, at: usize) -> Tensor<5> {
+        let [batch, frames, height, width, channels] = latents.dims();
+        let output = self.unet.forward(
+            latents.reshape([batch * frames, height, width, channels]),
+            &self.steps[at],
+            &self.text,
+        );
+        let channels = output.dims()[3];
+        output.reshape([batch, frames, height, width, channels])
     }
 }

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 
 use super::Conditioning;
-use super::resnet::{ResnetBlock, ResnetOptions};
+use super::config::{UnetBlock, UnetConfig};
 use super::transformer::{Transformer2d, TransformerOptions};
-use crate::config::{UnetBlock, UnetConfig};
+use crate::layers::{ResnetBlock, ResnetOptions};
 use noisefind_nn::ops::{Conv2d, ConvOptions, concat_channels};
 use noisefind_nn::weights::Scope;
 

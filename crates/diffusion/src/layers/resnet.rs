@@ -43,7 +43,7 @@ impl ResnetBlock {
     }
 
     /// What an embedded time (after SiLU) adds between the convolutions, `[groups, output]`.
-    pub(super) fn project_time(&self, embedding: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn project_time(&self, embedding: Tensor<2>) -> Tensor<2> {
         match &self.time_emb_proj {
             Some(projection) => projection.forward(embedding),
             None => embedding,

@@ -1,0 +1,5 @@
+//! Layers that several parts are built of.
+
+mod resnet;
+
+pub(crate) use resnet::{ResnetBlock, ResnetOptions};
