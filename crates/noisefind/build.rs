@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[path = "src/hash.rs"]
+#[path = "src/models/hash.rs"]
 mod hash;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(
         code,
-        "];\n\n/// [`crate::hash`] of [`FILES`].\npub const SHA256: &str = {:?};\n\n\
+        "];\n\n/// [`crate::models::hash`] of [`FILES`].\npub const SHA256: &str = {:?};\n\n\
          /// SHA-256 of each of [`FILES`] that holds weights.\n\
          pub const WEIGHTS: &[(&str, &str)] = &[\n{weights}];",
         sha256.finish()

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod exit;
+mod flags;
 mod interrupt;
 mod method;
 mod output;

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use noisefind::observer::{Header, Observer};
-use noisefind::prompts::Found;
+use noisefind::observer::{Found, Header, Observer};
 use noisefind::record::MetricsLine;
 
 use crate::interrupt;

@@ -1,8 +1,7 @@
 //! The comparison as a short table for people.
 
-use noisefind::comparison::{Arm, Comparison, Interval, ScorerArm};
+use noisefind::comparison::{Arm, Comparison, Interval, RivalResult, ScorerArm};
 use noisefind::prompts::PromptsTuned;
-use noisefind::rivals::RivalResult;
 
 /// Base beside tuned, then what it cost and what the same cost would buy otherwise.
 pub fn comparison(compared: &Comparison) -> String {

@@ -73,11 +73,11 @@ pub enum Error {
         can_go_on: bool,
     },
     /// This build of the program carries no default model.
-    #[error(
-        "this program was built without its default model {}; give --model DIR with a model folder",
-        crate::embedded::NAME
-    )]
-    NoEmbeddedModel,
+    #[error("this program was built without its default model {name}; give --model DIR with a model folder")]
+    NoEmbeddedModel {
+        /// Its name.
+        name: &'static str,
+    },
     /// The policy and the model take different noise.
     #[error(
         "the policy is for noise of shape {policy:?}, model {model} takes {found:?}; give the --model it was tuned with"

@@ -3,40 +3,24 @@
 //! The library prints nothing and never exits: results are typed values, progress goes to an
 //! [`observer::Observer`], and everything that lasts goes to a run folder.
 
-mod best;
-pub mod compare;
-pub mod comparison;
+mod artifacts;
 pub mod config;
-mod diversity;
-pub mod doctor;
-pub mod draw;
-mod embedded;
+mod diagnose;
 mod error;
-pub mod fake;
-mod finish;
-mod hash;
-pub mod hashes;
-pub mod inspect;
+mod evaluate;
+pub mod images;
 pub mod machine;
-mod noise_file;
+mod models;
 pub mod observer;
-pub mod pictures;
-mod programs;
-pub mod prompts;
-pub mod readiness;
 pub mod record;
-pub mod registry;
-mod report;
-pub mod reward;
-pub mod rivals;
-pub mod sample;
-pub mod score;
-mod scorers;
-pub mod self_test;
-mod session;
-pub mod tune;
-mod words;
+mod run;
 
+pub use config::reward;
+pub use diagnose::{doctor, inspect, readiness, self_test};
 pub use error::{Error, Result};
+pub use evaluate::{comparison, draw, rivals, score};
+pub use images as pictures;
+pub use models::{fake, hashes, registry};
 pub use noisefind_core as core;
 pub use noisefind_rundir as rundir;
+pub use run::{compare, prompts, sample, tune};

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::prompts::Found;
 use crate::record::MetricsLine;
 
 /// Watches long work. Every method has a body that does nothing, so a program implements what it shows.
@@ -58,4 +57,15 @@ pub struct Header {
     pub evaluations_done: usize,
     /// The run folder.
     pub run: String,
+}
+
+/// What was there of a prompt's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing; it starts now.
+    Nothing,
+    /// A run that was stopped; it goes on now.
+    Begun,
+    /// A finished run; it is left alone.
+    Finished,
 }

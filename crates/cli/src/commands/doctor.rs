@@ -7,8 +7,8 @@ use anyhow::bail;
 use clap::Args;
 use noisefind::doctor::{Diagnosis, Examination, doctor};
 
-use crate::args::ModelFlags;
 use crate::exit::Outcome;
+use crate::flags::ModelFlags;
 use crate::output::{outline, print, print_json};
 
 /// Show devices, instruction sets, memory, which models and scorers are ready, and how fast the model draws

@@ -7,8 +7,8 @@ use noisefind::config::TuneOptions;
 use noisefind::core::rng::NoiseSource;
 use noisefind::sample::{SampleRequest, sample};
 
-use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
+use crate::flags::{GenerationFlags, NoiseRng};
 use crate::interrupt;
 use crate::output::{print, print_json};
 use crate::progress::Terminal;

@@ -6,8 +6,8 @@ use clap::Args;
 use noisefind::config::TuneOptions;
 use noisefind::score::score;
 
-use crate::args::ModelFlags;
 use crate::exit::Outcome;
+use crate::flags::ModelFlags;
 use crate::output::print_json;
 
 /// Score pictures against a prompt; prints one JSON object a file and scorer

@@ -6,13 +6,14 @@ use clap::{Args, ValueEnum};
 use noisefind::config::TuneOptions;
 use noisefind::core::rng::NoiseSource;
 use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
+use noisefind::record::stop_reason::StopReason;
 use noisefind::reward::{RewardScale, RewardTerm};
 use noisefind::rundir::IfOccupied;
 use noisefind::sample::read_policy;
-use noisefind::tune::{StopReason, TuneRequest, Tuned, tune};
+use noisefind::tune::{TuneRequest, Tuned, tune};
 
-use crate::args::{GenerationFlags, NoiseRng};
 use crate::exit::Outcome;
+use crate::flags::{GenerationFlags, NoiseRng};
 use crate::interrupt;
 use crate::method::MethodFlags;
 use crate::output::{print, print_json, say};

@@ -7,9 +7,9 @@ use std::path::Path;
 use noisefind_diffusion::ModelFiles;
 
 use crate::config::TuneConfig;
-use crate::embedded;
 use crate::error::{Error, Result};
-use crate::hash::{FolderHash, counts, is_weights};
+use crate::models::embedded;
+use crate::models::hash::{FolderHash, counts, is_weights};
 
 /// What a file list says of a model of the hub, whose files are all named by one commit.
 const COMMIT: &str = "commit";
@@ -68,7 +68,7 @@ pub fn scorer_hashes(config: &TuneConfig) -> Result<ScorerHashes> {
     let climbed = config.reward.iter().map(|term| &term.scorer);
     let names = climbed.chain(&config.watch).chain(&config.judge);
     let mut hashes = ScorerHashes::new();
-    for name in names.filter(|name| !name.starts_with(crate::programs::EXTERNAL)) {
+    for name in names.filter(|name| !name.starts_with(crate::models::external::EXTERNAL)) {
         let Some((_, folder)) = name.split_once(':') else { continue };
         let files = ModelFiles::find(folder).map_err(|source| Error::reward(name, source))?;
         hashes.insert(name.clone(), ModelHashes::of(&files)?.weights);

@@ -2,17 +2,19 @@
 
 use noisefind_diffusion::{EmbeddedFile, ModelFiles};
 
+use crate::config::DEFAULT_MODEL;
 use crate::error::{Error, Result};
 
 include!(concat!(env!("OUT_DIR"), "/embedded_model.rs"));
-
-/// The name of the model that ships with the program.
-pub const NAME: &str = "emoji-64";
 
 /// The files of the default model.
 ///
 /// # Errors
 /// Where this build carries no model.
 pub fn files() -> Result<ModelFiles> {
-    if FILES.is_empty() { Err(Error::NoEmbeddedModel) } else { Ok(ModelFiles::embedded(NAME, FILES)) }
+    if FILES.is_empty() {
+        Err(Error::NoEmbeddedModel { name: DEFAULT_MODEL })
+    } else {
+        Ok(ModelFiles::embedded(DEFAULT_MODEL, FILES))
+    }
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use noisefind_rundir::RunReader;
 
-use crate::comparison::{Comparison, Cost};
 use crate::config::TuneOptions;
 use crate::error::Result;
+use crate::evaluate::comparison::{Arms, Comparison, Cost};
+use crate::evaluate::rivals::{self, Rival};
 use crate::observer::Observer;
 use crate::record::{MetricsLine, Saved};
-use crate::rivals::{self, Rival};
-use crate::sample::{policy_for, read_policy, warn_about_policy};
-use crate::session::{Arms, Session};
+use crate::run::sample::{policy_for, read_policy, warn_about_policy};
+use crate::run::session::Session;
 
 /// What differs from the comparison at the end of tuning.
 #[derive(Clone, Debug, Default)]

@@ -11,19 +11,20 @@ use noisefind_rundir::{
     EventFile, IfOccupied, Layout, PolicyFile, Resumed, RunReader, RunWriter, TensorFile,
     file_name_from_prompt,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::best;
-use crate::comparison::{Comparison, Cost};
+use crate::artifacts::best;
+use crate::artifacts::finish;
+use crate::config::reward::sum_name;
 use crate::config::{TuneOptions, method_name};
-use crate::draw::score;
 use crate::error::{Error, Result};
-use crate::finish;
+use crate::evaluate::comparison::{Comparison, Cost};
+use crate::evaluate::draw::score;
 use crate::machine;
 use crate::observer::{Header, Observer};
+use crate::record::stop_reason::StopReason;
 use crate::record::{Environment, MetricsLine, Saved, state_of, to_file};
-use crate::reward::sum_name;
-use crate::session::Session;
+use crate::run::session::Session;
 
 /// What to tune.
 #[derive(Clone, Debug)]
@@ -59,53 +60,6 @@ pub struct Tuned {
     pub stop_reason: StopReason,
     /// Base against tuned; `null` where interrupted.
     pub comparison: Option<Comparison>,
-}
-
-/// Why tuning stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopReason {
-    /// The budget of evaluations is used up.
-    EvaluationsUsed,
-    /// The mean reward stopped rising.
-    Plateau,
-    /// A held-out scorer fell while the reward was climbed.
-    HeldOutFell,
-    /// The budget of seconds is used up.
-    SecondsUsed,
-    /// The observer asked to stop.
-    Interrupted,
-}
-
-impl StopReason {
-    /// As `--json` prints it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EvaluationsUsed => "evaluations-used",
-            Self::Plateau => "plateau",
-            Self::HeldOutFell => "held-out-fell",
-            Self::SecondsUsed => "seconds-used",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// The reason of that [`name`](Self::name).
-    pub fn named(name: &str) -> Option<Self> {
-        let all =
-            [Self::EvaluationsUsed, Self::Plateau, Self::HeldOutFell, Self::SecondsUsed, Self::Interrupted];
-        all.into_iter().find(|reason| reason.name() == name)
-    }
-
-    /// In a sentence that begins with "stopped because".
-    pub fn why(self) -> &'static str {
-        match self {
-            Self::EvaluationsUsed => "the budget is used up",
-            Self::Plateau => "the reward stopped rising",
-            Self::HeldOutFell => "a held-out scorer fell; the policy is the best from before the fall",
-            Self::SecondsUsed => "the time is used up",
-            Self::Interrupted => "it was interrupted",
-        }
-    }
 }
 
 /// Tunes a policy, then compares it with the model as it is and leaves everything in the run folder.

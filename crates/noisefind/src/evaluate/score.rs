@@ -7,9 +7,9 @@ use noisefind_core::ports::{Reward, Scorer};
 use serde::Serialize;
 
 use crate::config::{GenerationConfig, TuneOptions, checked_prompt, no_reward};
-use crate::draw;
 use crate::error::{Error, Result};
-use crate::registry::ModelSource;
+use crate::evaluate::draw;
+use crate::models::registry::ModelSource;
 
 /// Pictures that are in memory at the same time.
 const BATCH: usize = 16;

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use noisefind_rundir::{IfOccupied, RunReader, file_name_from_prompt};
 use serde::Serialize;
 
-use crate::comparison::Comparison;
 use crate::config::{TuneOptions, checked_prompt};
 use crate::error::{Error, Result};
-use crate::observer::Observer;
+use crate::evaluate::comparison::Comparison;
+use crate::models::registry::ModelSource;
+use crate::observer::{Found, Observer};
 use crate::record::MetricsLine;
-use crate::registry::ModelSource;
-use crate::tune::{StopReason, TuneRequest, Tuned, tune};
+use crate::record::stop_reason::StopReason;
+use crate::run::tune::{TuneRequest, Tuned, tune};
 
 /// What to tune.
 #[derive(Clone, Debug)]
@@ -74,17 +75,6 @@ pub struct Means {
     pub tuned_success_rate: Option<f64>,
     /// Diversity of tuned over base.
     pub diversity_ratio: Option<f64>,
-}
-
-/// What was there of a prompt's run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing; it starts now.
-    Nothing,
-    /// A run that was stopped; it goes on now.
-    Begun,
-    /// A finished run; it is left alone.
-    Finished,
 }
 
 /// Tunes every prompt of a file. A prompt whose rewards are missing does not hold up the others.

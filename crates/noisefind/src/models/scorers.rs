@@ -8,11 +8,11 @@ use noisefind_external::ExternalScorer;
 use noisefind_rewards::{Cached, SCORERS, ScorerInfo, Screened};
 
 use crate::config::GenerationConfig;
+use crate::config::reward::RewardTerm;
 use crate::error::{Error, Result};
-use crate::fake;
-use crate::programs::{EXTERNAL, patience};
-use crate::registry::{ModelSource, OpenModel, Place};
-use crate::reward::RewardTerm;
+use crate::models::external::{EXTERNAL, patience};
+use crate::models::fake;
+use crate::models::registry::{ModelSource, OpenModel, Place};
 
 impl ModelSource {
     /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any

@@ -6,9 +6,8 @@ use noisefind_core::statistics::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::diversity::mean_pairwise_distance;
-use crate::draw::Drawn;
-use crate::rivals::RivalResult;
+use crate::evaluate::diversity::mean_pairwise_distance;
+use crate::evaluate::draw::Drawn;
 
 /// Lower and upper end of a 95 % interval.
 pub type Interval = [f64; 2];
@@ -131,6 +130,35 @@ pub struct BestOfN {
     pub reward_mean: Option<f64>,
     /// How often the judge accepts that picture.
     pub success_rate: Option<f64>,
+}
+
+/// How a rival does; what cannot be known is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RivalResult {
+    /// `best-of-8`, `random-search`.
+    pub rival: String,
+    /// Pictures generated and scored once, before the first picture wanted.
+    pub evaluations: usize,
+    /// Pictures generated for each picture wanted.
+    pub generations_per_picture: usize,
+    /// Mean reward.
+    pub reward_mean: Option<f64>,
+    /// Share of the judged pictures that are what the prompt says.
+    pub success_rate: Option<f64>,
+    /// Rise of the mean reward in standard deviations of the base.
+    pub gain_sigmas: Option<f64>,
+    /// Diversity over that of the base.
+    pub diversity_ratio: Option<f64>,
+}
+
+/// Both arms of a comparison.
+pub struct Arms {
+    /// Noise from N(0, I).
+    pub base: Drawn,
+    /// The same seeds under the policy.
+    pub tuned: Drawn,
+    /// What the numbers say.
+    pub comparison: Comparison,
 }
 
 /// What is known of the run besides the pictures.

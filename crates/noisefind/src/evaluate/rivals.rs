@@ -8,11 +8,10 @@ use noisefind_core::noise::NoiseShape;
 use noisefind_core::ports::Reward;
 use noisefind_core::random_search::RandomSearch;
 use noisefind_core::statistics::{expected_of_best, gain_sigmas, mean, standard_deviation};
-use serde::{Deserialize, Serialize};
 
-use crate::comparison::Arm;
-use crate::draw::{Drawn, Sampler};
 use crate::error::{Error, Result};
+use crate::evaluate::comparison::{Arm, RivalResult};
+use crate::evaluate::draw::{Drawn, Sampler};
 use crate::observer::Observer;
 
 /// A way to better pictures without a policy.
@@ -22,25 +21,6 @@ pub enum Rival {
     BestOf(usize),
     /// The neighbourhood of the best noise that a zero-order search finds with the run's evaluations.
     RandomSearch,
-}
-
-/// How a rival does; what cannot be known is `null`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RivalResult {
-    /// `best-of-8`, `random-search`.
-    pub rival: String,
-    /// Pictures generated and scored once, before the first picture wanted.
-    pub evaluations: usize,
-    /// Pictures generated for each picture wanted.
-    pub generations_per_picture: usize,
-    /// Mean reward.
-    pub reward_mean: Option<f64>,
-    /// Share of the judged pictures that are what the prompt says.
-    pub success_rate: Option<f64>,
-    /// Rise of the mean reward in standard deviations of the base.
-    pub gain_sigmas: Option<f64>,
-    /// Diversity over that of the base.
-    pub diversity_ratio: Option<f64>,
 }
 
 impl FromStr for Rival {

@@ -9,9 +9,13 @@ use noisefind_core::rng::NoiseSource;
 use noisefind_rundir::Provenance;
 use serde::{Deserialize, Serialize};
 
-use crate::embedded;
+use crate::config::reward::{RewardScale, RewardTerm, one_or_many};
 use crate::error::{Error, Result};
-use crate::reward::{RewardScale, RewardTerm, one_or_many};
+
+pub mod reward;
+
+/// The name of the model that ships with the program.
+pub const DEFAULT_MODEL: &str = "emoji-64";
 
 /// What the user gave; a value that is absent is decided by the model or the program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -263,7 +267,7 @@ impl TuneOptions {
 
     /// The model that the user means.
     pub fn model_name(&self) -> &str {
-        self.model.as_deref().unwrap_or(embedded::NAME)
+        self.model.as_deref().unwrap_or(DEFAULT_MODEL)
     }
 
     /// How the model draws, with `defaults` where the user said nothing.

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::comparison::{Arm, Comparison, Interval, ScorerArm};
 use crate::config::{TuneConfig, method_name};
+use crate::evaluate::comparison::{Arm, Comparison, Interval, ScorerArm};
 use crate::record::MetricsLine;
-use crate::tune::StopReason;
+use crate::record::stop_reason::StopReason;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;\
 color:#222}table{border-collapse:collapse}td,th{padding:.2rem 1.2rem .2rem 0;text-align:left;\

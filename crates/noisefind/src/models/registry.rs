@@ -8,11 +8,11 @@ use noisefind_diffusion::{
 use noisefind_external::ExternalGenerator;
 use serde::Deserialize;
 
-use crate::config::{GenerationConfig, ModelDefaults};
+use crate::config::{DEFAULT_MODEL, GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
-use crate::hashes::ModelHashes;
-use crate::programs::{EXTERNAL, drawing_options, patience};
-use crate::{embedded, fake, words};
+use crate::models::external::{EXTERNAL, drawing_options, patience};
+use crate::models::hashes::ModelHashes;
+use crate::models::{embedded, fake, vocabulary};
 
 /// Where a model folder may say what its makers recommend.
 const RECOMMENDED: &str = "noisefind.json";
@@ -74,7 +74,7 @@ impl ModelSource {
     pub fn find(name: &str) -> Result<Self> {
         let place = match name {
             fake::NAME => Place::Fake,
-            embedded::NAME => Place::Files(embedded::files()?),
+            DEFAULT_MODEL => Place::Files(embedded::files()?),
             _ => match name.strip_prefix(EXTERNAL) {
                 Some(command) => Place::External(command.to_owned()),
                 None => Place::Files(ModelFiles::find(name).map_err(|source| Error::model(name, source))?),
@@ -143,12 +143,17 @@ impl ModelSource {
         matches!(self.place, Place::External(_))
     }
 
-    /// One sentence about words of `prompt` that the model does not know.
-    pub fn unknown_words_warning(&self, prompt: &str) -> Option<String> {
-        match &self.place {
-            Place::Files(files) => words::unknown_words_warning(files, prompt),
+    /// What the user should know about `prompt`: words that the model does not know, and ends that it does not read.
+    pub fn prompt_warnings(&self, opened: &OpenModel, prompt: &str) -> Vec<String> {
+        let unknown = match &self.place {
+            Place::Files(files) => vocabulary::unknown_words_warning(files, prompt),
             Place::External(_) | Place::Fake => None,
-        }
+        };
+        let truncated = opened
+            .truncated
+            .iter()
+            .map(|end| format!("the prompt is too long for the model, which does not read {end:?}"));
+        unknown.into_iter().chain(truncated).collect()
     }
 
     /// SHA-256 over the model's files, or over the commit where the hub names their content by one; of no files where

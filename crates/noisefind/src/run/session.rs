@@ -9,17 +9,17 @@ use noisefind_core::statistics::mean;
 use noisefind_rewards::{Part, Standard, Weighted};
 use noisefind_rundir::Provenance;
 
-use crate::comparison::{Comparison, Cost, ScorerNames};
+use crate::config::reward::{RewardScale, RewardTerm, sum_name};
 use crate::config::{TuneConfig, TuneOptions, method_name};
-use crate::draw::{Drawn, Sampler, fresh_seeds};
 use crate::error::{Error, Result};
-use crate::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
+use crate::evaluate::comparison::{Arms, Comparison, Cost, ScorerNames};
+use crate::evaluate::draw::{Sampler, fresh_seeds};
 use crate::machine;
+use crate::models::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
+use crate::models::registry::{ModelSource, OpenModel};
 use crate::observer::Observer;
+use crate::record::stop_reason::StopReason;
 use crate::record::{Environment, PartRecord};
-use crate::registry::{ModelSource, OpenModel};
-use crate::reward::{RewardScale, RewardTerm, sum_name};
-use crate::tune::StopReason;
 
 /// Everything that a run works with.
 pub struct Session {
@@ -39,16 +39,6 @@ pub struct Session {
     pub judge: Option<Box<dyn Scorer>>,
     /// What is measured at every step and never climbed.
     pub watched: Vec<Box<dyn Scorer>>,
-}
-
-/// Both arms of a comparison.
-pub struct Arms {
-    /// Noise from N(0, I).
-    pub base: Drawn,
-    /// The same seeds under the policy.
-    pub tuned: Drawn,
-    /// What the numbers say.
-    pub comparison: Comparison,
 }
 
 impl Session {
@@ -84,7 +74,10 @@ impl Session {
 
     /// Says what the user should know about the prompt.
     pub fn warn(&self, observer: &mut dyn Observer) {
-        warn_about_prompt(&self.source, &self.model, &self.config.prompt, observer);
+        self.source
+            .prompt_warnings(&self.model, &self.config.prompt)
+            .iter()
+            .for_each(|warning| observer.warned(warning));
     }
 
     /// What the run depends on that is no setting.
@@ -243,14 +236,4 @@ fn open_reward(config: &TuneConfig, open: &dyn Fn(&str) -> Result<Box<dyn Scorer
 fn is_standardised(config: &TuneConfig) -> bool {
     let alone = matches!(config.reward.as_slice(), [RewardTerm { weight: 1.0, .. }]);
     config.reward_scale == RewardScale::Standardised && !alone
-}
-
-/// Says which words the model does not know and which it does not read.
-pub fn warn_about_prompt(source: &ModelSource, model: &OpenModel, prompt: &str, observer: &mut dyn Observer) {
-    if let Some(warning) = source.unknown_words_warning(prompt) {
-        observer.warned(&warning);
-    }
-    for end in &model.truncated {
-        observer.warned(&format!("the prompt is too long for the model, which does not read {end:?}"));
-    }
 }

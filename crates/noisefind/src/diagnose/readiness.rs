@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::Result;
-use crate::registry::ModelSource;
+use crate::models::registry::ModelSource;
 
 /// A model or scorer by name, and whether it can be used now.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -7,11 +7,11 @@ use noisefind_core::run::Run;
 use noisefind_core::step::Step;
 use noisefind_rundir::{Layout, remove_if_there};
 
+use crate::artifacts::noise_file;
 use crate::config::TuneConfig;
+use crate::config::reward::sum_name;
 use crate::error::{Error, Result};
-use crate::noise_file;
-use crate::reward::sum_name;
-use crate::sample::save_frames;
+use crate::images::save_frames;
 
 /// What the names of these pictures begin with.
 const PREFIX: &str = "best-";

@@ -8,12 +8,12 @@ use noisefind_diffusion::{ModelFiles, ModelInfo};
 use noisefind_rundir::{PolicyFile, Provenance, RunReader};
 use serde::Serialize;
 
-use crate::comparison::Comparison;
 use crate::error::{Error, Result};
-use crate::fake::FakeGenerator;
-use crate::hash::sha256;
+use crate::evaluate::comparison::Comparison;
+use crate::models::fake::FakeGenerator;
+use crate::models::registry::{ModelSource, Place};
+use crate::models::sha256;
 use crate::record::{Environment, MetricsLine};
-use crate::registry::{ModelSource, Place};
 
 /// What was found; the keys are those that `--json` prints, with the word for the kind under "kind".
 #[derive(Clone, Debug, Serialize)]

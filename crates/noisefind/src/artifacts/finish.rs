@@ -3,16 +3,16 @@
 use noisefind_core::ports::Reward;
 use noisefind_rundir::{Event, EventValue, Layout, RunReader, write_atomic};
 
+use crate::artifacts::report::report;
 use crate::config::TuneConfig;
-use crate::draw::Drawn;
+use crate::config::reward::sum_name;
 use crate::error::{Error, Result};
-use crate::pictures::{Cell, Curve, Row, curve, grid};
+use crate::evaluate::comparison::Arms;
+use crate::evaluate::draw::Drawn;
+use crate::images::save_frames;
+use crate::images::{Cell, Curve, Row, curve, grid};
 use crate::record::MetricsLine;
-use crate::report::report;
-use crate::reward::sum_name;
-use crate::sample::save_frames;
-use crate::session::Arms;
-use crate::tune::StopReason;
+use crate::record::stop_reason::StopReason;
 
 /// Pictures an arm on the grid: as many as fit a screen side by side.
 const GRID_COLUMNS: usize = 8;

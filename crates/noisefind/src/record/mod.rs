@@ -9,7 +9,9 @@ use noisefind_rewards::Standard;
 use noisefind_rundir::{Event, EventValue, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
-use crate::hashes::ScorerHashes;
+use crate::models::hashes::ScorerHashes;
+
+pub mod stop_reason;
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,11 @@
 
 pub mod canvas;
 mod curve;
+mod frames;
 mod grid;
 mod png;
 
 pub use curve::{Curve, curve};
+pub(crate) use frames::save_frames;
 pub use grid::{Cell, Row, grid};
 pub use png::picture;

@@ -9,14 +9,13 @@ use noisefind_core::policy::NoisePolicy;
 use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
 use serde::Serialize;
 
+use crate::artifacts::noise_file;
 use crate::config::{TuneOptions, checked_prompt, require};
-use crate::draw::{Sampler, noise_of};
 use crate::error::{Error, Result};
-use crate::noise_file;
+use crate::evaluate::draw::{Sampler, noise_of};
+use crate::images::{Cell, Row, grid, save_frames};
+use crate::models::registry::ModelSource;
 use crate::observer::Observer;
-use crate::pictures::{Cell, Row, grid, picture};
-use crate::registry::ModelSource;
-use crate::session::warn_about_prompt;
 
 /// What to draw.
 #[derive(Clone, Debug)]
@@ -86,7 +85,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         Some(file) => policy_for(file, shape, &config.model)?,
         None => NoisePolicy::standard(shape),
     };
-    warn_about_prompt(&source, &model, prompt, observer);
+    source.prompt_warnings(&model, prompt).iter().for_each(|warning| observer.warned(warning));
     if let Some(file) = &file {
         warn_about_policy(file, &source, prompt, observer)?;
     }
@@ -178,26 +177,6 @@ pub(crate) fn warn_about_policy(
         observer.warned(&format!("the policy was tuned for the prompt {:?}", tuned.prompt));
     }
     Ok(())
-}
-
-/// Saves a picture as `NAME.png`, a clip as `NAME-frame-000.png` and so on.
-pub(crate) fn save_frames(
-    folder: &Path,
-    name: &str,
-    media: &Media,
-    texts: &[(&str, String)],
-) -> Result<Vec<PathBuf>> {
-    (0..media.frames())
-        .map(|frame| {
-            let file = match media.frames() {
-                1 => format!("{name}.png"),
-                _ => format!("{name}-frame-{frame:03}.png"),
-            };
-            let path = folder.join(file);
-            write_atomic(&path, &picture(media, frame, texts)?)?;
-            Ok(path)
-        })
-        .collect()
 }
 
 fn sheet(prompt: &str, media: &[Media], seeds: &[u64]) -> Result<Vec<u8>> {

@@ -7,9 +7,9 @@ use noisefind_core::ports::Scorer;
 use noisefind_rewards::image_reward;
 use serde::{Deserialize, Serialize};
 
-use crate::draw;
 use crate::error::{Error, Result};
-use crate::score::read_picture;
+use crate::evaluate::draw;
+use crate::evaluate::score::read_picture;
 
 /// Where a folder of pictures may say what they should score.
 const FILE: &str = "self-test.json";
@@ -132,7 +132,7 @@ mod tests {
     use noisefind_core::ports::{PortError, Reward};
 
     use super::*;
-    use crate::fake::FakeScorer;
+    use crate::models::fake::FakeScorer;
 
     /// Says what was published, but for the third digit.
     struct Published;

@@ -9,11 +9,11 @@ use noisefind_core::rng::NoiseSource;
 use serde::Serialize;
 
 use crate::config::{GenerationConfig, TuneOptions};
+use crate::diagnose::readiness::{Readiness, devices};
+use crate::diagnose::self_test::SelfTest;
 use crate::error::Result;
 use crate::machine;
-use crate::readiness::{Readiness, devices};
-use crate::registry::ModelSource;
-use crate::self_test::SelfTest;
+use crate::models::registry::ModelSource;
 
 /// The state of the machine; the keys are those that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
