@@ -1,5 +1,6 @@
 //! Everything that can go wrong in the method, with the culprit, what was expected and what was found.
 
+use crate::noise::SampleKey;
 use crate::ports::PortError;
 
 /// An error of this crate.
@@ -21,6 +22,14 @@ pub enum Error {
     /// A saved state does not fit the run that reads it.
     #[error("saved state: {0}")]
     State(String),
+    /// A method was told the reward of a noise that it was not asked for.
+    #[error(
+        "the noise of {key:?} is not the one that the policy gives for this key; tell the noises that were asked for"
+    )]
+    ForeignNoise {
+        /// The key of the noise.
+        key: SampleKey,
+    },
     /// A port answered with the wrong number of things.
     #[error("{port} returned {found} {things} for {expected} noises")]
     Count {

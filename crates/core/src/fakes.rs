@@ -104,6 +104,6 @@ pub fn sometimes_missing(
             seed.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(value.to_bits()))
         });
         let key = SampleKey { seed, iteration: 0, index: 0 };
-        if Stream::new(key, Domain::Fake).uniform() < share { f64::NAN } else { inner(prompt, media) }
+        if Stream::new(key, Domain::Test).uniform() < share { f64::NAN } else { inner(prompt, media) }
     }
 }

@@ -1,150 +1,148 @@
-//! The policy `pi` over initial noise: the only thing that is learnt, and the product. One Gaussian
-//! `N(mu, diag sigma^2)`, or several that are equally likely.
+//! The policy `pi` over initial noise: the only thing that is learnt, and the product. One Gaussian component
+//! `N(mu, diag sigma^2)`, or a mixture of several that are equally likely.
 
 use crate::error::{Error, Result};
-use crate::gaussian;
+use crate::gaussian::Gaussian;
 use crate::noise::{Noise, NoiseShape, SampleKey};
 use crate::rng::{NoiseSource, standard_noise};
 
-/// Equally likely diagonal Gaussians over the noise of one model: `mu` and `sigma` in unit space, for each Gaussian
-/// `shape.numel()` numbers.
+/// An equally weighted mixture of diagonal Gaussians over the noise of one model, in unit space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoisePolicy {
     shape: NoiseShape,
-    mean: Vec<f32>,
-    sigma: Vec<f32>,
+    /// At least one, each of `shape.numel()` dimensions.
+    components: Vec<Gaussian>,
 }
 
 impl NoisePolicy {
     /// `N(0, I)`, where every run starts and what an untuned model samples from.
     pub fn standard(shape: NoiseShape) -> Self {
-        Self { shape, mean: vec![0.0; shape.numel()], sigma: vec![1.0; shape.numel()] }
+        Self { shape, components: vec![Gaussian::standard(shape.numel())] }
     }
 
-    /// `N(mean, diag sigma^2)`, both in memory order of `shape`; where they are several times as long, one Gaussian
-    /// after the other.
+    /// A mixture of `components` over noise of `shape`.
     ///
     /// # Errors
-    /// Where a length is no multiple of `shape.numel()` or the lengths differ, a mean is not finite or a sigma is not
-    /// positive and finite.
-    pub fn new(shape: NoiseShape, mean: Vec<f32>, sigma: Vec<f32>) -> Result<Self> {
-        let wrong = |name: &str, found: usize, expected: usize| {
-            let dims = shape.dims();
-            Err(Error::Policy(format!(
-                "{name} has {found} numbers, for noise of shape {dims:?} it should have {expected}"
-            )))
-        };
-        if mean.is_empty() || !mean.len().is_multiple_of(shape.numel()) {
-            return wrong("mu", mean.len(), shape.numel());
+    /// Where there is no component, or one has another number of dimensions than the noise.
+    pub fn new(shape: NoiseShape, components: Vec<Gaussian>) -> Result<Self> {
+        let (dims, expected) = (shape.dims(), shape.numel());
+        if components.is_empty() || expected == 0 {
+            let found = components.len();
+            return Err(Error::Policy(format!("{found} components over noise of shape {dims:?}, expected 1 or more")));
         }
-        if sigma.len() != mean.len() {
-            return wrong("sigma", sigma.len(), mean.len());
+        if let Some(at) = components.iter().position(|one| one.dimensions() != expected) {
+            let found = components[at].dimensions();
+            return Err(Error::Policy(format!(
+                "component {at} has {found} dimensions, expected {expected} for noise of shape {dims:?}"
+            )));
         }
-        if let Some(at) = mean.iter().position(|value| !value.is_finite()) {
-            return Err(Error::Policy(format!("mu[{at}] is {}, expected a finite number", mean[at])));
-        }
-        if let Some(at) = sigma.iter().position(|value| !(value.is_finite() && *value > 0.0)) {
-            return Err(Error::Policy(format!("sigma[{at}] is {}, expected a positive number", sigma[at])));
-        }
-        Ok(Self { shape, mean, sigma })
+        Ok(Self { shape, components })
     }
 
-    /// Shape of the noise that this policy draws.
+    /// The policy whose components stand one after the other in `mu` and `sigma`, as policy files hold them.
+    ///
+    /// # Errors
+    /// Where a length is no multiple of `shape.numel()`, the lengths differ, or the numbers make no Gaussian.
+    pub fn from_stacked(shape: NoiseShape, mu: &[f32], sigma: &[f32]) -> Result<Self> {
+        let (numel, dims) = (shape.numel(), shape.dims());
+        if mu.is_empty() || numel == 0 || !mu.len().is_multiple_of(numel) {
+            let found = mu.len();
+            return Err(Error::Policy(format!(
+                "mu has {found} values, expected {numel} a component for noise of shape {dims:?}"
+            )));
+        }
+        if sigma.len() != mu.len() {
+            let (found, expected) = (sigma.len(), mu.len());
+            return Err(Error::Policy(format!("sigma has {found} values, expected {expected} as in mu")));
+        }
+        let pairs = mu.chunks_exact(numel).zip(sigma.chunks_exact(numel));
+        let components = pairs.map(|(mean, sigma)| Gaussian::new(mean.to_vec(), sigma.to_vec()));
+        Self::new(shape, components.collect::<Result<_>>()?)
+    }
+
+    /// Shape of the noise that this policy samples.
     pub fn shape(&self) -> NoiseShape {
         self.shape
     }
 
-    /// How many Gaussians there are.
-    pub fn gaussian_count(&self) -> usize {
-        self.mean.len() / self.shape.numel()
+    /// The components, at least one.
+    pub fn components(&self) -> &[Gaussian] {
+        &self.components
     }
 
-    /// Dimensions of `mu` and of `sigma` in a file: those of the noise, behind the number of Gaussians where there are
-    /// several.
-    pub fn dims(&self) -> Vec<usize> {
-        let count = Some(self.gaussian_count()).filter(|&count| count > 1);
+    /// Dimensions of `mu` and of `sigma` in a file: those of the noise, behind the number of components where there
+    /// are several.
+    pub fn stacked_dims(&self) -> Vec<usize> {
+        let count = Some(self.components.len()).filter(|&count| count > 1);
         count.into_iter().chain(self.shape.dims()).collect()
     }
 
-    /// `mu`, `shape().numel()` numbers in memory order for each Gaussian.
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
+    /// `mu` of all components, one after the other, in memory order.
+    pub fn stacked_mean(&self) -> Vec<f32> {
+        self.components.iter().flat_map(|one| one.mean().iter().copied()).collect()
     }
 
-    /// `sigma`, positive, as many as [`mean`](Self::mean).
-    pub fn sigma(&self) -> &[f32] {
-        &self.sigma
+    /// `sigma` of all components, one after the other, in memory order.
+    pub fn stacked_sigma(&self) -> Vec<f32> {
+        self.components.iter().flat_map(|one| one.sigma().iter().copied()).collect()
     }
 
-    /// `mu` and `sigma` of each Gaussian.
-    pub fn gaussians(&self) -> impl ExactSizeIterator<Item = (&[f32], &[f32])> {
-        let numel = self.shape.numel();
-        self.mean.chunks_exact(numel).zip(self.sigma.chunks_exact(numel))
+    /// The component that samples `key`. Components take turns, so that a few samples in a row show them all.
+    pub fn component_of(&self, key: SampleKey) -> &Gaussian {
+        let turn = key.seed.wrapping_add(u64::from(key.index / 2)) % self.components.len() as u64;
+        &self.components[turn as usize]
     }
 
-    /// `mu` and `sigma` of the Gaussian that draws `key`. They take turns, so any few pictures in a row show them
-    /// all: each draws the picture of one seed, or two samples of a batch. Two, because one would draw other samples
-    /// than the measurements on record had.
-    pub fn gaussian_of(&self, key: SampleKey) -> (&[f32], &[f32]) {
-        let turn = key.seed.wrapping_add(u64::from(key.index / 2)) % self.gaussian_count() as u64;
-        self.gaussians().nth(turn as usize).expect("a remainder is below the count")
+    /// The sample `mu + sigma * epsilon` named `key`; `None` where `epsilon` has the wrong length.
+    pub fn transform(&self, key: SampleKey, epsilon: &[f32]) -> Option<Noise> {
+        Noise::new(key, self.shape, self.component_of(key).transform(epsilon)?)
     }
 
-    /// The sample `mu + sigma * epsilon` under the name `key`; `None` where `epsilon` has the wrong length.
-    pub fn noise_from(&self, key: SampleKey, epsilon: &[f32]) -> Option<Noise> {
-        if epsilon.len() != self.shape.numel() {
-            return None;
-        }
-        let (mean, sigma) = self.gaussian_of(key);
-        let scaled = mean.iter().zip(sigma).zip(epsilon);
-        Noise::new(key, self.shape, scaled.map(|((mean, sigma), unit)| mean + sigma * unit).collect())
-    }
-
-    /// Draws the sample that `key` names.
-    pub fn draw(&self, source: NoiseSource, key: SampleKey) -> Noise {
+    /// The sample that `key` names.
+    pub fn sample(&self, source: NoiseSource, key: SampleKey) -> Noise {
         let epsilon = standard_noise(source, key, self.shape);
-        self.noise_from(key, &epsilon).expect("standard noise has the length of the policy's own shape")
+        self.transform(key, &epsilon).expect("standard noise has the length of the policy's own shape")
     }
 
-    /// Draws samples `0..count` of `iteration`.
-    pub fn draw_batch(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
-        (0..count).map(|index| self.draw(source, SampleKey { seed, iteration, index })).collect()
+    /// Samples `0..count` of `iteration` under `seed`.
+    pub fn sample_batch(&self, source: NoiseSource, seed: u64, iteration: u32, count: u32) -> Vec<Noise> {
+        (0..count).map(|index| self.sample(source, SampleKey { seed, iteration, index })).collect()
     }
 
     /// Log-density at `noise` in nats, `ln (1/K) sum_k N(z; mu_k, sigma_k^2)`.
     pub fn sum_log_prob(&self, noise: &Noise) -> f64 {
-        let each: Vec<f64> = self
-            .gaussians()
-            .map(|(mean, sigma)| gaussian::sum_log_prob(noise.values(), mean, sigma))
-            .collect();
+        let each: Vec<f64> = self.components.iter().map(|one| one.sum_log_prob(noise.values())).collect();
         let highest = each.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = each.iter().map(|one| libm::exp(one - highest)).sum();
         highest + libm::log(sum / each.len() as f64)
     }
 
-    /// Kullback-Leibler divergence to `N(0, I)` in nats, summed over all dimensions. Of several Gaussians it is the
-    /// average of theirs, by convexity a bound from above, at most `ln K` above the true one.
+    /// Kullback-Leibler divergence to `N(0, I)` in nats, summed over all dimensions. Of a mixture it is the average
+    /// over its components, by convexity an upper bound, at most `ln K` above the true value.
     pub fn kl_nats(&self) -> f64 {
-        gaussian::kl_to_standard_normal(&self.mean, &self.sigma) / self.gaussian_count() as f64
+        self.average(Gaussian::kl_to_standard_normal)
     }
 
-    /// Euclidean norm of `mu`; of several Gaussians the root of its mean square.
+    /// Euclidean norm of `mu`; of a mixture the root of its mean square over the components.
     pub fn mean_norm(&self) -> f64 {
-        let squares = self.mean.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        (squares / self.gaussian_count() as f64).sqrt()
+        self.average(|one| one.mean().iter().map(|&value| f64::from(value).powi(2)).sum()).sqrt()
     }
 
-    /// How far `mu` is from that of `before`; of several Gaussians the root mean square of each one's distance to the
-    /// nearest in `before`.
+    /// Distance of `mu` from that of `before`; of a mixture the root mean square of each component's distance to the
+    /// nearest component of `before`.
     pub fn distance_from(&self, before: &Self) -> f64 {
         let square = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
         };
-        let nearest = |mean: &[f32]| {
-            before.gaussians().map(|(other, _)| square(mean, other)).fold(f64::INFINITY, f64::min)
+        let nearest = |one: &Gaussian| {
+            let squares = before.components.iter().map(|other| square(one.mean(), other.mean()));
+            squares.fold(f64::INFINITY, f64::min)
         };
-        let squares: f64 = self.gaussians().map(|(mean, _)| nearest(mean)).sum();
-        (squares / self.gaussian_count() as f64).sqrt()
+        self.average(nearest).sqrt()
+    }
+
+    fn average(&self, of: impl Fn(&Gaussian) -> f64) -> f64 {
+        self.components.iter().map(of).sum::<f64>() / self.components.len() as f64
     }
 }
 
@@ -155,53 +153,68 @@ mod tests {
     const SHAPE: NoiseShape = NoiseShape::image(2, 2, 2);
 
     #[test]
-    fn refuses_what_is_no_gaussian() {
-        let message = |mean, sigma| NoisePolicy::new(SHAPE, mean, sigma).unwrap_err().to_string();
-        assert!(message(vec![0.0; 7], vec![1.0; 8]).contains("mu has 7 numbers"));
-        assert!(message(vec![], vec![]).contains("mu has 0 numbers"));
-        assert!(message(vec![0.0; 16], vec![1.0; 8]).contains("sigma has 8 numbers"));
+    fn refuses_what_is_no_policy() {
+        let message = |mean: Vec<f32>, sigma: Vec<f32>| {
+            NoisePolicy::from_stacked(SHAPE, &mean, &sigma).unwrap_err().to_string()
+        };
+        assert!(message(vec![0.0; 7], vec![1.0; 8]).contains("mu has 7 values"));
+        assert!(message(vec![], vec![]).contains("mu has 0 values"));
+        assert!(message(vec![0.0; 16], vec![1.0; 8]).contains("sigma has 8 values, expected 16"));
         assert!(message(vec![f32::NAN; 8], vec![1.0; 8]).contains("mu[0] is NaN"));
-        assert!(message(vec![0.0; 8], vec![0.0; 8]).contains("sigma[0] is 0"));
+        let message = |components| NoisePolicy::new(SHAPE, components).unwrap_err().to_string();
+        assert!(message(vec![]).contains("0 components"));
+        let other = vec![Gaussian::standard(8), Gaussian::standard(9)];
+        assert!(message(other).contains("component 1 has 9 dimensions, expected 8"));
     }
 
-    /// Two Gaussians far apart: one around -3 with sigma 0.5, one around 3 with sigma 1.
+    /// A component around -3 with sigma 0.5 and one around 3 with sigma 1.
     fn two() -> NoisePolicy {
-        let of = |first, second| [vec![first; 8], vec![second; 8]].concat();
-        NoisePolicy::new(SHAPE, of(-3.0, 3.0), of(0.5, 1.0)).unwrap()
+        let component = |mean, sigma| Gaussian::new(vec![mean; 8], vec![sigma; 8]).unwrap();
+        NoisePolicy::new(SHAPE, vec![component(-3.0, 0.5), component(3.0, 1.0)]).unwrap()
+    }
+
+    fn alone(component: &Gaussian) -> NoisePolicy {
+        NoisePolicy::new(SHAPE, vec![component.clone()]).unwrap()
     }
 
     #[test]
-    fn gaussians_take_turns() {
+    fn stacked_numbers_make_the_same_policy() {
+        let policy = two();
+        let (mu, sigma) = (policy.stacked_mean(), policy.stacked_sigma());
+        assert_eq!(NoisePolicy::from_stacked(SHAPE, &mu, &sigma).unwrap(), policy);
+        assert_eq!((policy.stacked_dims(), mu.len()), (vec![2, 2, 2, 2], 16));
+        assert_eq!(NoisePolicy::standard(SHAPE).stacked_dims(), [2, 2, 2]);
+    }
+
+    #[test]
+    fn components_take_turns() {
         let policy = two();
         let signs = |noises: Vec<Noise>| -> Vec<bool> {
             noises.iter().map(|noise| noise.values().iter().sum::<f32>() > 0.0).collect()
         };
-        let fresh = |seed| policy.draw(NoiseSource::Philox, SampleKey::fresh(seed, 0));
+        let fresh = |seed| policy.sample(NoiseSource::Philox, SampleKey::fresh(seed, 0));
         assert_eq!(signs((4..8).map(fresh).collect()), [false, true, false, true]);
-        let batch = policy.draw_batch(NoiseSource::Philox, 1, 0, 6);
+        let batch = policy.sample_batch(NoiseSource::Philox, 1, 0, 6);
         assert_eq!(batch[3].key, SampleKey { seed: 1, iteration: 0, index: 3 });
         assert_ne!(batch[0].values(), batch[1].values());
         assert_eq!(signs(batch), [true, true, false, false, true, true]);
-        assert_eq!((policy.dims(), policy.gaussian_count()), (vec![2, 2, 2, 2], 2));
     }
 
     #[test]
-    fn density_and_divergence_of_two_gaussians() {
+    fn density_and_divergence_of_two_components() {
         let policy = two();
-        let alone: Vec<NoisePolicy> = policy
-            .gaussians()
-            .map(|(mean, sigma)| NoisePolicy::new(SHAPE, mean.to_vec(), sigma.to_vec()).unwrap())
-            .collect();
-        let noise = alone[1].draw(NoiseSource::Philox, SampleKey::fresh(1, 0));
+        let [first, second] = policy.components() else { panic!("two components") };
+        let noise = alone(second).sample(NoiseSource::Philox, SampleKey::fresh(1, 0));
         // The other one is too far away to add anything, so half the density is left.
-        let expected = alone[1].sum_log_prob(&noise) - 2f64.ln();
+        let expected = second.sum_log_prob(noise.values()) - 2f64.ln();
         assert!((policy.sum_log_prob(&noise) - expected).abs() < 1e-9);
-        assert!((policy.kl_nats() - (alone[0].kl_nats() + alone[1].kl_nats()) / 2.0).abs() < 1e-9);
+        let average = (first.kl_to_standard_normal() + second.kl_to_standard_normal()) / 2.0;
+        assert!((policy.kl_nats() - average).abs() < 1e-9);
         // KL(pi || N(0, I)) by sampling lies within ln 2 below it.
         let standard = NoisePolicy::standard(SHAPE);
         let differences: Vec<f64> = (0..4000)
             .map(|seed| {
-                let noise = policy.draw(NoiseSource::Philox, SampleKey::fresh(seed, 0));
+                let noise = policy.sample(NoiseSource::Philox, SampleKey::fresh(seed, 0));
                 policy.sum_log_prob(&noise) - standard.sum_log_prob(&noise)
             })
             .collect();
@@ -214,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn distance_is_to_the_nearest_gaussian() {
+    fn distance_is_to_the_nearest_component() {
         let policy = two();
-        let first = NoisePolicy::new(SHAPE, vec![-3.0; 8], vec![1.0; 8]).unwrap();
+        let first = NoisePolicy::from_stacked(SHAPE, &[-3.0; 8], &[1.0; 8]).unwrap();
         assert_eq!(first.distance_from(&policy), 0.0);
         assert!((policy.distance_from(&first) - (8.0 * 36.0 / 2.0f64).sqrt()).abs() < 1e-9);
     }

@@ -1,12 +1,10 @@
-//! Everything that a run needs to go on after a stop, as plain structs and named tensors.
+//! What a method saves, as plain structs and named tensors.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::noise::{NoiseShape, SampleKey};
 use crate::policy::NoisePolicy;
-use crate::progress::Progress;
 
 /// One named array of `f32`, ready for a safetensors file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,66 +13,71 @@ pub struct NamedTensor {
     pub name: String,
     /// Dimensions; their product is the number of values.
     pub shape: Vec<usize>,
-    /// The numbers in memory order.
+    /// The values in memory order.
     pub values: Vec<f32>,
 }
 
-/// A run between two steps: `header` for the metadata, `tensors` for the arrays. Loading it and going on gives
-/// the same bits as never having stopped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunState {
-    /// The small part.
-    pub header: RunHeader,
-    /// The large part; the current policy is `mu` and `sigma`.
-    pub tensors: Vec<NamedTensor>,
-}
-
-/// The part of a [`RunState`] that is no array. The position of the random streams is the iteration in
-/// `progress`: streams are keyed by it and have no other memory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunHeader {
-    /// The settings of the run.
-    pub config: RunConfig,
-    /// Shape of the noise.
-    pub shape: NoiseShape,
-    /// Counters and running figures.
-    pub progress: Progress,
-    /// What the method remembers of its samples.
-    pub memory: Memory,
-}
-
-/// The method's memory of its samples, next to the tensors that hold their numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// Remembered evaluations, oldest first.
-    pub samples: Vec<RememberedSample>,
-    /// Steps that each optimiser took, in the method's order.
-    pub optimizer_steps: Vec<u32>,
-}
-
-/// Name and reward of a remembered evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RememberedSample {
-    /// The sample's name.
-    pub key: SampleKey,
-    /// Its given reward.
-    pub reward: f64,
-}
-
 impl NamedTensor {
-    /// A tensor under `name`; `shape` must account for all `values`.
+    /// A tensor called `name`; `shape` must account for all `values`.
     pub fn new(name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) -> Self {
         debug_assert_eq!(shape.iter().product::<usize>(), values.len());
         Self { name: name.into(), shape, values }
     }
 }
 
+/// Everything that a method needs to go on, except for its policy, which the run saves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MethodState {
+    /// The small part.
+    pub header: MethodHeader,
+    /// The arrays; the method chooses their names.
+    pub tensors: Vec<NamedTensor>,
+}
+
+/// The part of a [`MethodState`] that is no array.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MethodHeader {
+    /// Evaluations that the method remembers, oldest first. Their noises are not stored: a key and the policy of its
+    /// iteration give the noise again.
+    pub samples: Vec<ScoredKey>,
+    /// Counters, such as the steps of an optimiser, in the method's order.
+    pub counters: Vec<u32>,
+}
+
+/// Key and reward of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoredKey {
+    /// Names the sample.
+    pub key: SampleKey,
+    /// Its given reward.
+    pub reward: f64,
+}
+
+impl MethodState {
+    /// The values of tensor `name`, `count` of them.
+    ///
+    /// # Errors
+    /// Where there is no such tensor, or it has another number of values.
+    pub fn tensor(&self, name: &str, count: usize) -> Result<&[f32]> {
+        read_tensor(&self.tensors, name, count)
+    }
+
+    /// Counter number `at`.
+    ///
+    /// # Errors
+    /// Where there are fewer counters.
+    pub fn counter(&self, at: usize) -> Result<u32> {
+        let found = self.header.counters.get(at).copied();
+        found.ok_or_else(|| Error::State(format!("counter {at} is absent")))
+    }
+}
+
 /// The two tensors of a policy under `prefix`: `{prefix}mu` and `{prefix}sigma`.
 pub fn policy_tensors(prefix: &str, policy: &NoisePolicy) -> [NamedTensor; 2] {
-    let dims = policy.dims();
+    let dims = policy.stacked_dims();
     [
-        NamedTensor::new(format!("{prefix}mu"), dims.clone(), policy.mean().to_vec()),
-        NamedTensor::new(format!("{prefix}sigma"), dims, policy.sigma().to_vec()),
+        NamedTensor::new(format!("{prefix}mu"), dims.clone(), policy.stacked_mean()),
+        NamedTensor::new(format!("{prefix}sigma"), dims, policy.stacked_sigma()),
     ]
 }
 
@@ -85,7 +88,7 @@ pub fn policy_tensors(prefix: &str, policy: &NoisePolicy) -> [NamedTensor; 2] {
 pub fn read_policy(tensors: &[NamedTensor], prefix: &str, shape: NoiseShape) -> Result<NoisePolicy> {
     let mean = find_tensor(tensors, &format!("{prefix}mu"))?;
     let sigma = find_tensor(tensors, &format!("{prefix}sigma"))?;
-    NoisePolicy::new(shape, mean.values.clone(), sigma.values.clone())
+    NoisePolicy::from_stacked(shape, &mean.values, &sigma.values)
 }
 
 /// The values of tensor `name`, `count` of them.
@@ -98,7 +101,7 @@ pub(crate) fn read_tensor<'a>(tensors: &'a [NamedTensor], name: &str, count: usi
     Ok(&tensor.values)
 }
 
-fn find_tensor<'a>(tensors: &'a [NamedTensor], name: &str) -> Result<&'a NamedTensor> {
+pub(crate) fn find_tensor<'a>(tensors: &'a [NamedTensor], name: &str) -> Result<&'a NamedTensor> {
     let found = tensors.iter().find(|tensor| tensor.name == name);
     found.ok_or_else(|| Error::State(format!("tensor {name} is absent")))
 }

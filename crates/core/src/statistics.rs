@@ -1,4 +1,4 @@
-//! Estimates with their uncertainty: means, shares, percentiles, paired differences and best-of-n.
+//! Estimates with their uncertainty: means, success rates, percentiles, paired differences and best-of-n.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,28 @@ pub struct Estimate {
     pub high: f64,
 }
 
+/// Mean and standard deviation of the rewards of the untuned model, `N(0, I)`: the unit of standardised gains.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaseStatistics {
+    /// Mean reward.
+    pub mean: f64,
+    /// Standard deviation of the rewards, 0 where they are equal.
+    #[serde(alias = "spread")]
+    pub standard_deviation: f64,
+}
+
+impl BaseStatistics {
+    /// Of these rewards.
+    pub fn of(rewards: &[f64]) -> Self {
+        Self { mean: mean(rewards), standard_deviation: standard_deviation(rewards) }
+    }
+
+    /// `(reward - mean) / standard deviation`; `None` where the base rewards are equal.
+    pub fn standardised(&self, reward: f64) -> Option<f64> {
+        (self.standard_deviation > 0.0).then(|| (reward - self.mean) / self.standard_deviation)
+    }
+}
+
 /// Arithmetic mean; 0 of nothing.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
@@ -42,9 +64,9 @@ pub fn standard_deviation(values: &[f64]) -> f64 {
 pub fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let place = percent.clamp(0.0, 100.0) / 100.0 * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    Some(below + (above - below) * place.fract())
+    let position = percent.clamp(0.0, 100.0) / 100.0 * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    Some(below + (above - below) * position.fract())
 }
 
 /// Mean with its 95 % interval: percentile bootstrap under `seed`, normal from 1000 values on; `None` of
@@ -71,24 +93,25 @@ pub fn paired_difference(base: &[Option<f64>], tuned: &[Option<f64>], seed: u64)
     mean_estimate(&differences, seed)
 }
 
-/// [`paired_difference`] in units of the base distribution's standard deviation; `None` for a flat base.
-pub fn gain_sigmas(base: &[Option<f64>], tuned: &[Option<f64>], seed: u64) -> Option<Estimate> {
+/// Standardised gain: [`paired_difference`] in standard deviations of the base rewards; `None` where those are equal.
+pub fn standardised_gain(base: &[Option<f64>], tuned: &[Option<f64>], seed: u64) -> Option<Estimate> {
     let spread = standard_deviation(&base.iter().flatten().copied().collect::<Vec<_>>());
     let gain = paired_difference(base, tuned, seed).filter(|_| spread > 0.0)?;
     Some(Estimate { value: gain.value / spread, low: gain.low / spread, high: gain.high / spread })
 }
 
-/// Share of successes with Wilson's 95 % interval, which stays inside 0..=1; `None` without trials.
+/// Success rate with Wilson's 95 % interval (Wilson, 1927, the score interval), which stays inside 0..=1; `None` without
+/// trials.
 pub fn success_rate(successes: usize, trials: usize) -> Option<Estimate> {
     if trials == 0 {
         return None;
     }
-    let (count, share) = (trials as f64, successes as f64 / trials as f64);
+    let (count, rate) = (trials as f64, successes as f64 / trials as f64);
     let square = Z_95 * Z_95;
-    let centre = (share + square / (2.0 * count)) / (1.0 + square / count);
+    let centre = (rate + square / (2.0 * count)) / (1.0 + square / count);
     let half = Z_95 / (1.0 + square / count)
-        * (share * (1.0 - share) / count + square / (4.0 * count * count)).sqrt();
-    Some(Estimate { value: share, low: (centre - half).max(0.0), high: (centre + half).min(1.0) })
+        * (rate * (1.0 - rate) / count + square / (4.0 * count * count)).sqrt();
+    Some(Estimate { value: rate, low: (centre - half).max(0.0), high: (centre + half).min(1.0) })
 }
 
 /// Expected maximum of `n` draws without replacement from the pool `rewards`: the unbiased estimate of
@@ -98,8 +121,8 @@ pub fn expected_best_of_n(rewards: &[f64], n: usize) -> Option<f64> {
 }
 
 /// Expected `outcome` of the sample with the best reward among `n`:
-/// `sum_i outcome_(i) C(i - 1, n - 1) / C(m, n)` over the pool sorted by reward; equal rewards share their
-/// weight.
+/// `sum_i outcome_(i) C(i - 1, n - 1) / C(m, n)` over the pool sorted by reward; equal rewards split their
+/// weight evenly.
 pub fn expected_of_best(rewards: &[f64], outcomes: &[f64], n: usize) -> Option<f64> {
     let pool = rewards.len().min(outcomes.len());
     if n == 0 || n > pool {
@@ -169,6 +192,6 @@ mod tests {
     fn missing_sides_drop_their_pair() {
         let gain = paired_difference(&[Some(1.0), None, Some(3.0)], &[Some(2.0), Some(9.0), Some(4.0)], 0);
         assert_eq!(gain, Some(Estimate { value: 1.0, low: 1.0, high: 1.0 }));
-        assert_eq!(gain_sigmas(&[Some(1.0), Some(1.0)], &[Some(2.0), Some(2.0)], 0), None);
+        assert_eq!(standardised_gain(&[Some(1.0), Some(1.0)], &[Some(2.0), Some(2.0)], 0), None);
     }
 }

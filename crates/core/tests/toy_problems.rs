@@ -1,5 +1,8 @@
 //! Both methods on problems whose optimum is known: the identity generator with linear and quadratic rewards.
 
+mod common;
+
+use common::Settings;
 use noisefind_core::config::{FindConfig, MethodConfig, PaperConfig, RunConfig};
 use noisefind_core::fakes::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
 use noisefind_core::media::Media;
@@ -7,9 +10,8 @@ use noisefind_core::noise::{NoiseShape, SampleKey};
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Generator, Scorer};
 use noisefind_core::rng::NoiseSource;
-use noisefind_core::run::Run;
+use noisefind_core::run::{Run, step};
 use noisefind_core::statistics::{mean, standard_deviation};
-use noisefind_core::step::step;
 
 const SHAPE: NoiseShape = NoiseShape::image(4, 16, 16);
 
@@ -24,11 +26,11 @@ fn smooth_weights(shape: NoiseShape) -> Vec<f32> {
     raw.into_iter().map(|x| x / norm).collect()
 }
 
-fn run_to_the_end(config: RunConfig, shape: NoiseShape, reward: impl FnMut(&str, &Media) -> f64) -> Run {
-    let mut run = Run::new(config, shape, vec![0.5, -0.5]).expect("the settings are valid");
+fn run_to_the_end(settings: Settings, shape: NoiseShape, reward: impl FnMut(&str, &Media) -> f64) -> Run {
+    let mut run = settings.start(shape);
     let (mut generator, mut scorer) = (IdentityGenerator::new(shape), FunctionScorer::new("toy", reward));
     while run.stop_reason().is_none() {
-        step(&mut run, "a toy", &mut generator, &mut scorer).expect("the fakes do not fail");
+        step(&mut run, "a toy", &mut generator, &mut scorer).expect("the test doubles do not fail");
     }
     run
 }
@@ -36,10 +38,10 @@ fn run_to_the_end(config: RunConfig, shape: NoiseShape, reward: impl FnMut(&str,
 /// Rewards of 64 fresh samples of `policy`.
 fn fresh(policy: &NoisePolicy, reward: impl FnMut(&str, &Media) -> f64) -> Vec<f64> {
     let noises: Vec<_> =
-        (0..64).map(|index| policy.draw(NoiseSource::Philox, SampleKey::fresh(99, index))).collect();
+        (0..64).map(|index| policy.sample(NoiseSource::Philox, SampleKey::fresh(99, index))).collect();
     let media =
-        IdentityGenerator::new(policy.shape()).generate("a toy", &noises).expect("the fakes do not fail");
-    let rewards = FunctionScorer::new("toy", reward).score("a toy", &media).expect("the fakes do not fail");
+        IdentityGenerator::new(policy.shape()).generate("a toy", &noises).expect("the test doubles do not fail");
+    let rewards = FunctionScorer::new("toy", reward).score("a toy", &media).expect("the test doubles do not fail");
     rewards.iter().filter_map(|reward| reward.given()).collect()
 }
 
@@ -58,8 +60,8 @@ fn noisy_linear(share: f64) -> impl FnMut(&str, &Media) -> f64 + Clone {
     }
 }
 
-fn find(find: FindConfig) -> RunConfig {
-    RunConfig { seed: 3, plateau_iterations: 0, method: MethodConfig::Find(find), ..RunConfig::default() }
+fn find(find: FindConfig) -> Settings {
+    Settings::find(find, RunConfig { seed: 3, plateau_iterations: 0, ..RunConfig::default() })
 }
 
 #[test]
@@ -90,9 +92,9 @@ fn find_goes_towards_the_optimum_of_a_quadratic_reward() {
     assert!(reached > 0.5 * base, "the base {base}, reached {reached}");
 }
 
-fn paper(paper: PaperConfig, evaluations: usize) -> RunConfig {
+fn paper(paper: PaperConfig, evaluations: usize) -> Settings {
     let method = MethodConfig::Paper(PaperConfig { value_width: 32, ..paper });
-    RunConfig { seed: 3, evaluations, plateau_iterations: 0, method, ..RunConfig::default() }
+    Settings { method, run: RunConfig { seed: 3, evaluations, plateau_iterations: 0, ..RunConfig::default() } }
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn paper_reaches_the_optimum_of_a_quadratic_reward() {
     let optimum = vec![0.5f32, -0.25, 0.75, 0.0];
     let config = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };
     let run = run_to_the_end(paper(config, 4800), shape, quadratic_reward(optimum.clone()));
-    for (mean, best) in run.policy().mean().iter().zip(&optimum) {
+    for (mean, best) in run.policy().components()[0].mean().iter().zip(&optimum) {
         assert!((mean - best).abs() < 0.15, "{mean} is far from {best}");
     }
 }

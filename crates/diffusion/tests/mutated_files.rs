@@ -183,7 +183,7 @@ fn damaged_files_do_no_harm() {
     let mut too_large = Vec::new();
     for (number, target) in TARGETS.iter().enumerate() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut random = Stream::new(SampleKey::fresh(number as u64, 0), Domain::Fake);
+        let mut random = Stream::new(SampleKey::fresh(number as u64, 0), Domain::Test);
         let (mut accepted, mut most, mut slowest) = (0, 0, Duration::ZERO);
         let mut furthest = (0, String::new());
         let seeds: Vec<(&str, Vec<u8>)> = target

@@ -23,7 +23,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// Random numbers that are exact in bf16, so that both bodies start from the same.
 fn random(count: usize, seed: u64) -> Vec<f32> {
     let key = SampleKey { seed, iteration: 0, index: 0 };
-    let normals = Stream::new(key, Domain::Fake).normals(count);
+    let normals = Stream::new(key, Domain::Test).normals(count);
     normals.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect()
 }
 

@@ -32,8 +32,8 @@ pub enum Domain {
     NetworkWeights = 4,
     /// Seeds handed to the PyTorch-compatible generator.
     TorchSeed = 5,
-    /// Fakes for tests.
-    Fake = 6,
+    /// Tests and test doubles.
+    Test = 6,
 }
 
 /// Which generator draws initial noise.

@@ -1,7 +1,7 @@
-//! Symmetric positive definite systems in `f64`: the covariances of evaluations, a few hundred at most.
+//! Symmetric positive definite systems in `f64`: the covariances of observations, a few hundred of them.
 
 /// Factorises the lower triangle in place, `A = L L'`; `None` where `A` is not positive definite.
-pub(crate) fn cholesky(matrix: &mut [f64], count: usize) -> Option<()> {
+pub(super) fn cholesky(matrix: &mut [f64], count: usize) -> Option<()> {
     for i in 0..count {
         let (above, below) = matrix.split_at_mut(i * count);
         let row = &mut below[..=i];
@@ -20,7 +20,7 @@ pub(crate) fn cholesky(matrix: &mut [f64], count: usize) -> Option<()> {
 }
 
 /// `x` with `L L' x = right`.
-pub(crate) fn solve(factor: &[f64], count: usize, right: &[f64]) -> Vec<f64> {
+pub(super) fn solve(factor: &[f64], count: usize, right: &[f64]) -> Vec<f64> {
     let mut x = right.to_vec();
     for i in 0..count {
         let row = &factor[i * count..=i * count + i];

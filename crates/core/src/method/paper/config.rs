@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{at_least_one, not_negative, positive};
 use crate::error::Result;
+use crate::range::{at_least_one, not_negative, positive};
 
 /// Settings of `paper`; the defaults are the paper's and its released program's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl Default for PaperConfig {
 }
 
 impl PaperConfig {
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(in crate::method) fn validate(&self) -> Result<()> {
         at_least_one("epochs", self.epochs)?;
         at_least_one("history_batches", self.history_batches)?;
         at_least_one("value_width", self.value_width)?;

@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::RunConfig;
-use crate::noise::SampleKey;
-use crate::record::StopReason;
-use crate::statistics::{mean, standard_deviation};
-use crate::watch::Watched;
+use super::{HeldOut, RunConfig, StopReason};
+use crate::evaluation::Batch;
+use crate::state::ScoredKey;
+use crate::statistics::{BaseStatistics, mean, standard_deviation};
 
 /// How far the mean reward of the policy is expected to move in one iteration, in base standard deviations.
 const DRIFT: f64 = 0.25;
@@ -22,8 +21,8 @@ pub struct Progress {
     pub evaluations: usize,
     /// Rewards missing since the last given one.
     pub missing_in_a_row: usize,
-    /// Mean and standard deviation of the rewards of `N(0, I)`: the first batch with two given rewards.
-    pub base: Option<(f64, f64)>,
+    /// Rewards of the untuned model: the first batch with two given rewards.
+    pub base: Option<BaseStatistics>,
     /// Mean reward of the policy, filtered over the iterations.
     pub level: Option<Level>,
     /// Highest level so far.
@@ -33,14 +32,15 @@ pub struct Progress {
     /// The iteration whose policy is the best one, as far as can be told.
     pub best_iteration: u32,
     /// How well rewards were predicted before they were learnt from.
-    pub explained: Explained,
-    /// Names and rewards of the best noises, best first.
-    pub kept: Vec<(SampleKey, f64)>,
+    pub predictive_r2: PredictiveR2,
+    /// Keys and rewards of the best samples, best first.
+    pub best_samples: Vec<ScoredKey>,
     /// The held-out scorers, in the order in which they are told.
-    pub watched: Vec<Watched>,
+    pub held_out: Vec<HeldOut>,
 }
 
-/// A level with its uncertainty: the state of a local-level Kalman filter.
+/// A level with its uncertainty: the state of the Kalman filter of the local level model (Durbin and Koopman, "Time
+/// Series Analysis by State Space Methods", 2012, section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Level {
     /// Estimate of the mean reward.
@@ -49,9 +49,9 @@ pub struct Level {
     pub variance: f64,
 }
 
-/// Sums behind the explained share: rewards against what was predicted of them before they were learnt from.
+/// Sums behind predictive R²: rewards against what was predicted of them before they were learnt from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Explained {
+pub struct PredictiveR2 {
     count: usize,
     /// Means of predictions and rewards so far.
     means: [f64; 2],
@@ -62,23 +62,27 @@ pub struct Explained {
 }
 
 impl Progress {
-    /// Counts a batch of rewards.
-    pub(crate) fn count(&mut self, rewards: &[Option<f64>]) {
+    /// Counts a batch and remembers its best samples, `best` of the whole run.
+    pub(super) fn count(&mut self, batch: &Batch, best: usize) {
         self.iteration += 1;
-        self.evaluations += rewards.len();
-        for reward in rewards {
-            self.missing_in_a_row = if reward.is_some() { 0 } else { self.missing_in_a_row + 1 };
+        self.evaluations += batch.evaluations.len();
+        for evaluation in &batch.evaluations {
+            let is_given = evaluation.reward.given().is_some();
+            self.missing_in_a_row = if is_given { 0 } else { self.missing_in_a_row + 1 };
         }
+        self.best_samples.extend(batch.given().map(|(one, reward)| ScoredKey { key: one.key(), reward }));
+        // A stable sort puts the earlier of two equal samples first.
+        self.best_samples.sort_by(|a, b| b.reward.total_cmp(&a.reward));
+        self.best_samples.truncate(best);
     }
 
     /// Takes in the given rewards of one policy; true where that policy becomes the best known one.
     ///
     /// The filter, and not the batch mean, decides: a policy is replaced only by one whose level is not below
     /// the highest level by more than its standard error, so a lucky batch neither makes nor breaks a policy.
-    pub(crate) fn observe(&mut self, rewards: &[f64]) -> bool {
-        let (batch_mean, spread) = (mean(rewards), standard_deviation(rewards));
+    pub(super) fn observe(&mut self, rewards: &[f64]) -> bool {
         let first = self.base.is_none();
-        let (_, base_spread) = *self.base.get_or_insert((batch_mean, spread));
+        let base_spread = self.base.get_or_insert(BaseStatistics::of(rewards)).standard_deviation;
         let level = Level::after(self.level, rewards, base_spread);
         self.level = Some(level);
         self.peak = if first { level.mean } else { self.peak.max(level.mean) };
@@ -95,14 +99,14 @@ impl Progress {
         at_its_best
     }
 
-    /// Whether the newest policy that was drawn from is the best one.
-    pub(crate) fn is_at_its_best(&self) -> bool {
+    /// Whether the newest policy that was sampled from is the best one.
+    pub(super) fn is_at_its_best(&self) -> bool {
         self.best_iteration + 1 == self.iteration
     }
 
     /// Whether the run is over, and why.
-    pub(crate) fn stop_reason(&self, config: &RunConfig) -> Option<StopReason> {
-        if self.watched.iter().any(Watched::has_fallen) {
+    pub(super) fn stop_reason(&self, config: &RunConfig) -> Option<StopReason> {
+        if self.held_out.iter().any(HeldOut::has_fallen) {
             Some(StopReason::HeldOutFell)
         } else if self.evaluations >= config.evaluations {
             Some(StopReason::EvaluationsUsed)
@@ -118,7 +122,7 @@ impl Progress {
 
 impl Level {
     /// The level after `before` (`None`: the first) and the rewards of one more batch.
-    pub(crate) fn after(before: Option<Self>, rewards: &[f64], base_spread: f64) -> Self {
+    pub(super) fn after(before: Option<Self>, rewards: &[f64], base_spread: f64) -> Self {
         let (batch_mean, spread) = (mean(rewards), standard_deviation(rewards));
         let batch_variance = spread.max(0.1 * base_spread).powi(2) / rewards.len() as f64;
         match before {
@@ -136,9 +140,9 @@ impl Level {
     }
 }
 
-impl Explained {
+impl PredictiveR2 {
     /// Adds the predictions of one batch, in any unit, and its rewards.
-    pub(crate) fn add(&mut self, predicted: &[f64], rewards: &[f64]) {
+    pub(super) fn add(&mut self, predicted: &[f64], rewards: &[f64]) {
         for pair in predicted.iter().zip(rewards) {
             // Welford's update, which keeps its digits where rewards are large and differ little.
             self.count += 1;
@@ -150,9 +154,9 @@ impl Explained {
         }
     }
 
-    /// `rho^2`, the share of the rewards' variance that was predicted: the square of the correlation, 0 where it is
-    /// negative. `None` before there is anything to tell.
-    pub fn share(&self) -> Option<f64> {
+    /// Square of the correlation of predictions and rewards, 0 where that is negative: the fraction of the rewards'
+    /// variance that was predicted. `None` before anything was predicted.
+    pub fn value(&self) -> Option<f64> {
         let scale = (self.squares[0] * self.squares[1]).sqrt();
         (scale > 0.0).then(|| (self.products / scale).clamp(0.0, 1.0).powi(2))
     }
@@ -189,18 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn explained_share_of_a_perfect_a_half_and_a_wrong_prediction() {
-        let share = |batches: &[(&[f64], &[f64])]| {
-            let mut explained = Explained::default();
-            batches.iter().for_each(|(predicted, rewards)| explained.add(predicted, rewards));
-            explained.share()
+    fn predictive_r2_of_a_perfect_a_half_and_a_wrong_prediction() {
+        let value = |batches: &[(&[f64], &[f64])]| {
+            let mut r2 = PredictiveR2::default();
+            batches.iter().for_each(|(predicted, rewards)| r2.add(predicted, rewards));
+            r2.value()
         };
-        assert_eq!(share(&[]), None);
-        assert_eq!(share(&[(&[], &[1.0, 2.0])]), None, "nothing was predicted");
-        let perfect = share(&[(&[1.0, 2.0], &[1e6 + 0.1, 1e6 + 0.2]), (&[3.0], &[1e6 + 0.3])]).unwrap();
+        assert_eq!(value(&[]), None);
+        assert_eq!(value(&[(&[], &[1.0, 2.0])]), None, "nothing was predicted");
+        let perfect = value(&[(&[1.0, 2.0], &[1e6 + 0.1, 1e6 + 0.2]), (&[3.0], &[1e6 + 0.3])]).unwrap();
         assert!((perfect - 1.0).abs() < 1e-6, "{perfect}");
-        let half = share(&[(&[-1.0, 1.0, -1.0, 1.0], &[-2.0, 2.0, 0.0, 0.0])]).unwrap();
+        let half = value(&[(&[-1.0, 1.0, -1.0, 1.0], &[-2.0, 2.0, 0.0, 0.0])]).unwrap();
         assert!((half - 0.5).abs() < 1e-12, "{half}");
-        assert_eq!(share(&[(&[1.0, 2.0], &[0.0, -1.0])]), Some(0.0));
+        assert_eq!(value(&[(&[1.0, 2.0], &[0.0, -1.0])]), Some(0.0));
     }
 }

@@ -1,12 +1,12 @@
 //! Held-out scorers: measured at every step, never optimised. Where one falls while the reward rises, the policy
-//! learns to please its reward and nothing else, and the run ends with the policy from before the fall.
+//! exploits its reward, and the run ends with the policy from before the fall.
 
 use serde::{Deserialize, Serialize};
 
+use super::Level;
+use super::record::missing_reasons;
 use crate::ports::Reward;
-use crate::progress::Level;
-use crate::record::missing_reasons;
-use crate::statistics::{mean, standard_deviation};
+use crate::statistics::{BaseStatistics, mean};
 
 /// A level this many standard errors of the difference below its peak has fallen.
 const FALL_ERRORS: f64 = 2.5;
@@ -16,9 +16,9 @@ const FALL_STEPS: u32 = 2;
 
 /// What a run remembers of one held-out scorer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Watched {
-    /// Mean and standard deviation of its rewards for `N(0, I)`: the first batch with two given rewards.
-    pub base: Option<(f64, f64)>,
+pub struct HeldOut {
+    /// Its rewards of the untuned model: the first batch with two given rewards.
+    pub base: Option<BaseStatistics>,
     /// Its mean reward, filtered over the iterations.
     pub level: Option<Level>,
     /// The highest level so far.
@@ -29,7 +29,7 @@ pub struct Watched {
 
 /// What a held-out scorer said of one step's samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WatchRecord {
+pub struct HeldOutRecord {
     /// Its name.
     pub scorer: String,
     /// Its rewards in order of the samples' index; `null` is missing.
@@ -40,21 +40,22 @@ pub struct WatchRecord {
     /// Mean of the given rewards.
     pub reward_mean: Option<f64>,
     /// `(reward_mean - base mean) / base standard deviation`, the base being the first iteration.
-    pub reward_base_sigmas: Option<f64>,
+    #[serde(alias = "reward_base_sigmas")]
+    pub standardised_gain: Option<f64>,
     /// Mean reward, smoothed over the iterations.
     pub reward_smoothed: Option<f64>,
     /// Whether it has fallen far enough, for long enough, to end the run.
     pub fallen: bool,
 }
 
-impl Watched {
+impl HeldOut {
     /// Takes in what the scorer called `name` said of a step's samples.
-    pub(crate) fn observe(&mut self, name: &str, rewards: &[Reward]) -> WatchRecord {
+    pub(super) fn observe(&mut self, name: &str, rewards: &[Reward]) -> HeldOutRecord {
         let missing_reasons = missing_reasons(rewards);
         let rewards: Vec<Option<f64>> = rewards.iter().map(Reward::given).collect();
         let given: Vec<f64> = rewards.iter().flatten().copied().collect();
         if given.len() >= 2 {
-            let (_, base_spread) = *self.base.get_or_insert((mean(&given), standard_deviation(&given)));
+            let base_spread = self.base.get_or_insert(BaseStatistics::of(&given)).standard_deviation;
             let level = Level::after(self.level, &given, base_spread);
             self.level = Some(level);
             let peak = *self.peak.get_or_insert(level);
@@ -65,26 +66,24 @@ impl Watched {
             self.steps_fallen = if fallen { self.steps_fallen + 1 } else { 0 };
         }
         let reward_mean = (!given.is_empty()).then(|| mean(&given));
-        let in_base_sigmas =
-            |(base, spread): (f64, f64)| Some((reward_mean? - base) / spread).filter(|_| spread > 0.0);
-        WatchRecord {
+        HeldOutRecord {
             scorer: name.to_owned(),
             rewards,
             missing_reasons,
             reward_mean,
-            reward_base_sigmas: self.base.and_then(in_base_sigmas),
+            standardised_gain: self.base.and_then(|base| base.standardised(reward_mean?)),
             reward_smoothed: self.level.map(|level| level.mean),
             fallen: self.has_fallen(),
         }
     }
 
     /// Whether it has fallen far enough, for long enough, to end the run.
-    pub(crate) fn has_fallen(&self) -> bool {
+    pub(super) fn has_fallen(&self) -> bool {
         self.steps_fallen >= FALL_STEPS
     }
 
     /// Whether its level is as high as it ever was, as far as can be told.
-    pub(crate) fn is_at_its_best(&self) -> bool {
+    pub(super) fn is_at_its_best(&self) -> bool {
         match (self.level, self.peak) {
             (Some(level), Some(peak)) => level.mean >= peak.mean - level.variance.sqrt(),
             _ => true,
@@ -96,31 +95,31 @@ impl Watched {
 mod tests {
     use super::*;
 
-    fn observe(watched: &mut Watched, centre: f64) -> WatchRecord {
+    fn observe(held_out: &mut HeldOut, centre: f64) -> HeldOutRecord {
         let rewards = [-1.0, 1.0, -0.5, 0.5, 0.0, 0.25, -0.25].map(|offset| Reward::Given(centre + offset));
-        watched.observe("taste", &rewards)
+        held_out.observe("taste", &rewards)
     }
 
     #[test]
     fn a_rise_and_a_wobble_are_no_fall() {
-        let mut watched = Watched::default();
+        let mut held_out = HeldOut::default();
         for centre in [0.0, 0.3, 0.8, 0.5, 0.9, 0.6, 0.8] {
-            assert!(!observe(&mut watched, centre).fallen, "at {centre}");
+            assert!(!observe(&mut held_out, centre).fallen, "at {centre}");
         }
-        let record = observe(&mut watched, 0.0);
-        assert!((record.reward_base_sigmas.unwrap()).abs() < 1e-12);
+        let record = observe(&mut held_out, 0.0);
+        assert!((record.standardised_gain.unwrap()).abs() < 1e-12);
     }
 
     #[test]
     fn a_fall_is_seen_at_its_second_step_and_missing_rewards_say_nothing() {
-        let mut watched = Watched::default();
-        [0.0, 0.5, 1.0].into_iter().for_each(|centre| drop(observe(&mut watched, centre)));
-        assert!(watched.is_at_its_best());
-        assert!(!observe(&mut watched, -2.0).fallen);
-        assert!(!watched.is_at_its_best());
-        let silent = watched.observe("taste", &[Reward::Missing("late".into()), Reward::Given(9.0)]);
+        let mut held_out = HeldOut::default();
+        [0.0, 0.5, 1.0].into_iter().for_each(|centre| drop(observe(&mut held_out, centre)));
+        assert!(held_out.is_at_its_best());
+        assert!(!observe(&mut held_out, -2.0).fallen);
+        assert!(!held_out.is_at_its_best());
+        let silent = held_out.observe("taste", &[Reward::Missing("late".into()), Reward::Given(9.0)]);
         assert_eq!((silent.rewards, silent.fallen), (vec![None, Some(9.0)], false));
         assert_eq!(silent.missing_reasons, ["late"]);
-        assert!(observe(&mut watched, -2.0).fallen);
+        assert!(observe(&mut held_out, -2.0).fallen);
     }
 }

@@ -1,19 +1,17 @@
-//! The clipped surrogate of the paper's ratio clipping (RCA), in min form with summed log-ratios, and its
-//! gradient in closed form.
+//! The clipped objective of the paper's ratio clipping (RCA), with summed log-ratios, and its gradient in closed form.
 //!
 //! `L_p = -mean_i min(rho_i A_i, clip(rho_i, 1 - eps, 1 + eps) A_i)` with `rho = pi_theta(z) / pi_old(z)`
-//! (paper, section 2 of the method: the policy loss without its divergence).
+//! (Schulman et al., "Proximal Policy Optimization Algorithms", 2017, arXiv 1707.06347, equation 7).
 
 use crate::evaluation::Batch;
-use crate::gaussian;
-use crate::policy::NoisePolicy;
+use crate::gaussian::Gaussian;
 
 /// Log-ratios beyond this do not fit a finite weight and carry no information that a clip would keep.
 const LARGEST_LOG_RATIO: f64 = 20.0;
 
-/// Loss and gradient of the surrogate at one policy.
+/// Loss and gradient at one Gaussian.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Surrogate {
+pub struct ClippedObjective {
     /// `L_p`.
     pub loss: f64,
     /// Gradient of the loss by `mu`.
@@ -24,19 +22,19 @@ pub struct Surrogate {
     pub ratios: Vec<f64>,
 }
 
-/// The surrogate of `policy` over the given samples of `batches`; `advantages` has one number for each of them.
-/// `clip_range` is `eps`; without one the plain importance-weighted objective is taken.
-pub fn clipped_surrogate<'a>(
-    policy: &NoisePolicy,
+/// The objective of `new` over the given samples of `batches`; `advantages` has one number for each of them.
+/// `clip_range` is `eps`; without one the objective is the importance-weighted mean (equation 6 there).
+pub fn clipped_objective<'a>(
+    new: &Gaussian,
     batches: impl IntoIterator<Item = &'a Batch>,
     advantages: &[f64],
     clip_range: Option<f64>,
-) -> Surrogate {
-    let (mean, sigma) = (policy.mean(), policy.sigma());
-    let mut surrogate = Surrogate {
+) -> ClippedObjective {
+    let dimensions = new.dimensions();
+    let mut objective = ClippedObjective {
         loss: 0.0,
-        by_mean: vec![0.0; mean.len()],
-        by_sigma: vec![0.0; mean.len()],
+        by_mean: vec![0.0; dimensions],
+        by_sigma: vec![0.0; dimensions],
         ratios: Vec::with_capacity(advantages.len()),
     };
     let scale = 1.0 / advantages.len().max(1) as f64;
@@ -44,27 +42,28 @@ pub fn clipped_surrogate<'a>(
         batches.into_iter().flat_map(|batch| batch.given().map(move |(sample, _)| (&batch.policy, sample)));
     for ((old, sample), &advantage) in samples.zip(advantages) {
         let values = sample.noise.values();
-        let log_ratio = gaussian::sum_log_ratio(values, (mean, sigma), (old.mean(), old.sigma()));
+        let log_ratio = new.sum_log_ratio(values, old.component_of(sample.key()));
         let ratio = libm::exp(log_ratio.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO));
         let clipped = clip_range.map_or(ratio, |eps| ratio.clamp(1.0 - eps, 1.0 + eps));
-        surrogate.loss -= scale * (ratio * advantage).min(clipped * advantage);
-        surrogate.ratios.push(ratio);
+        objective.loss -= scale * (ratio * advantage).min(clipped * advantage);
+        objective.ratios.push(ratio);
         if ratio * advantage > clipped * advantage {
             // The min chose the clipped branch, which is constant in theta.
             continue;
         }
         // d rho / d theta = rho * d log pi / d theta.
         let weight = -scale * ratio * advantage;
-        let (by_mean, by_log_sigma) = gaussian::log_prob_gradient(values, mean, sigma);
-        for at in 0..mean.len() {
-            surrogate.by_mean[at] += weight * by_mean[at];
-            surrogate.by_sigma[at] += weight * by_log_sigma[at] / f64::from(sigma[at]);
+        let (by_mean, by_log_sigma) = new.log_prob_gradient(values);
+        for (at, &sigma) in new.sigma().iter().enumerate() {
+            objective.by_mean[at] += weight * by_mean[at];
+            objective.by_sigma[at] += weight * by_log_sigma[at] / f64::from(sigma);
         }
     }
-    surrogate
+    objective
 }
 
-/// How many equally weighted samples carry as much as these weights: `(sum w)^2 / sum w^2`.
+/// How many equally weighted samples carry as much as these weights: `(sum w)^2 / sum w^2`
+/// (Kish, "Survey Sampling", 1965).
 pub fn effective_sample_size(weights: &[f64]) -> f64 {
     let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
@@ -75,38 +74,40 @@ mod tests {
     use super::*;
     use crate::evaluation::Evaluation;
     use crate::noise::{Noise, NoiseShape, SampleKey};
+    use crate::policy::NoisePolicy;
     use crate::ports::Reward;
 
     const SHAPE: NoiseShape = NoiseShape::image(1, 1, 2);
 
-    fn policy(mean: [f32; 2], sigma: [f32; 2]) -> NoisePolicy {
-        NoisePolicy::new(SHAPE, mean.to_vec(), sigma.to_vec()).unwrap()
+    fn gaussian(mean: [f32; 2], sigma: [f32; 2]) -> Gaussian {
+        Gaussian::new(mean.to_vec(), sigma.to_vec()).unwrap()
     }
 
-    fn batch(policy: NoisePolicy, noises: &[[f32; 2]]) -> Batch {
+    fn batch(old: Gaussian, noises: &[[f32; 2]]) -> Batch {
         let evaluation = |(index, values): (usize, &[f32; 2])| {
             let key = SampleKey { seed: 0, iteration: 0, index: index as u32 };
             let noise = Noise::new(key, SHAPE, values.to_vec()).unwrap();
             Evaluation { noise, reward: Reward::Given(1.0) }
         };
+        let policy = NoisePolicy::new(SHAPE, vec![old]).unwrap();
         Batch { iteration: 0, policy, evaluations: noises.iter().enumerate().map(evaluation).collect() }
     }
 
     #[test]
     fn ratio_is_exactly_one_before_the_first_update() {
-        let start = policy([0.3, -0.1], [0.9, 1.1]);
+        let start = gaussian([0.3, -0.1], [0.9, 1.1]);
         let batch = batch(start.clone(), &[[0.1, 2.0], [-1.0, 0.5]]);
-        let surrogate = clipped_surrogate(&start, [&batch], &[1.0, -2.0], Some(0.2));
-        assert_eq!(surrogate.ratios, [1.0, 1.0]);
-        assert_eq!(surrogate.loss, 0.5);
+        let objective = clipped_objective(&start, [&batch], &[1.0, -2.0], Some(0.2));
+        assert_eq!(objective.ratios, [1.0, 1.0]);
+        assert_eq!(objective.loss, 0.5);
     }
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let batch = batch(policy([0.0, 0.0], [1.0, 1.0]), &[[0.5, -0.5], [0.25, 1.0], [-1.5, 0.75]]);
+        let batch = batch(gaussian([0.0, 0.0], [1.0, 1.0]), &[[0.5, -0.5], [0.25, 1.0], [-1.5, 0.75]]);
         let advantages = [1.0, -0.5, 2.0];
-        let loss = |mean, sigma| clipped_surrogate(&policy(mean, sigma), [&batch], &advantages, None).loss;
-        let here = clipped_surrogate(&policy([0.125, -0.25], [1.25, 0.75]), [&batch], &advantages, None);
+        let loss = |mean, sigma| clipped_objective(&gaussian(mean, sigma), [&batch], &advantages, None).loss;
+        let here = clipped_objective(&gaussian([0.125, -0.25], [1.25, 0.75]), [&batch], &advantages, None);
         let step = 2f32.powi(-8);
         let by_mean = loss([0.125 + step, -0.25], [1.25, 0.75]) - loss([0.125 - step, -0.25], [1.25, 0.75]);
         let by_sigma = loss([0.125, -0.25], [1.25, 0.75 + step]) - loss([0.125, -0.25], [1.25, 0.75 - step]);
@@ -117,12 +118,12 @@ mod tests {
     #[test]
     fn the_clip_stops_going_further_but_lets_a_policy_come_back() {
         // The sample lies at +1, so a mean moved to +0.5 has a ratio above 1.2 for it.
-        let batch = batch(policy([0.0, 0.0], [1.0, 1.0]), &[[1.0, 0.0]]);
-        let moved = policy([0.5, 0.0], [1.0, 1.0]);
-        let further = clipped_surrogate(&moved, [&batch], &[1.0], Some(0.2));
+        let batch = batch(gaussian([0.0, 0.0], [1.0, 1.0]), &[[1.0, 0.0]]);
+        let moved = gaussian([0.5, 0.0], [1.0, 1.0]);
+        let further = clipped_objective(&moved, [&batch], &[1.0], Some(0.2));
         assert!(further.ratios[0] > 1.2);
         assert_eq!(further.by_mean, [0.0, 0.0]);
-        let back = clipped_surrogate(&moved, [&batch], &[-1.0], Some(0.2));
+        let back = clipped_objective(&moved, [&batch], &[-1.0], Some(0.2));
         assert!(back.by_mean[0] > 0.0, "descending the loss must lower the mean");
     }
 

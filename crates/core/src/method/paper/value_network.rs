@@ -5,8 +5,8 @@
 
 use crate::adamw::AdamW;
 use crate::error::Result;
+use crate::gaussian::Gaussian;
 use crate::noise::SampleKey;
-use crate::policy::NoisePolicy;
 use crate::rng::{Domain, Stream};
 use crate::state::{NamedTensor, read_tensor};
 
@@ -31,7 +31,7 @@ struct Layer {
 }
 
 impl ValueNetwork {
-    /// A network of hidden `width` for policies over `dimensions` numbers and a prompt `embedding` (possibly
+    /// A network of hidden `width` for Gaussians over `dimensions` numbers and a prompt `embedding` (possibly
     /// empty), with first weights drawn under `seed`.
     pub fn new(seed: u64, dimensions: usize, embedding: Vec<f32>, width: usize, learning_rate: f64) -> Self {
         let mut inputs = 2 * dimensions + embedding.len();
@@ -47,21 +47,21 @@ impl ValueNetwork {
     }
 
     /// `r_bar = g(mu, sigma, embedding)`.
-    pub fn predict(&self, policy: &NoisePolicy) -> f64 {
-        f64::from(self.activations(policy)[HIDDEN_LAYERS + 1][0])
+    pub fn predict(&self, gaussian: &Gaussian) -> f64 {
+        f64::from(self.activations(gaussian)[HIDDEN_LAYERS + 1][0])
     }
 
-    /// One AdamW step on `L_g`, averaged over `examples` of a policy and the mean reward that it got; returns
+    /// One AdamW step on `L_g`, averaged over `examples` of a Gaussian and the mean reward of its samples; returns
     /// the loss before the step.
-    pub fn fit(&mut self, examples: &[(&NoisePolicy, f64)]) -> f64 {
+    pub fn fit(&mut self, examples: &[(&Gaussian, f64)]) -> f64 {
         let mut slopes: Vec<(Vec<f32>, Vec<f32>)> = self
             .layers
             .iter()
             .map(|layer| (vec![0.0; layer.weights.len()], vec![0.0; layer.outputs]))
             .collect();
         let mut loss = 0.0;
-        for (policy, reward) in examples {
-            let activations = self.activations(policy);
+        for (gaussian, reward) in examples {
+            let activations = self.activations(gaussian);
             let error = f64::from(activations[HIDDEN_LAYERS + 1][0]) - reward;
             loss += error * error / examples.len() as f64;
             // d L_g / d r_bar = 2 (r_bar - r).
@@ -115,8 +115,8 @@ impl ValueNetwork {
     }
 
     /// The input and what every layer makes of it, after ReLU except for the last.
-    fn activations(&self, policy: &NoisePolicy) -> Vec<Vec<f32>> {
-        let mut activations = vec![[policy.mean(), policy.sigma(), self.embedding.as_slice()].concat()];
+    fn activations(&self, gaussian: &Gaussian) -> Vec<Vec<f32>> {
+        let mut activations = vec![[gaussian.mean(), gaussian.sigma(), self.embedding.as_slice()].concat()];
         for (number, layer) in self.layers.iter().enumerate() {
             let mut output = layer.forward(&activations[number]);
             if number < HIDDEN_LAYERS {
@@ -173,18 +173,17 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::noise::NoiseShape;
 
-    const SHAPE: NoiseShape = NoiseShape::image(1, 2, 2);
+    const DIMENSIONS: usize = 4;
 
-    fn policy(first: f32) -> NoisePolicy {
-        NoisePolicy::new(SHAPE, vec![first, -0.5, 0.25, 1.0], vec![1.0, 0.5, 2.0, 1.5]).unwrap()
+    fn gaussian(first: f32) -> Gaussian {
+        Gaussian::new(vec![first, -0.5, 0.25, 1.0], vec![1.0, 0.5, 2.0, 1.5]).unwrap()
     }
 
     #[test]
     fn backpropagation_agrees_with_differences() {
-        let network = ValueNetwork::new(3, SHAPE.numel(), vec![0.5, -1.0], 8, 1.0);
-        let here = policy(0.75);
+        let network = ValueNetwork::new(3, DIMENSIONS, vec![0.5, -1.0], 8, 1.0);
+        let here = gaussian(0.75);
         let reward = network.predict(&here) - 1.0;
         // The first AdamW step moves each weight by the learning rate against the sign of its slope.
         let mut fitted = network.clone();
@@ -206,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn fits_the_rewards_of_two_policies() {
-        let mut network = ValueNetwork::new(1, SHAPE.numel(), Vec::new(), 32, 3e-3);
-        let (first, second) = (policy(2.0), policy(-2.0));
+    fn fits_the_rewards_of_two_gaussians() {
+        let mut network = ValueNetwork::new(1, DIMENSIONS, Vec::new(), 32, 3e-3);
+        let (first, second) = (gaussian(2.0), gaussian(-2.0));
         for _ in 0..300 {
             network.fit(&[(&first, 0.25), (&second, 1.5)]);
         }

@@ -1,29 +1,28 @@
-//! Warnings in plain words, each with the setting that helps.
+//! Warnings, each with the setting that helps.
 
-use crate::config::RunConfig;
-use crate::progress::Progress;
+use super::{HeldOutRecord, Progress, RunConfig};
 use crate::statistics::standard_deviation;
-use crate::watch::WatchRecord;
 
-/// Rewards that differ by less than this share of their size are called flat.
+/// Rewards whose standard deviation is below this fraction of their size are called flat.
 const FLAT: f64 = 1e-6;
-/// Share of a batch that may be missing before it is worth a word.
-const MISSING_SHARE: f64 = 0.25;
+/// Fraction of a batch that may be missing without a warning.
+const MISSING_FRACTION: f64 = 0.25;
 /// Below this many evaluations a budget rarely shows anything.
 const SMALL_BUDGET: usize = 64;
 
-/// What a user should know after the step that gave `rewards` (`None` is missing, for the `missing_reasons`).
-pub fn warnings(
+/// What a user should know after the step that gave `rewards` (`None` is missing, for the `missing_reasons`); `is_told`
+/// says whether the method learnt from them.
+pub(super) fn warnings(
     config: &RunConfig,
     progress: &Progress,
     rewards: &[Option<f64>],
     missing_reasons: &[String],
-    updated: bool,
+    is_told: bool,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     let given: Vec<f64> = rewards.iter().flatten().copied().collect();
     let missing = rewards.len() - given.len();
-    if missing as f64 > MISSING_SHARE * rewards.len() as f64 {
+    if missing as f64 > MISSING_FRACTION * rewards.len() as f64 {
         let reasons = missing_reasons.join("; ");
         warnings.push(format!("{missing} of {} rewards are missing: {reasons}", rewards.len()));
     }
@@ -34,7 +33,7 @@ pub fn warnings(
             given.len(),
             given[0]
         ));
-    } else if !updated {
+    } else if !is_told {
         warnings.push("nothing was learnt from this batch, which has fewer than two rewards".into());
     }
     if progress.iteration == 1 && config.evaluations < SMALL_BUDGET {
@@ -44,13 +43,13 @@ pub fn warnings(
         ));
     }
     let over = progress.evaluations >= config.evaluations;
-    if let (true, Some((base, spread)), Some(level)) = (over, progress.base, progress.level) {
+    if let (true, Some(base), Some(level)) = (over, progress.base, progress.level) {
         // Standard error of the base mean and of the level that it is compared with.
-        let error = (spread * spread / config.batch_size as f64 + level.variance).sqrt();
-        if level.mean - base < 2.0 * error {
+        let error = (base.standard_deviation.powi(2) / config.batch_size as f64 + level.variance).sqrt();
+        if level.mean - base.mean < 2.0 * error {
             warnings.push(format!(
                 "the mean reward rose by {:.3}, within two standard errors ({:.3}) of nothing: raise evaluations",
-                level.mean - base,
+                level.mean - base.mean,
                 2.0 * error
             ));
         }
@@ -59,17 +58,17 @@ pub fn warnings(
 }
 
 /// What a user should know of a held-out scorer.
-pub fn watch_warning(watched: &WatchRecord) -> Option<String> {
-    let name = &watched.scorer;
-    if watched.fallen {
+pub fn held_out_warning(record: &HeldOutRecord) -> Option<String> {
+    let name = &record.scorer;
+    if record.fallen {
         return Some(format!(
-            "the held-out scorer {name} fell while the reward was climbed: the policy from before the fall is kept; \
-             lower kl_budget_nats or evaluations, or climb {name} too"
+            "the held-out scorer {name} fell while the reward was optimised: the result is the policy from before the \
+             fall; lower kl_budget_nats or evaluations, or optimise {name} too"
         ));
     }
-    let missing = watched.rewards.iter().filter(|reward| reward.is_none()).count();
-    (missing as f64 > MISSING_SHARE * watched.rewards.len() as f64).then(|| {
-        let (all, reasons) = (watched.rewards.len(), watched.missing_reasons.join("; "));
+    let missing = record.rewards.iter().filter(|reward| reward.is_none()).count();
+    (missing as f64 > MISSING_FRACTION * record.rewards.len() as f64).then(|| {
+        let (all, reasons) = (record.rewards.len(), record.missing_reasons.join("; "));
         format!("{missing} of {all} rewards of the held-out scorer {name} are missing: {reasons}")
     })
 }

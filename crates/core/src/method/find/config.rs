@@ -1,0 +1,82 @@
+//! Settings of `find`, and its parts by name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::range::{at_least_one, fraction, positive};
+
+/// Settings of `find`; each part can be turned off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FindConfig {
+    /// Whether components are centred where the surrogate has its highest posterior mean, or on the noise with the
+    /// highest reward.
+    #[serde(alias = "landscape")]
+    pub surrogate: bool,
+    /// Largest number of components; without surrogate there is one.
+    #[serde(alias = "gaussians")]
+    pub components: usize,
+    /// Length of a component's mean over `sqrt(d)`, from 0 to 1: more succeeds more often, and varies less.
+    #[serde(alias = "share")]
+    pub radius: f64,
+    /// How sigma follows the mean.
+    pub spread: Spread,
+    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.2 for each dimension of the noise.
+    pub kl_budget_nats: Option<f64>,
+    /// Most recent evaluations that the surrogate is fitted to.
+    pub history_evaluations: usize,
+}
+
+impl Default for FindConfig {
+    fn default() -> Self {
+        Self {
+            surrogate: true,
+            components: 4,
+            radius: 0.92,
+            spread: Spread::Uniform,
+            kl_budget_nats: None,
+            history_evaluations: 512,
+        }
+    }
+}
+
+/// A part of `find` that can be turned off, to measure what it contributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindPart {
+    /// The surrogate over all evaluations; without: the noise with the highest reward is the centre.
+    Surrogate,
+    /// Several components; without: one.
+    SeveralComponents,
+    /// Sigma shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
+    VariancePreservation,
+}
+
+/// How the sigma of a component follows its mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// `sigma = 1`.
+    Unit,
+    /// `sigma_i^2 = 1 - mu_i^2`, at least 0.01: `E z_i^2 = 1` in each dimension.
+    PerElement,
+    /// One `sigma^2 = 1 - |mu|^2 / d`, at least 0.01: `E |z|^2 = d`.
+    Uniform,
+}
+
+impl FindConfig {
+    /// These settings with `part` turned off.
+    pub fn without(self, part: FindPart) -> Self {
+        match part {
+            FindPart::Surrogate => Self { surrogate: false, ..self },
+            FindPart::SeveralComponents => Self { components: 1, ..self },
+            FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
+        }
+    }
+
+    pub(in crate::method) fn validate(&self) -> Result<()> {
+        at_least_one("components", self.components)?;
+        at_least_one("history_evaluations", self.history_evaluations)?;
+        fraction("radius", self.radius)?;
+        positive("kl_budget_nats", self.kl_budget_nats.unwrap_or(1.0))
+    }
+}

@@ -1,0 +1,196 @@
+//! `find`: Bayesian optimisation of a mixture of Gaussians, from every evaluation made.
+//!
+//! A Gaussian-process surrogate predicts the reward around each noise. The components of the policy are centred where
+//! its posterior mean is highest, at a fixed radius and under a bound on the divergence to `N(0, I)`.
+
+mod config;
+mod history;
+mod kl_bound;
+mod linear_system;
+mod standardise;
+mod surrogate;
+
+pub use config::{FindConfig, FindPart, Spread};
+
+use self::history::History;
+use self::standardise::standardise;
+use self::surrogate::{Centre, Surrogate, best_observation, direction};
+use crate::error::{Error, Result};
+use crate::evaluation::Batch;
+use crate::gaussian::Gaussian;
+use crate::method::{Method, Start, Update};
+use crate::noise::NoiseShape;
+use crate::policy::NoisePolicy;
+use crate::rng::NoiseSource;
+use crate::state::{MethodHeader, MethodState, NamedTensor, ScoredKey, find_tensor};
+use crate::statistics::{mean, standard_deviation};
+
+/// Nats for each dimension of the noise where the user gives no budget: means of rms 0.95 with a sigma to match, a little
+/// more than the usual radius takes.
+const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
+
+/// The method between two batches.
+pub struct Find {
+    config: FindConfig,
+    source: NoiseSource,
+    budget_nats: f64,
+    policy: NoisePolicy,
+    history: History,
+    /// Each update of the policy, oldest first.
+    mixtures: Vec<Mixture>,
+}
+
+/// The means of a policy as combinations of the noises that were observed when it was made. It takes the place of the
+/// noises in a saved state: each noise is sampled again from its key and the policy of its iteration, whose means are
+/// combinations of earlier noises, down to the standard noise of the first iteration.
+struct Mixture {
+    /// The iteration after which the policy was made.
+    iteration: u32,
+    /// For each component a weight for each observed noise of length 1, in units of the length `sqrt(d)`.
+    weights: Vec<Vec<f32>>,
+}
+
+impl Find {
+    /// The method before its first batch.
+    pub fn new(config: FindConfig, start: &Start) -> Self {
+        Self {
+            source: start.source,
+            budget_nats: config
+                .kl_budget_nats
+                .unwrap_or(DEFAULT_NATS_PER_DIMENSION * start.shape.numel() as f64),
+            policy: NoisePolicy::standard(start.shape),
+            history: History::new(config.history_evaluations),
+            mixtures: Vec::new(),
+            config,
+        }
+    }
+
+    fn shape(&self) -> NoiseShape {
+        self.policy.shape()
+    }
+
+    /// The surrogate of all standardised rewards; `None` where there is nothing to learn from.
+    fn surrogate(&self) -> Option<Surrogate> {
+        Surrogate::new(&self.history.observations(&standardise(&self.history.rewards())))
+    }
+
+    /// Where the components should be centred, the best first.
+    fn centres(&self) -> Vec<Centre> {
+        if self.config.surrogate {
+            let surrogate = self.surrogate();
+            let centres = |it: Surrogate| it.best_centres(self.config.radius, self.config.components);
+            surrogate.map(centres).unwrap_or_default()
+        } else {
+            let observations = self.history.observations(&standardise(&self.history.rewards()));
+            best_observation(&observations).into_iter().collect()
+        }
+    }
+
+    /// The policy whose centres are these combinations of the observed noises.
+    fn policy_from(&self, weights: &[Vec<f32>]) -> Result<NoisePolicy> {
+        let radius = self.config.radius as f32;
+        let component = |weights: &Vec<f32>| {
+            let centre = self.history.combination(weights, self.shape().numel());
+            let mean: Vec<f32> = centre.into_iter().map(|value| radius * value).collect();
+            let sigma = kl_bound::sigma_for(&mean, self.config.spread);
+            kl_bound::project(Gaussian::new(mean, sigma)?, self.budget_nats)
+        };
+        NoisePolicy::new(self.shape(), weights.iter().map(component).collect::<Result<_>>()?)
+    }
+
+    /// The name of the tensor with the weights of the update after `iteration`.
+    fn tensor_name(iteration: u32) -> String {
+        format!("mixture.{iteration}")
+    }
+}
+
+impl Method for Find {
+    fn policy(&self) -> &NoisePolicy {
+        &self.policy
+    }
+
+    fn tell(&mut self, batch: &Batch) -> Result<Update> {
+        for (evaluation, _) in batch.given() {
+            // A saved state holds keys alone, so a noise from elsewhere could not be restored.
+            if self.policy.sample(self.source, evaluation.key()) != evaluation.noise {
+                return Err(Error::ForeignNoise { key: evaluation.key() });
+            }
+        }
+        for (evaluation, reward) in batch.given() {
+            let sample = ScoredKey { key: evaluation.key(), reward };
+            self.history.add(sample, evaluation.noise.values());
+        }
+        let expected_reward = Some(mean(&self.history.rewards()));
+        let centres = self.centres();
+        if centres.is_empty() {
+            return Ok(Update { expected_reward, ..Update::default() });
+        }
+        let length = (self.shape().numel() as f64).sqrt();
+        let scaled =
+            |centre: &Centre| centre.weights.iter().map(|weight| (weight * length) as f32).collect();
+        let weights: Vec<Vec<f32>> = centres.iter().map(scaled).collect();
+        self.policy = self.policy_from(&weights)?;
+        self.mixtures.push(Mixture { iteration: batch.iteration, weights });
+        let sizes: Vec<f64> = centres.iter().map(|centre| centre.effective_sample_size).collect();
+        Ok(Update { updated: true, effective_sample_size: mean(&sizes), expected_reward })
+    }
+
+    /// The posterior mean at each noise.
+    fn predict(&self, batch: &Batch) -> Option<Vec<f64>> {
+        let surrogate = self.surrogate()?;
+        let rewards = self.history.rewards();
+        let (centre, spread) = (mean(&rewards), standard_deviation(&rewards));
+        let expected = |noise: &[f32]| surrogate.posterior_mean(&self.history.cosines(&direction(noise)));
+        let in_reward_units = |value: f64| centre + spread * value;
+        Some(batch.given().map(|(one, _)| in_reward_units(expected(one.noise.values()))).collect())
+    }
+
+    fn save(&self) -> MethodState {
+        let tensor = |mixture: &Mixture| {
+            let columns = mixture.weights.first().map_or(0, Vec::len);
+            let shape = vec![mixture.weights.len(), columns];
+            NamedTensor::new(Self::tensor_name(mixture.iteration), shape, mixture.weights.concat())
+        };
+        MethodState {
+            header: MethodHeader {
+                samples: self.history.samples().to_vec(),
+                // The iterations after which the policy was updated.
+                counters: self.mixtures.iter().map(|mixture| mixture.iteration).collect(),
+            },
+            tensors: self.mixtures.iter().map(tensor).collect(),
+        }
+    }
+
+    fn restore(&mut self, policy: NoisePolicy, state: &MethodState) -> Result<()> {
+        let mut updates = state.header.counters.iter().peekable();
+        for batch in state.header.samples.chunk_by(|a, b| a.key.iteration == b.key.iteration) {
+            for sample in batch {
+                let noise = self.policy.sample(self.source, sample.key);
+                self.history.add(*sample, noise.values());
+            }
+            let Some(iteration) = updates.next_if_eq(&&batch[0].key.iteration) else { continue };
+            let tensor = find_tensor(&state.tensors, &Self::tensor_name(*iteration))?;
+            let columns = self.history.observed_count();
+            if tensor.values.is_empty() || !tensor.values.len().is_multiple_of(columns) {
+                let (name, found) = (&tensor.name, tensor.values.len());
+                return Err(Error::State(format!(
+                    "tensor {name} has {found} values, expected {columns} a component"
+                )));
+            }
+            let weights: Vec<Vec<f32>> = tensor.values.chunks_exact(columns).map(<[f32]>::to_vec).collect();
+            self.policy = self.policy_from(&weights)?;
+            self.mixtures.push(Mixture { iteration: *iteration, weights });
+        }
+        if let Some(iteration) = updates.next() {
+            return Err(Error::State(format!("no sample belongs to the update after iteration {iteration}")));
+        }
+        if self.policy != policy {
+            return Err(Error::State(
+                "the policy is not the one that its samples give; resume with the noise generator, the settings and \
+                 the version of the program that saved it"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The one way from noises to rewards: generate, score, hand over, one sample at a time.
+//!
+//! Tuning, sampling, comparing and measuring all go through here. Noises may be generated a few at once, because that
+//! is faster for small models. Scoring is always sample by sample, and each finished sample is handed over before the
+//! next is scored, so that the caller can record it, show it, save it or stop.
+
+use std::ops::ControlFlow;
+
+use crate::error::{Error, Result};
+use crate::media::Media;
+use crate::noise::{Noise, NoiseShape};
+use crate::ports::{Generator, Reward, Scorer};
+
+/// Values of all noises that are generated at once where the caller says nothing: eight noises of 32x32x4, and one of
+/// a model whose images take long enough that losing one matters.
+const DEFAULT_BATCH_VALUES: usize = 8 * 32 * 32;
+/// Most noises that are generated at once where the caller says nothing.
+const LARGEST_DEFAULT_BATCH: usize = 8;
+
+/// A generator with the scorers that see its media.
+pub struct Rollout<'a> {
+    /// What the media should show.
+    pub prompt: &'a str,
+    /// The frozen model.
+    pub generator: &'a mut dyn Generator,
+    /// The scorers that are optimised.
+    pub rewards: Vec<&'a mut dyn Scorer>,
+    /// The judge.
+    pub judge: Option<&'a mut dyn Scorer>,
+    /// The held-out scorers.
+    pub held_out: Vec<&'a mut dyn Scorer>,
+    /// Noises generated at once; changes memory and speed, never a result.
+    pub generation_batch: usize,
+    /// Whether to hand over final latents, which not every generator gives.
+    pub with_latents: bool,
+}
+
+/// A finished sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Where it came from.
+    pub noise: Noise,
+    /// What was generated.
+    pub media: Media,
+    /// The final latents, in the shape of the noise, where they were asked for.
+    pub latents: Option<Vec<f32>>,
+    /// What the scorers say.
+    pub scores: Scores,
+}
+
+/// What the scorers of a rollout say of one sample, in the order of the scorers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// One for each scorer that is optimised.
+    pub rewards: Vec<Reward>,
+    /// The judge's.
+    pub judgement: Option<Reward>,
+    /// One for each held-out scorer.
+    pub held_out: Vec<Reward>,
+}
+
+/// Noises of `shape` to generate at once where the user says nothing: up to eight while they are small, one from
+/// 8192 values on. A sample of such a model takes seconds to minutes, and a kill loses what was generated and not
+/// scored.
+pub fn default_generation_batch(shape: NoiseShape) -> usize {
+    (DEFAULT_BATCH_VALUES / shape.numel().max(1)).clamp(1, LARGEST_DEFAULT_BATCH)
+}
+
+impl<'a> Rollout<'a> {
+    /// A rollout without scorers.
+    pub fn new(prompt: &'a str, generator: &'a mut dyn Generator) -> Self {
+        let generation_batch = default_generation_batch(generator.noise_shape());
+        Self {
+            prompt,
+            generator,
+            rewards: Vec::new(),
+            judge: None,
+            held_out: Vec::new(),
+            generation_batch,
+            with_latents: false,
+        }
+    }
+
+    /// Generates and scores a sample for each noise, in order; `each` gets every finished sample and decides whether to
+    /// go on.
+    ///
+    /// # Errors
+    /// Where the generator takes noise of another shape, a port fails or answers with the wrong number of things, or
+    /// `each` fails.
+    pub fn run<E: From<Error>>(
+        &mut self,
+        noises: Vec<Noise>,
+        mut each: impl FnMut(Sample) -> std::result::Result<ControlFlow<()>, E>,
+    ) -> std::result::Result<(), E> {
+        let mut left = noises.into_iter();
+        loop {
+            let batch: Vec<Noise> = left.by_ref().take(self.generation_batch.max(1)).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let generated = self.generate(&batch)?;
+            for (noise, (media, latents)) in batch.into_iter().zip(generated) {
+                let scores = self.score(&media)?;
+                if each(Sample { noise, media, latents, scores })?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn generate(&mut self, noises: &[Noise]) -> Result<Vec<(Media, Option<Vec<f32>>)>> {
+        let expected = self.generator.noise_shape();
+        if let Some(other) = noises.iter().find(|noise| noise.shape() != expected) {
+            return Err(Error::NoiseShape { expected: expected.dims(), found: other.shape().dims() });
+        }
+        let generated: Vec<_> = if self.with_latents {
+            let pairs =
+                self.generator.generate_with_latents(self.prompt, noises).map_err(Error::Generator)?;
+            pairs.into_iter().map(|(media, latents)| (media, Some(latents))).collect()
+        } else {
+            let media = self.generator.generate(self.prompt, noises).map_err(Error::Generator)?;
+            media.into_iter().map(|media| (media, None)).collect()
+        };
+        check_count("the generator", "media", noises.len(), generated.len())?;
+        Ok(generated)
+    }
+
+    fn score(&mut self, media: &Media) -> Result<Scores> {
+        let prompt = self.prompt;
+        let all = |scorers: &mut [&mut dyn Scorer]| -> Result<Vec<Reward>> {
+            scorers.iter_mut().map(|scorer| score_one(&mut **scorer, prompt, media)).collect()
+        };
+        Ok(Scores {
+            rewards: all(&mut self.rewards)?,
+            judgement: match &mut self.judge {
+                Some(judge) => Some(score_one(&mut **judge, prompt, media)?),
+                None => None,
+            },
+            held_out: all(&mut self.held_out)?,
+        })
+    }
+}
+
+/// Scores one media. A reward that the scorer gave is a finite number from here on.
+///
+/// # Errors
+/// Where the scorer fails, or returns anything but one reward.
+pub fn score_one(scorer: &mut dyn Scorer, prompt: &str, media: &Media) -> Result<Reward> {
+    let rewards = scorer
+        .score(prompt, std::slice::from_ref(media))
+        .map_err(|source| Error::Scorer { name: scorer.name().to_owned(), source })?;
+    check_count(&format!("scorer {}", scorer.name()), "rewards", 1, rewards.len())?;
+    let finite = |reward: Reward| reward.given().map_or(reward.clone(), Reward::from_number);
+    Ok(rewards.into_iter().map(finite).next().unwrap_or(Reward::Missing("no reward".to_owned())))
+}
+
+fn check_count(port: &str, things: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Count { port: port.to_owned(), things, expected, found })
+}
