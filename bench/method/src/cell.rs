@@ -54,6 +54,7 @@ pub struct Key {
     /// The prompt.
     pub prompt: String,
     /// Name of the method.
+    #[serde(deserialize_with = "current_name")]
     pub method: String,
     /// Evaluations that the method may spend; 0 for the base.
     pub budget: usize,
@@ -63,6 +64,16 @@ pub struct Key {
     pub samples: u32,
     /// SHA-256 over the model's files.
     pub model_sha256: String,
+}
+
+/// Two ablations had other names when they were recorded.
+fn current_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Ok(match name.as_str() {
+        "find-without-landscape" => "find-without-surrogate".to_owned(),
+        "find-without-several-gaussians" => "find-without-several-components".to_owned(),
+        _ => name,
+    })
 }
 
 /// Taking the best of `n` base pictures by the scorer for each picture wanted: means over all subsets of `n`.

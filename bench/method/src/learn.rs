@@ -2,19 +2,15 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use noisefind::core::config::RunConfig;
-use noisefind::core::evaluation::Evaluation;
+use noisefind::core::method::Start;
 use noisefind::core::policy::NoisePolicy;
-use noisefind::core::ports::Reward;
-use noisefind::core::run::Run;
+use noisefind::core::run::{Run, step};
 use noisefind::core::statistics::mean;
-use noisefind::core::step::step;
-use noisefind::draw::score;
 use serde::{Deserialize, Serialize};
 
-use crate::methods::Recipe;
-use crate::rivals::{Rival, Start};
+use crate::methods::{Outcome, Recipe, Source};
 use crate::workbench::Workbench;
 
 /// Evaluations between two points of a curve, where batches are smaller.
@@ -34,7 +30,7 @@ pub struct Learnt {
     pub curve: Vec<Point>,
 }
 
-/// A stretch of the curve. Its samples were drawn before anything was learnt from them, so their mean reward is that
+/// A stretch of the curve. Its samples were generated before anything was learnt from them, so their mean reward is that
 /// of the policy at this point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -46,8 +42,9 @@ pub struct Point {
     pub kl_nats: Option<f64>,
     /// How far the mean of the policy moved since the last point; null likewise.
     pub step_norm: Option<f64>,
-    /// Share of the rewards' variance that was predicted before they were learnt from.
-    pub explained_share: Option<f64>,
+    /// Predictive R² of the rewards before they were learnt from.
+    #[serde(alias = "explained_share")]
+    pub predictive_r2: Option<f64>,
 }
 
 /// Learns a policy for `prompt`.
@@ -59,8 +56,6 @@ pub fn learn(
     seed: u64,
 ) -> Result<Learnt> {
     let shape = workbench.model.generator.noise_shape();
-    let prompt_embedding =
-        workbench.model.generator.prompt_embedding(prompt).map_err(noisefind::core::Error::Generator)?;
     match recipe {
         Recipe::Base => Ok(Learnt {
             policy: NoisePolicy::standard(shape),
@@ -69,69 +64,44 @@ pub fn learn(
             stop_reason: "nothing-to-learn".to_owned(),
             curve: Vec::new(),
         }),
-        Recipe::Run(config) => {
-            let batch_size = config.batch_size.min(evaluations);
-            let config = RunConfig { seed, evaluations, batch_size, ..(**config).clone() };
-            learn_by_run(workbench, prompt, Run::new(config, shape, prompt_embedding)?)
-        }
-        Recipe::Rival(new) => {
-            let rival = new(Start { shape, prompt_embedding, seed });
-            learn_by_rival(workbench, prompt, rival, evaluations, seed)
+        Recipe::Run { run, method, outcome } => {
+            let prompt_embedding = workbench
+                .model
+                .generator
+                .prompt_embedding(prompt)
+                .map_err(noisefind::core::Error::Generator)?;
+            let own_batch_size = match method {
+                Source::Config(_) => run.batch_size,
+                Source::Own(_, batch_size) => batch_size(shape),
+            };
+            let batch_size = own_batch_size.min(evaluations);
+            let config = RunConfig { seed, evaluations, batch_size, ..run.clone() };
+            let start = Start { shape, seed, source: config.noise_rng, prompt_embedding };
+            let mut run = Run::new(config, method.start(start)?)?;
+            let mut learnt = learn_by(workbench, prompt, &mut run)?;
+            if *outcome == Outcome::Last {
+                learnt.policy = run.policy().clone();
+            }
+            Ok(learnt)
         }
     }
 }
 
-fn learn_by_run(workbench: &mut Workbench, prompt: &str, mut run: Run) -> Result<Learnt> {
+fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Learnt> {
     let started = Instant::now();
     let mut curve = Curve::new(run.policy());
     let reason = loop {
         if let Some(reason) = run.stop_reason() {
             break reason;
         }
-        let record = step(&mut run, prompt, &mut *workbench.model.generator, &mut *workbench.scorer)?.record;
-        curve.add(&record.rewards, run.policy(), record.explained_share);
+        let record = step(run, prompt, &mut *workbench.model.generator, &mut *workbench.scorer)?.record;
+        curve.add(&record.rewards, run.policy(), record.predictive_r2);
     };
-    let name = serde_json::to_value(reason)?;
     Ok(Learnt {
         policy: run.best_policy().clone(),
         evaluations: run.progress().evaluations,
         seconds: started.elapsed().as_secs_f64(),
-        stop_reason: name.as_str().context("a reason is a word")?.to_owned(),
-        curve: curve.points,
-    })
-}
-
-fn learn_by_rival(
-    workbench: &mut Workbench,
-    prompt: &str,
-    mut rival: Box<dyn Rival>,
-    budget: usize,
-    seed: u64,
-) -> Result<Learnt> {
-    let started = Instant::now();
-    let mut curve = Curve::new(&rival.policy());
-    let mut evaluations = 0;
-    for iteration in 0.. {
-        let count = rival.batch_size().min(budget - evaluations);
-        if count == 0 {
-            break;
-        }
-        let noises = rival.ask(seed, iteration, count as u32);
-        let media =
-            workbench.model.generator.generate(prompt, &noises).map_err(noisefind::core::Error::Generator)?;
-        let rewards = score(&mut *workbench.scorer, prompt, &media)?;
-        let given: Vec<Option<f64>> = rewards.iter().map(Reward::given).collect();
-        let told: Vec<Evaluation> =
-            noises.into_iter().zip(rewards).map(|(noise, reward)| Evaluation { noise, reward }).collect();
-        rival.tell(&told);
-        evaluations += told.len();
-        curve.add(&given, &rival.policy(), None);
-    }
-    Ok(Learnt {
-        policy: rival.policy(),
-        evaluations,
-        seconds: started.elapsed().as_secs_f64(),
-        stop_reason: "evaluations-used".to_owned(),
+        stop_reason: reason.name().to_owned(),
         curve: curve.points,
     })
 }
@@ -149,7 +119,7 @@ impl Curve {
         Self { points: Vec::new(), last: policy.clone(), waiting: Vec::new(), evaluations: 0 }
     }
 
-    fn add(&mut self, rewards: &[Option<f64>], policy: &NoisePolicy, explained_share: Option<f64>) {
+    fn add(&mut self, rewards: &[Option<f64>], policy: &NoisePolicy, predictive_r2: Option<f64>) {
         self.waiting.extend(rewards);
         self.evaluations += rewards.len();
         if self.waiting.len() < RESOLUTION {
@@ -161,7 +131,7 @@ impl Curve {
             reward_mean: (!given.is_empty()).then(|| mean(&given)),
             kl_nats: Some(policy.kl_nats()),
             step_norm: Some(policy.distance_from(&self.last)),
-            explained_share,
+            predictive_r2,
         });
         self.last = policy.clone();
     }
@@ -176,7 +146,7 @@ mod tests {
     fn small_batches_share_a_point() {
         let shape = NoiseShape::image(1, 1, 2);
         let mut curve = Curve::new(&NoisePolicy::standard(shape));
-        let moved = NoisePolicy::new(shape, vec![3.0, 4.0], vec![1.0; 2]).unwrap();
+        let moved = NoisePolicy::from_stacked(shape, &[3.0, 4.0], &[1.0; 2]).unwrap();
         (0..20).for_each(|at| curve.add(&[(at > 0).then_some(f64::from(at))], &moved, None));
         assert_eq!(curve.points.len(), 1);
         let point = curve.points[0];

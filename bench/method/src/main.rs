@@ -1,8 +1,9 @@
-//! Compares the methods of noisefind with everything that a user could do instead, on many prompts.
+//! Compares the methods of noisefind with other methods and with best-of-n, on many prompts.
 //!
 //! `choose` picks the prompts, `run` measures every (prompt, method, seed) and `report` writes the results page from
 //! what was recorded. Each of them goes on where it was stopped.
 
+mod baselines;
 mod candidates;
 mod cell;
 mod choose;
@@ -11,7 +12,6 @@ mod methods;
 mod prompts;
 mod records;
 mod report;
-mod rivals;
 mod run;
 mod workbench;
 
@@ -20,7 +20,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Measure noise-tuning methods and their rivals.
+/// Measure noise-tuning methods and baselines.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]

@@ -4,10 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use noisefind::core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, ResultPolicy, RunConfig};
-use noisefind::core::random_search::RandomSearch;
+use noisefind::core::config::{
+    FindConfig, FindPart, MethodConfig, PaperConfig, RandomSearchConfig, ResultPolicy, RunConfig,
+};
+use noisefind::core::method::{Method as Learner, Start};
+use noisefind::core::noise::NoiseShape;
 
-use crate::rivals::{PairedReward, Released, Rival, SeparableNes, Start};
+use crate::baselines::{PairedReward, Released, SeparableNes};
 
 /// A method under the name that records and tables use.
 pub struct Method {
@@ -21,10 +24,43 @@ pub struct Method {
 pub enum Recipe {
     /// Not at all: `N(0, I)`, and best-of-n picked from it.
     Base,
-    /// By the method itself, with these settings; budget and seed are set for each cell.
-    Run(Box<RunConfig>),
-    /// By a rival.
-    Rival(fn(Start) -> Box<dyn Rival>),
+    /// By a run with these settings; budget and seed are set for each cell.
+    Run {
+        /// Settings of the run.
+        run: RunConfig,
+        /// What learns.
+        method: Source,
+        /// Which policy is measured.
+        outcome: Outcome,
+    },
+}
+
+/// Where a method comes from.
+#[derive(Clone)]
+pub enum Source {
+    /// It is one of noisefind's.
+    Config(MethodConfig),
+    /// It is one of this program's, with its own batch size.
+    Own(fn(Start) -> Box<dyn Learner>, fn(NoiseShape) -> usize),
+}
+
+/// Which policy of a run is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The result of the run.
+    Result,
+    /// What the last update made, as the baselines define it.
+    Last,
+}
+
+impl Source {
+    /// The method before its first batch.
+    pub fn start(&self, start: Start) -> noisefind::core::Result<Box<dyn Learner>> {
+        match self {
+            Self::Config(config) => config.start(start),
+            Self::Own(new, _) => Ok(new(start)),
+        }
+    }
 }
 
 /// The name of the untuned arm, which every other method is compared with.
@@ -32,8 +68,8 @@ pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
 const PARTS: [(&str, FindPart); 3] = [
-    ("landscape", FindPart::Landscape),
-    ("several-gaussians", FindPart::SeveralGaussians),
+    ("surrogate", FindPart::Surrogate),
+    ("several-components", FindPart::SeveralComponents),
     ("variance-preservation", FindPart::VariancePreservation),
 ];
 
@@ -51,12 +87,21 @@ impl Method {
     pub fn named(name: &str) -> Result<Self> {
         let recipe = match name {
             BASE => Recipe::Base,
-            "random-search" => Recipe::Rival(|start| Box::new(RandomSearch::new(start.shape))),
-            "snes" => Recipe::Rival(|start| Box::new(SeparableNes::new(start.shape))),
-            "released" => Recipe::Rival(|start| Box::new(Released::new(start, PairedReward::Oldest))),
-            "released-corrected" => Recipe::Rival(|start| Box::new(Released::new(start, PairedReward::Own))),
-            _ => match run_config(name) {
-                Some(config) => Recipe::Run(Box::new(config)),
+            "random-search" => {
+                baseline(Source::Config(MethodConfig::RandomSearch(RandomSearchConfig::default())))
+            }
+            "snes" => baseline(Source::Own(
+                |start| Box::new(SeparableNes::new(start.shape)),
+                SeparableNes::batch_size,
+            )),
+            "released" => {
+                baseline(Source::Own(|start| Box::new(Released::new(start, PairedReward::Oldest)), |_| 1))
+            }
+            "released-corrected" => {
+                baseline(Source::Own(|start| Box::new(Released::new(start, PairedReward::Own)), |_| 1))
+            }
+            _ => match settings(name) {
+                Some((run, method)) => Recipe::of(run, method),
                 None => bail!("there is no method {name:?}; known are {}", names().join(", ")),
             },
         };
@@ -66,26 +111,48 @@ impl Method {
     /// The settings in a TOML file, under the name of the file.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let config: RunConfig = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let recipe = parse(&text).with_context(|| path.display().to_string())?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, recipe: Recipe::Run(Box::new(config)) })
+        Ok(Self { name, recipe })
     }
 }
 
-fn run_config(name: &str) -> Option<RunConfig> {
-    let find = |find: FindConfig| RunConfig { method: MethodConfig::Find(find), ..RunConfig::default() };
-    // One picture an iteration, as published; the paper knows no early stop.
-    let paper = |paper: PaperConfig| RunConfig {
-        batch_size: 1,
-        plateau_iterations: 0,
-        method: MethodConfig::Paper(paper),
-        ..RunConfig::default()
+impl Recipe {
+    fn of(run: RunConfig, method: MethodConfig) -> Self {
+        Self::Run { run, method: Source::Config(method), outcome: Outcome::Result }
+    }
+}
+
+/// The keys of [`RunConfig`], and those of the method in the table `method`.
+fn parse(text: &str) -> Result<Recipe> {
+    let mut table: toml::Table = text.parse()?;
+    let method = table.remove("method").map(toml::Value::try_into).transpose()?;
+    Ok(Recipe::of(table.try_into()?, method.unwrap_or_default()))
+}
+
+/// A baseline has no early stop and no choice among its policies.
+fn baseline(method: Source) -> Recipe {
+    let run = RunConfig { plateau_iterations: 0, ..RunConfig::default() };
+    Recipe::Run { run, method, outcome: Outcome::Last }
+}
+
+fn settings(name: &str) -> Option<(RunConfig, MethodConfig)> {
+    let find = |find: FindConfig| (RunConfig::default(), MethodConfig::Find(find));
+    // One sample an iteration and no early stop, as published.
+    let paper = |paper: PaperConfig| {
+        let run = RunConfig { batch_size: 1, plateau_iterations: 0, ..RunConfig::default() };
+        (run, MethodConfig::Paper(paper))
     };
     let (full_find, full_paper) = (FindConfig::default(), PaperConfig::default());
     Some(match name {
         "find" => find(full_find),
-        "find-without-plateau-stop" => RunConfig { plateau_iterations: 0, ..find(full_find) },
-        "find-without-best-policy" => RunConfig { result: ResultPolicy::Newest, ..find(full_find) },
+        "find-without-plateau-stop" => {
+            (RunConfig { plateau_iterations: 0, ..RunConfig::default() }, MethodConfig::Find(full_find))
+        }
+        "find-without-best-policy" => {
+            let run = RunConfig { result: ResultPolicy::Newest, ..RunConfig::default() };
+            (run, MethodConfig::Find(full_find))
+        }
         "paper" => paper(full_paper),
         "paper-without-calibration" => paper(PaperConfig { calibration: false, ..full_paper }),
         "paper-without-ratio-clipping" => paper(PaperConfig { ratio_clipping: false, ..full_paper }),
@@ -100,14 +167,32 @@ fn run_config(name: &str) -> Option<RunConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use noisefind::core::policy::NoisePolicy;
+
+    #[test]
+    fn files_with_keys_of_earlier_versions_are_read() {
+        let text = "batch_size = 8\n[method]\nname = \"find\"\nshare = 0.5\n";
+        let Recipe::Run { run, method, .. } = parse(text).unwrap() else { panic!("a run") };
+        assert_eq!(run.batch_size, 8);
+        let find = FindConfig { radius: 0.5, ..FindConfig::default() };
+        assert!(matches!(method, Source::Config(MethodConfig::Find(found)) if found == find));
+        assert!(parse("batchsize = 8").err().unwrap().to_string().contains("batchsize"));
+    }
 
     #[test]
     fn every_name_is_a_method_and_valid() {
         for name in names() {
-            if let Recipe::Run(config) = Method::named(&name).unwrap().recipe {
-                config.validate().unwrap();
-                assert!(name == "find" || *config != RunConfig::default(), "{name} turns nothing off");
-            }
+            let Recipe::Run { run, method, .. } = Method::named(&name).unwrap().recipe else { continue };
+            run.validate().unwrap();
+            let start = Start::new(NoiseShape::image(1, 2, 2), 1);
+            assert_eq!(
+                *method.start(start).unwrap().policy(),
+                NoisePolicy::standard(NoiseShape::image(1, 2, 2))
+            );
+            let default_method = MethodConfig::default();
+            let is_default = run == RunConfig::default()
+                && matches!(method, Source::Config(config) if config == default_method);
+            assert!(name == "find" || !is_default, "{name} turns nothing off");
         }
         assert!(Method::named("fnd").err().unwrap().to_string().contains("random-search"));
     }

@@ -9,7 +9,7 @@ use noisefind::comparison::Arm;
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::ports::Reward;
 use noisefind::core::statistics::{
-    expected_best_of_n, expected_of_best, gain_sigmas, mean, standard_deviation,
+    expected_best_of_n, expected_of_best, mean, standard_deviation, standardised_gain,
 };
 use noisefind::draw::{Drawn, fresh_seeds};
 
@@ -130,7 +130,7 @@ fn measure(
     let drawn = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
     let rewards: Vec<Option<f64>> = drawn.rewards.iter().map(Reward::given).collect();
     let arm = Arm::new(&drawn, key.seed);
-    let gain = base.and_then(|base| gain_sigmas(&base.rewards, &rewards, key.seed));
+    let gain = base.and_then(|base| standardised_gain(&base.rewards, &rewards, key.seed));
     let base_diversity = base.and_then(|base| base.arm.diversity).filter(|diversity| *diversity > 0.0);
     Ok(Cell {
         category: prompt.category,
@@ -154,9 +154,12 @@ fn measure(
 
 /// `sqrt(E |z|^2 / d)`.
 fn noise_norm_ratio(policy: &NoisePolicy) -> f64 {
-    let squares = policy.mean().iter().zip(policy.sigma());
-    let squares: Vec<f64> =
-        squares.map(|(mean, sigma)| f64::from(*mean).powi(2) + f64::from(*sigma).powi(2)).collect();
+    let (means, sigmas) = (policy.stacked_mean(), policy.stacked_sigma());
+    let squares: Vec<f64> = means
+        .iter()
+        .zip(&sigmas)
+        .map(|(mean, sigma)| f64::from(*mean).powi(2) + f64::from(*sigma).powi(2))
+        .collect();
     mean(&squares).sqrt()
 }
 

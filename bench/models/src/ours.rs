@@ -115,7 +115,7 @@ fn end_to_end(folder: &Path, pictures: usize, dtype: &str) -> Result<Call, Failu
 /// Fresh noises of the first seeds.
 pub fn noises(policy: &NoisePolicy, count: usize) -> Vec<Noise> {
     let seeds = 0..count as u64;
-    seeds.map(|seed| policy.draw(NoiseSource::Philox, SampleKey::fresh(seed, 0))).collect()
+    seeds.map(|seed| policy.sample(NoiseSource::Philox, SampleKey::fresh(seed, 0))).collect()
 }
 
 /// Irregular numbers in -1..1.

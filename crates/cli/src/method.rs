@@ -1,42 +1,46 @@
 //! The flags that choose the method and turn parts of it off.
 
 use clap::{Args, ValueEnum};
-use noisefind::core::config::{FindConfig, FindPart, MethodConfig, PaperConfig};
+use noisefind::core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, RandomSearchConfig};
 
-/// Which method learns, and what it goes without.
+/// Which method learns, and which of its parts are off.
 #[derive(Args)]
 pub struct MethodFlags {
     /// How the policy learns [default: find]
     #[arg(long, value_enum)]
     method: Option<Method>,
-    /// Part of find to turn off, to see what it is worth; repeatable
+    /// Part of find to turn off, to measure what it contributes; repeatable
     #[arg(long, value_enum, value_name = "PART")]
     without: Vec<Part>,
-    /// Part of paper: take rewards as they are, not against what the value network expects
+    /// Part of paper: use rewards as they are, without the value network as a baseline
     #[arg(long)]
     no_calibration: bool,
-    /// Part of paper: let the ratio of new to old policy go where it wants
+    /// Part of paper: do not clip the ratio of new to old policy
     #[arg(long)]
     no_ratio_clipping: bool,
-    /// Part of paper: learn once from the newest batch, not several times from recent ones
+    /// Part of paper: one pass over the newest batch, not several over recent batches
     #[arg(long)]
     no_reuse: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
-    /// Ours: a model of which noises are good to draw around, far fewer pictures
+    /// Gaussian-process surrogate over all evaluations; needs the fewest
     Find,
-    /// The paper's algorithm
+    /// The paper's policy gradient
     Paper,
+    /// Zero-order search around the best noise
+    RandomSearch,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Part {
-    /// Draw around the noise with the highest reward, whatever its neighbours say
-    Landscape,
-    /// Learn one Gaussian, not several that take turns
-    SeveralGaussians,
+    /// Sample around the noise with the highest reward, without a surrogate
+    #[value(alias = "landscape")]
+    Surrogate,
+    /// Learn one component, not several
+    #[value(alias = "several-gaussians")]
+    SeveralComponents,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
 }
@@ -46,6 +50,7 @@ impl From<Method> for MethodConfig {
         match method {
             Method::Find => Self::Find(FindConfig::default()),
             Method::Paper => Self::Paper(PaperConfig::default()),
+            Method::RandomSearch => Self::RandomSearch(RandomSearchConfig::default()),
         }
     }
 }
@@ -53,8 +58,8 @@ impl From<Method> for MethodConfig {
 impl From<Part> for FindPart {
     fn from(part: Part) -> Self {
         match part {
-            Part::Landscape => Self::Landscape,
-            Part::SeveralGaussians => Self::SeveralGaussians,
+            Part::Surrogate => Self::Surrogate,
+            Part::SeveralComponents => Self::SeveralComponents,
             Part::VariancePreservation => Self::VariancePreservation,
         }
     }
@@ -64,7 +69,7 @@ impl MethodFlags {
     /// The method, where a flag says anything about it; `file` is what a config file says.
     ///
     /// # Errors
-    /// Where a part is turned off that belongs to the other method.
+    /// Where a part is turned off that belongs to another method.
     pub fn config(self, file: Option<&MethodConfig>) -> noisefind::Result<Option<MethodConfig>> {
         let named = self.method.map(MethodConfig::from);
         let of_paper = [
@@ -76,24 +81,27 @@ impl MethodFlags {
         if self.without.is_empty() && of_paper.is_none() {
             return Ok(named);
         }
-        match (named.or_else(|| file.cloned()).unwrap_or_default(), of_paper) {
-            (MethodConfig::Find(_), Some(flag)) => Err(noisefind::Error::Usage(format!(
-                "{flag} turns off a part of paper, and the method is find; give --method paper, or --without PART"
-            ))),
-            (MethodConfig::Paper(_), _) if !self.without.is_empty() => Err(noisefind::Error::Usage(
-                "--without turns off a part of find, and the method is paper; leave it out, or give --method find"
-                    .to_owned(),
-            )),
+        let config = named.or_else(|| file.cloned()).unwrap_or_default();
+        let name = config.name();
+        match (config, of_paper) {
             (MethodConfig::Find(find), None) => {
                 let parts = self.without.into_iter().map(FindPart::from);
                 Ok(Some(MethodConfig::Find(parts.fold(find, FindConfig::without))))
             }
-            (MethodConfig::Paper(paper), _) => Ok(Some(MethodConfig::Paper(PaperConfig {
-                calibration: paper.calibration && !self.no_calibration,
-                ratio_clipping: paper.ratio_clipping && !self.no_ratio_clipping,
-                reuse: paper.reuse && !self.no_reuse,
-                ..paper
-            }))),
+            (MethodConfig::Paper(paper), _) if self.without.is_empty() => {
+                Ok(Some(MethodConfig::Paper(PaperConfig {
+                    calibration: paper.calibration && !self.no_calibration,
+                    ratio_clipping: paper.ratio_clipping && !self.no_ratio_clipping,
+                    reuse: paper.reuse && !self.no_reuse,
+                    ..paper
+                })))
+            }
+            (_, Some(flag)) if self.without.is_empty() => Err(noisefind::Error::Usage(format!(
+                "{flag} turns off a part of paper, and the method is {name}; give --method paper, or leave it out"
+            ))),
+            _ => Err(noisefind::Error::Usage(format!(
+                "--without turns off a part of find, and the method is {name}; leave it out, or give --method find"
+            ))),
         }
     }
 }

@@ -112,12 +112,12 @@ impl Observer for Terminal {
         let sigmas =
             |sigmas: Option<f64>| sigmas.map(|sigmas| format!(" ({sigmas:+.1} sigma)")).unwrap_or_default();
         let watched = line.watched.iter().map(|one| {
-            format!("{} {}{}  ", one.scorer, number(one.reward_mean), sigmas(one.reward_base_sigmas))
+            format!("{} {}{}  ", one.scorer, number(one.reward_mean), sigmas(one.standardised_gain))
         });
         let what = format!(
             "reward {}{}  best {}  {}KL {:.1} nats  ",
             number(record.reward_mean),
-            sigmas(record.reward_base_sigmas),
+            sigmas(record.standardised_gain),
             number(record.best_reward),
             watched.collect::<String>(),
             record.kl_nats,

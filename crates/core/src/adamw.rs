@@ -49,7 +49,7 @@ impl AdamW {
     }
 
     /// The moments as `{name}.first` and `{name}.second`.
-    pub(crate) fn tensors(&self, name: &str) -> [NamedTensor; 2] {
+    pub fn tensors(&self, name: &str) -> [NamedTensor; 2] {
         let shape = vec![self.first.len()];
         [
             NamedTensor::new(format!("{name}.first"), shape.clone(), self.first.clone()),
@@ -58,7 +58,10 @@ impl AdamW {
     }
 
     /// Takes up what [`tensors`](Self::tensors) wrote after `steps` steps.
-    pub(crate) fn restore(&mut self, tensors: &[NamedTensor], name: &str, steps: u32) -> Result<()> {
+    ///
+    /// # Errors
+    /// Where a tensor is absent or has another number of values.
+    pub fn restore(&mut self, tensors: &[NamedTensor], name: &str, steps: u32) -> Result<()> {
         let count = self.first.len();
         self.first.copy_from_slice(read_tensor(tensors, &format!("{name}.first"), count)?);
         self.second.copy_from_slice(read_tensor(tensors, &format!("{name}.second"), count)?);

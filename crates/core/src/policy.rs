@@ -28,7 +28,9 @@ impl NoisePolicy {
         let (dims, expected) = (shape.dims(), shape.numel());
         if components.is_empty() || expected == 0 {
             let found = components.len();
-            return Err(Error::Policy(format!("{found} components over noise of shape {dims:?}, expected 1 or more")));
+            return Err(Error::Policy(format!(
+                "{found} components over noise of shape {dims:?}, expected 1 or more"
+            )));
         }
         if let Some(at) = components.iter().position(|one| one.dimensions() != expected) {
             let found = components[at].dimensions();

@@ -109,8 +109,8 @@ pub fn success_rate(successes: usize, trials: usize) -> Option<Estimate> {
     let (count, rate) = (trials as f64, successes as f64 / trials as f64);
     let square = Z_95 * Z_95;
     let centre = (rate + square / (2.0 * count)) / (1.0 + square / count);
-    let half = Z_95 / (1.0 + square / count)
-        * (rate * (1.0 - rate) / count + square / (4.0 * count * count)).sqrt();
+    let half =
+        Z_95 / (1.0 + square / count) * (rate * (1.0 - rate) / count + square / (4.0 * count * count)).sqrt();
     Some(Estimate { value: rate, low: (centre - half).max(0.0), high: (centre + half).min(1.0) })
 }
 

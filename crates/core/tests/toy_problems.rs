@@ -39,9 +39,11 @@ fn run_to_the_end(settings: Settings, shape: NoiseShape, reward: impl FnMut(&str
 fn fresh(policy: &NoisePolicy, reward: impl FnMut(&str, &Media) -> f64) -> Vec<f64> {
     let noises: Vec<_> =
         (0..64).map(|index| policy.sample(NoiseSource::Philox, SampleKey::fresh(99, index))).collect();
-    let media =
-        IdentityGenerator::new(policy.shape()).generate("a toy", &noises).expect("the test doubles do not fail");
-    let rewards = FunctionScorer::new("toy", reward).score("a toy", &media).expect("the test doubles do not fail");
+    let media = IdentityGenerator::new(policy.shape())
+        .generate("a toy", &noises)
+        .expect("the test doubles do not fail");
+    let rewards =
+        FunctionScorer::new("toy", reward).score("a toy", &media).expect("the test doubles do not fail");
     rewards.iter().filter_map(|reward| reward.given()).collect()
 }
 
@@ -94,7 +96,10 @@ fn find_goes_towards_the_optimum_of_a_quadratic_reward() {
 
 fn paper(paper: PaperConfig, evaluations: usize) -> Settings {
     let method = MethodConfig::Paper(PaperConfig { value_width: 32, ..paper });
-    Settings { method, run: RunConfig { seed: 3, evaluations, plateau_iterations: 0, ..RunConfig::default() } }
+    Settings {
+        method,
+        run: RunConfig { seed: 3, evaluations, plateau_iterations: 0, ..RunConfig::default() },
+    }
 }
 
 #[test]

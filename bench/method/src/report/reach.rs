@@ -135,7 +135,7 @@ mod tests {
             reward_mean: Some(*reward),
             kl_nats: None,
             step_norm: None,
-            explained_share: None,
+            predictive_r2: None,
         };
         other.curve = rival.iter().enumerate().map(point).collect();
         vec![base, find, other]

@@ -104,7 +104,7 @@ impl Contender {
             Figure::NoiseNormRatio => cell.noise_norm_ratio,
             Figure::Evaluations => Some(cell.evaluations as f64),
             Figure::Seconds => Some(cell.learning_seconds),
-            Figure::ExplainedShare => cell.curve.last()?.explained_share,
+            Figure::ExplainedShare => cell.curve.last()?.predictive_r2,
         }
     }
 }

@@ -11,7 +11,9 @@ mod random_search;
 use serde::{Deserialize, Serialize};
 
 pub use find::{Find, FindConfig, FindPart, Spread};
-pub use paper::{ClippedObjective, Paper, PaperConfig, ValueNetwork, clipped_objective, effective_sample_size};
+pub use paper::{
+    ClippedObjective, Paper, PaperConfig, ValueNetwork, clipped_objective, effective_sample_size,
+};
 pub use random_search::{RandomSearch, RandomSearchConfig};
 
 use crate::error::Result;
@@ -189,7 +191,10 @@ mod tests {
         let message = config.validate().unwrap_err().to_string();
         assert_eq!(message, "clip_range is NaN, expected a positive number");
         let config = MethodConfig::Find(FindConfig { radius: 1.5, ..FindConfig::default() });
-        assert_eq!(config.validate().unwrap_err().to_string(), "radius is 1.5, expected a number from 0 to 1");
+        assert_eq!(
+            config.validate().unwrap_err().to_string(),
+            "radius is 1.5, expected a number from 0 to 1"
+        );
     }
 
     #[test]

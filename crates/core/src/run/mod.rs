@@ -175,7 +175,8 @@ impl Run {
     pub fn observe_held_out(&mut self, answers: &[(&str, Vec<Reward>)]) -> Vec<HeldOutRecord> {
         let held_out = &mut self.progress.held_out;
         held_out.resize_with(answers.len(), HeldOut::default);
-        let records = held_out.iter_mut().zip(answers).map(|(one, (name, rewards))| one.observe(name, rewards));
+        let records =
+            held_out.iter_mut().zip(answers).map(|(one, (name, rewards))| one.observe(name, rewards));
         let records = records.collect();
         if self.progress.is_at_its_best() && self.progress.held_out.iter().all(HeldOut::is_at_its_best) {
             self.before_fall = self.best.clone();

@@ -1,10 +1,11 @@
-//! The best noises that a run has seen, with their pictures: best-of-n comes free with tuning.
+//! The best samples of a run, with their noises and images: best-of-n comes free with tuning.
 
 use std::collections::BTreeSet;
 
-use noisefind_core::noise::{Noise, SampleKey};
-use noisefind_core::run::Run;
-use noisefind_core::step::Step;
+use noisefind_core::evaluation::Evaluation;
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
+use noisefind_core::run::{Run, Step};
 use noisefind_rundir::{Layout, remove_if_there};
 
 use crate::artifacts::noise_file;
@@ -13,33 +14,63 @@ use crate::config::reward::sum_name;
 use crate::error::{Error, Result};
 use crate::images::save_frames;
 
-/// What the names of these pictures begin with.
+/// What the names of these images begin with.
 const PREFIX: &str = "best-";
 
-/// Brings the pictures and the noises of the run's best samples up to date after `step`.
-///
-/// This comes before the step is saved: after a kill in between, the step is done again and writes the same.
-pub(crate) fn save(layout: &Layout, config: &TuneConfig, run: &Run, step: &Step) -> Result<()> {
-    let kept = run.best_samples().iter().map(|sample| sample.key()).collect::<Vec<_>>();
-    let of_step = step.evaluations.iter().zip(&step.media);
-    let newest = of_step.filter(|(sample, _)| kept.contains(&sample.key())).collect::<Vec<_>>();
-    if newest.is_empty() {
-        return Ok(());
+/// The noises of the run's best samples.
+#[derive(Default)]
+pub(crate) struct BestNoises {
+    noises: Vec<Noise>,
+}
+
+impl BestNoises {
+    /// Those of a run folder; none of a new one.
+    pub(crate) fn read(layout: &Layout, shape: NoiseShape) -> Result<Self> {
+        let path = layout.best_noises();
+        let noises = if path.exists() { noise_file::read_keyed(&path, shape)? } else { Vec::new() };
+        Ok(Self { noises })
     }
-    for (sample, media) in newest {
-        let SampleKey { seed, iteration, index } = sample.key();
-        let reward = sample.reward.given().map(|reward| format!("{} {reward}", sum_name(&config.reward)));
-        let texts = [
-            ("prompt", config.prompt.clone()),
-            ("seed", format!("{seed}, step {}, sample {index}", iteration + 1)),
-            ("model", config.generation.model.clone()),
-            ("reward", reward.unwrap_or_default()),
-        ];
-        save_frames(&layout.images(), &name(sample.key()), media, &texts)?;
+
+    /// Adds the noises and the images of those samples of `step` that are among the best. Nothing is removed before
+    /// the step is saved, so that a kill leaves at least what the last saved step needs.
+    pub(crate) fn add(&mut self, layout: &Layout, config: &TuneConfig, run: &Run, step: &Step) -> Result<()> {
+        let best = run.best_samples().iter().map(|sample| sample.key).collect::<Vec<_>>();
+        let mut added = false;
+        let of_step = step.evaluations.iter().zip(&step.media);
+        for (sample, media) in of_step.filter(|(sample, _)| best.contains(&sample.key())) {
+            save_image(layout, config, sample, media)?;
+            added = true;
+            if self.noises.iter().all(|noise| noise.key != sample.key()) {
+                self.noises.push(sample.noise.clone());
+            }
+        }
+        if added { noise_file::write(&layout.best_noises(), run.shape(), &self.noises) } else { Ok(()) }
     }
-    let noises = run.best_samples().iter().map(|sample| sample.noise.clone()).collect::<Vec<Noise>>();
-    noise_file::write(&layout.best_noises(), run.shape(), &noises)?;
-    remove_others(layout, &kept)
+
+    /// Removes what is no longer among the best, after the step is saved.
+    pub(crate) fn prune(&mut self, layout: &Layout, run: &Run) -> Result<()> {
+        let best = run.best_samples().iter().map(|sample| sample.key).collect::<Vec<_>>();
+        let noise_of = |key: &SampleKey| self.noises.iter().find(|noise| noise.key == *key).cloned();
+        let noises = best.iter().filter_map(noise_of).collect::<Vec<_>>();
+        if noises != self.noises {
+            noise_file::write(&layout.best_noises(), run.shape(), &noises)?;
+            self.noises = noises;
+        }
+        remove_others(layout, &best)
+    }
+}
+
+fn save_image(layout: &Layout, config: &TuneConfig, sample: &Evaluation, media: &Media) -> Result<()> {
+    let SampleKey { seed, iteration, index } = sample.key();
+    let reward = sample.reward.given().map(|reward| format!("{} {reward}", sum_name(&config.reward)));
+    let texts = [
+        ("prompt", config.prompt.clone()),
+        ("seed", format!("{seed}, step {}, sample {index}", iteration + 1)),
+        ("model", config.generation.model.clone()),
+        ("reward", reward.unwrap_or_default()),
+    ];
+    save_frames(&layout.images(), &name(sample.key()), media, &texts)?;
+    Ok(())
 }
 
 /// `best-0003-05`: sample 5 of step 3.
@@ -47,17 +78,20 @@ fn name(key: SampleKey) -> String {
     format!("{PREFIX}{:04}-{:02}", key.iteration + 1, key.index)
 }
 
-/// Removes pictures of samples that are no longer among the best.
-fn remove_others(layout: &Layout, kept: &[SampleKey]) -> Result<()> {
-    let kept = kept.iter().map(|key| name(*key)).collect::<BTreeSet<_>>();
+/// Removes images of samples that are no longer among the best.
+fn remove_others(layout: &Layout, best: &[SampleKey]) -> Result<()> {
+    let best = best.iter().map(|key| name(*key)).collect::<BTreeSet<_>>();
     let folder = layout.images();
+    if !folder.exists() {
+        return Ok(());
+    }
     let entries =
         std::fs::read_dir(&folder).map_err(|source| Error::Read { path: folder.clone(), source })?;
     for entry in entries {
         let entry = entry.map_err(|source| Error::Read { path: folder.clone(), source })?;
         let file = entry.file_name().to_string_lossy().into_owned();
         let sample = file.trim_end_matches(".png").split("-frame-").next().unwrap_or_default();
-        if file.starts_with(PREFIX) && !kept.contains(sample) {
+        if file.starts_with(PREFIX) && !best.contains(sample) {
             remove_if_there(&entry.path())?;
         }
     }

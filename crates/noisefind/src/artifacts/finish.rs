@@ -1,6 +1,7 @@
 //! What a finished run leaves for people: pictures, the grid, the curve, the comparison as numbers.
 
 use noisefind_core::ports::Reward;
+use noisefind_core::run::StopReason;
 use noisefind_rundir::{Event, EventValue, Layout, RunReader, write_atomic};
 
 use crate::artifacts::report::report;
@@ -12,7 +13,6 @@ use crate::evaluate::draw::Drawn;
 use crate::images::save_frames;
 use crate::images::{Cell, Curve, Row, curve, grid};
 use crate::record::MetricsLine;
-use crate::record::stop_reason::StopReason;
 
 /// Pictures an arm on the grid: as many as fit a screen side by side.
 const GRID_COLUMNS: usize = 8;
@@ -96,7 +96,7 @@ fn draw_curve(config: &TuneConfig, metrics: &[MetricsLine], arms: &Arms) -> Resu
     let names = metrics.first().map(|line| &line.watched[..]).unwrap_or_default();
     let watched = names.iter().enumerate().map(|(at, first)| {
         let of = |line: &MetricsLine| {
-            Some((line.record.evaluations as u64, line.watched.get(at)?.reward_base_sigmas?))
+            Some((line.record.evaluations as u64, line.watched.get(at)?.standardised_gain?))
         };
         (first.scorer.clone(), metrics.iter().filter_map(of).collect())
     });

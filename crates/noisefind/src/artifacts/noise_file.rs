@@ -47,6 +47,24 @@ fn write_as<'a>(
     Ok(TensorFile { tensors, metadata }.write(path)?)
 }
 
+/// Reads a file of [`write`] with the keys that stand in it.
+///
+/// # Errors
+/// Where the file cannot be read, or holds noises of another shape.
+pub(crate) fn read_keyed(path: &Path, shape: NoiseShape) -> Result<Vec<Noise>> {
+    let TensorFile { tensors, metadata: keys } = TensorFile::<Vec<SampleKey>>::read(path)?;
+    let values = tensors.get(NAME).map(|tensor| tensor.values.as_slice()).unwrap_or_default();
+    if values.len() != keys.len() * shape.numel() {
+        let (path, count, dims) = (path.display(), keys.len(), shape.dims());
+        let found = values.len();
+        return Err(Error::Usage(format!(
+            "{path}: expected {count} noises of shape {dims:?}, found {found} values"
+        )));
+    }
+    let rows = values.chunks_exact(shape.numel().max(1));
+    Ok(keys.into_iter().zip(rows).filter_map(|(key, row)| Noise::new(key, shape, row.to_vec())).collect())
+}
+
 /// Reads the noises of a file for a model that takes `shape`; the first gets the seed `first_seed`, from which
 /// stochastic schedulers draw their steps, and the others follow one by one.
 ///
@@ -87,6 +105,7 @@ mod tests {
         let noises = vec![noise(5, [0.0, 1.0, -2.0, 0.5]), noise(6, [3.0, 1.5, 0.25, -0.5])];
         write(&path, SHAPE, &noises).unwrap();
         assert_eq!(read(&path, SHAPE, 5).unwrap(), noises);
+        assert_eq!(read_keyed(&path, SHAPE).unwrap(), noises);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::config::{TuneConfig, method_name};
+use noisefind_core::run::StopReason;
+
+use crate::config::TuneConfig;
 use crate::evaluate::comparison::{Arm, Comparison, Interval, ScorerArm};
 use crate::record::MetricsLine;
-use crate::record::stop_reason::StopReason;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;\
 color:#222}table{border-collapse:collapse}td,th{padding:.2rem 1.2rem .2rem 0;text-align:left;\
@@ -59,7 +60,7 @@ pub(crate) fn report(
          <p>Gain {gain} base standard deviations, diversity ratio {ratio}, divergence {kl:.1} nats. \
          Best of {n} base pictures at the same cost: reward {best}.</p>\n{curve}\n{diagnostics}</html>\n",
         model = escaped(&config.generation.model),
-        method = method_name(&config.run.method),
+        method = config.method.name(),
         reward = escaped(&compared.reward),
         why = stop_reason.why(),
         evaluations = compared.evaluations,
@@ -101,7 +102,7 @@ fn diagnostics(steps: &[MetricsLine]) -> String {
             number(Some(record.mean_rms)),
             number(Some(record.step_norm)),
             format!("{:.1}", record.effective_sample_size),
-            number(record.explained_share),
+            number(record.predictive_r2),
         ];
         page += &format!("<tr>{}</tr>\n", cells.map(|cell| format!("<td>{cell}</td>")).concat());
     }

@@ -47,8 +47,9 @@ pub struct TuneOptions {
     pub noise_rng: Option<NoiseSource>,
     /// Pictures handed to the model at once: memory and speed, never a result; default 8.
     pub generation_batch: Option<usize>,
-    /// How many of the best noises seen are kept; default 4.
-    pub kept_noises: Option<usize>,
+    /// How many of the best noises are saved; default 4.
+    #[serde(alias = "kept_noises")]
+    pub best_noises: Option<usize>,
     /// Steps without progress after which the run stops, 0 for never; default 8.
     pub plateau_iterations: Option<u32>,
     /// Which of the policies that were drawn from is the result; default `best`.
@@ -114,9 +115,13 @@ pub struct TuneConfig {
     /// The model and how it draws.
     #[serde(flatten)]
     pub generation: GenerationConfig,
-    /// How the policy learns.
+    /// Pictures handed to the model at once.
+    pub generation_batch: usize,
+    /// Budget and steps of the run.
     #[serde(flatten)]
     pub run: RunConfig,
+    /// How the policy learns.
+    pub method: MethodConfig,
 }
 
 /// The model and how it draws.
@@ -160,14 +165,6 @@ pub struct GenerationConfig {
     pub start_timeout_seconds: f64,
     /// Seconds a program may take for one request.
     pub request_timeout_seconds: f64,
-}
-
-/// As on the command line.
-pub fn method_name(method: &MethodConfig) -> &'static str {
-    match method {
-        MethodConfig::Find(_) => "find",
-        MethodConfig::Paper(_) => "paper",
-    }
 }
 
 /// What a model wants where the user said nothing.
@@ -221,7 +218,7 @@ impl TuneOptions {
             seed: self.seed.or(other.seed),
             noise_rng: self.noise_rng.or(other.noise_rng),
             generation_batch: self.generation_batch.or(other.generation_batch),
-            kept_noises: self.kept_noises.or(other.kept_noises),
+            best_noises: self.best_noises.or(other.best_noises),
             plateau_iterations: self.plateau_iterations.or(other.plateau_iterations),
             result: self.result.or(other.result),
             max_missing_in_a_row: self.max_missing_in_a_row.or(other.max_missing_in_a_row),
@@ -332,9 +329,12 @@ impl TuneOptions {
             max_seconds: self.max_seconds,
             samples: self.samples.unwrap_or(32),
             generation: self.resolve_generation(defaults)?,
+            generation_batch: self.generation_batch.unwrap_or(8),
             run: self.resolve_run(),
+            method: self.method.clone().unwrap_or_default(),
         };
         let run = &config.run;
+        require(config.generation_batch >= 1, "generation-batch", &0, "1 or more")?;
         require(run.evaluations >= 2, "evaluations", &run.evaluations, "2 or more")?;
         require(run.batch_size >= 2, "batch-size", &run.batch_size, "2 or more")?;
         if run.batch_size > run.evaluations {
@@ -349,6 +349,7 @@ impl TuneOptions {
         }
         require(run.seed <= i64::MAX as u64, "seed", &run.seed, "at most 2^63 - 1")?;
         run.validate()?;
+        config.method.validate()?;
         if config.reward.is_empty() {
             config.reward = ask(&config)?;
         }
@@ -371,13 +372,11 @@ impl TuneOptions {
             evaluations,
             // A budget below the usual batch is one batch.
             batch_size: self.batch_size.unwrap_or(standard.batch_size.min(evaluations.max(2))),
-            generation_batch: self.generation_batch.unwrap_or(standard.generation_batch),
             noise_rng: self.noise_rng.unwrap_or(standard.noise_rng),
-            kept_noises: self.kept_noises.unwrap_or(standard.kept_noises),
+            best_noises: self.best_noises.unwrap_or(standard.best_noises),
             plateau_iterations: self.plateau_iterations.unwrap_or(standard.plateau_iterations),
             result: self.result.unwrap_or(standard.result),
             max_missing_in_a_row: self.max_missing_in_a_row.unwrap_or(standard.max_missing_in_a_row),
-            method: self.method.clone().unwrap_or(standard.method),
         }
     }
 }

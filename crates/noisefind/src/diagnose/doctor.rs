@@ -94,7 +94,7 @@ fn pictures_per_second(source: &ModelSource, config: &GenerationConfig, limit: D
     const PROMPT: &str = "a green dog";
     let mut model = source.open(config, PROMPT)?;
     let policy = NoisePolicy::standard(model.generator.noise_shape());
-    let draw_one = |index| policy.draw(NoiseSource::default(), SampleKey::fresh(0, index));
+    let draw_one = |index| policy.sample(NoiseSource::default(), SampleKey::fresh(0, index));
     let batch = (0..8).map(draw_one).collect::<Vec<_>>();
     let mut draw =
         |noises: &[_]| model.generator.generate(PROMPT, noises).map_err(noisefind_core::Error::Generator);

@@ -2,7 +2,7 @@
 
 use noisefind_core::ports::Reward;
 use noisefind_core::statistics::{
-    Estimate, expected_of_best, gain_sigmas, mean_estimate, percentile, success_rate,
+    Estimate, expected_of_best, mean_estimate, percentile, standardised_gain, success_rate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -178,7 +178,7 @@ impl Comparison {
         let samples = base.seeds.len();
         // The resamples are named by the pictures, so a report is reproducible to the last digit.
         let first_seed = base.seeds.first().copied().unwrap_or_default();
-        let gain = gain_sigmas(&numbers(&base.rewards), &numbers(&tuned.rewards), first_seed);
+        let gain = standardised_gain(&numbers(&base.rewards), &numbers(&tuned.rewards), first_seed);
         let (base_arm, tuned_arm) = (Arm::new(base, first_seed), Arm::new(tuned, first_seed));
         let diversity_ratio = match (base_arm.diversity, tuned_arm.diversity) {
             (Some(base), Some(tuned)) if base > 0.0 => Some(tuned / base),
@@ -238,7 +238,7 @@ impl ScorerComparison {
     }
 
     fn new(scorer: &str, base: &[Reward], tuned: &[Reward], seed: u64) -> Self {
-        let gain = gain_sigmas(&numbers(base), &numbers(tuned), seed);
+        let gain = standardised_gain(&numbers(base), &numbers(tuned), seed);
         Self {
             scorer: scorer.to_owned(),
             base: ScorerArm::new(base, seed),

@@ -60,7 +60,7 @@ pub fn fresh_seeds(run_seed: u64, count: u32) -> Vec<u64> {
 
 /// The noise of the picture `seed` under `policy`.
 pub fn noise_of(policy: &NoisePolicy, source: NoiseSource, seed: u64) -> Noise {
-    policy.draw(source, SampleKey::fresh(seed, 0))
+    policy.sample(source, SampleKey::fresh(seed, 0))
 }
 
 impl Sampler<'_> {

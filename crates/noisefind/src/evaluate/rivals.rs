@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use noisefind_core::config::{MethodConfig, RandomSearchConfig};
 use noisefind_core::evaluation::Evaluation;
+use noisefind_core::method::Start;
 use noisefind_core::noise::NoiseShape;
 use noisefind_core::ports::Reward;
-use noisefind_core::random_search::RandomSearch;
-use noisefind_core::statistics::{expected_of_best, gain_sigmas, mean, standard_deviation};
+use noisefind_core::run::{Run, RunConfig};
+use noisefind_core::statistics::{expected_of_best, mean, standard_deviation, standardised_gain};
 
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arm, RivalResult};
@@ -75,15 +77,18 @@ pub(crate) fn random_search(
     base: &Drawn,
     observer: &mut dyn Observer,
 ) -> Result<Option<RivalResult>> {
-    let mut search = RandomSearch::new(shape);
+    let noise_rng = sampler.source;
+    let start = Start { source: noise_rng, ..Start::new(shape, seed) };
+    let method = MethodConfig::RandomSearch(RandomSearchConfig::default()).start(start)?;
+    // As many samples around each pivot as in a step of a run, and the newest pivot as the result.
+    let batch_size = RunConfig::default().batch_size.min(evaluations);
+    let config =
+        RunConfig { seed, evaluations, batch_size, noise_rng, plateau_iterations: 0, ..RunConfig::default() };
+    let mut run = Run::new(config, method)?;
     let total = evaluations + base.seeds.len();
-    let mut spent = 0;
-    for iteration in 0.. {
-        let count = RandomSearch::BATCH_SIZE.min(evaluations - spent);
-        if count == 0 {
-            break;
-        }
-        let noises = search.ask(sampler.source, seed, iteration, count as u32);
+    while run.stop_reason().is_none() {
+        let noises = run.ask();
+        let (count, spent) = (noises.len(), run.progress().evaluations);
         let drawn = sampler.draw_noises(&noises, (spent, total), observer)?;
         if drawn.seeds.len() < count {
             return Ok(None);
@@ -93,10 +98,9 @@ pub(crate) fn random_search(
             .zip(drawn.rewards)
             .map(|(noise, reward)| Evaluation { noise, reward })
             .collect();
-        search.tell(&told);
-        spent += count;
+        run.tell(told)?;
     }
-    let drawn = sampler.draw(&search.policy(), &base.seeds, (spent, total), observer)?;
+    let drawn = sampler.draw(run.policy(), &base.seeds, (run.progress().evaluations, total), observer)?;
     if drawn.seeds.len() < base.seeds.len() {
         return Ok(None);
     }
@@ -110,7 +114,7 @@ pub(crate) fn random_search(
         generations_per_picture: 1,
         reward_mean: arm.reward_mean,
         success_rate: arm.success_rate,
-        gain_sigmas: gain_sigmas(&numbers(base), &numbers(&drawn), first_seed).map(|gain| gain.value),
+        gain_sigmas: standardised_gain(&numbers(base), &numbers(&drawn), first_seed).map(|gain| gain.value),
         diversity_ratio: arm.diversity.zip(base_diversity).map(|(own, base)| own / base),
     }))
 }

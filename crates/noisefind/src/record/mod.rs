@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use noisefind_core::record::StepRecord;
-use noisefind_core::state::{NamedTensor, RunHeader, RunState};
-use noisefind_core::watch::WatchRecord;
+use noisefind_core::run::{HeldOutRecord, RunHeader, RunState, StepRecord};
+use noisefind_core::state::NamedTensor;
 use noisefind_rewards::Standard;
 use noisefind_rundir::{Event, EventValue, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::models::hashes::ScorerHashes;
-
-pub mod stop_reason;
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +25,7 @@ pub struct MetricsLine {
     pub parts: Vec<PartRecord>,
     /// Each held-out scorer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub watched: Vec<WatchRecord>,
+    pub watched: Vec<HeldOutRecord>,
 }
 
 /// What one part of a weighted reward said of a step's samples.
@@ -49,7 +46,7 @@ impl MetricsLine {
         let own = [
             ("reward/mean", record.reward_mean),
             ("reward/std", record.reward_std),
-            ("reward/base_sigmas", record.reward_base_sigmas),
+            ("reward/standardised_gain", record.standardised_gain),
             ("reward/smoothed", record.reward_smoothed),
             ("reward/best", record.best_reward),
             ("reward/missing", Some(record.missing as f64)),
@@ -59,7 +56,7 @@ impl MetricsLine {
             ("policy/sigma_mean", Some(record.sigma_mean)),
             ("policy/step_norm", Some(record.step_norm)),
             ("update/effective_sample_size", Some(record.effective_sample_size)),
-            ("update/explained_share", record.explained_share),
+            ("update/predictive_r2", record.predictive_r2),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         let parts = self.parts.iter().map(|part| (format!("parts/{}", part.scorer), part.reward_mean));

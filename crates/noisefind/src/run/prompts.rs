@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use noisefind_core::run::StopReason;
 use noisefind_rundir::{IfOccupied, RunReader, file_name_from_prompt};
 use serde::Serialize;
 
@@ -14,7 +15,6 @@ use crate::evaluate::comparison::Comparison;
 use crate::models::registry::ModelSource;
 use crate::observer::{Found, Observer};
 use crate::record::MetricsLine;
-use crate::record::stop_reason::StopReason;
 use crate::run::tune::{TuneRequest, Tuned, tune};
 
 /// What to tune.

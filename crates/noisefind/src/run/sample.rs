@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use noisefind_core::config::RunConfig;
 use noisefind_core::media::Media;
 use noisefind_core::noise::NoiseShape;
 use noisefind_core::policy::NoisePolicy;
@@ -107,7 +106,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         watched: &mut [],
         source: rng,
         prompt,
-        batch_size: options.generation_batch.unwrap_or(RunConfig::default().generation_batch),
+        batch_size: options.generation_batch.unwrap_or(8),
         keep_latents: request.save_latents.is_some(),
     };
     let drawn = sampler.draw_noises(&noises, (0, noises.len()), observer)?;
@@ -159,7 +158,7 @@ pub fn policy_for(file: &PolicyFile, shape: NoiseShape, model: &str) -> Result<N
             found: shape.dims(),
         });
     }
-    Ok(NoisePolicy::new(shape, file.mu.clone(), file.sigma.clone())?)
+    Ok(NoisePolicy::from_stacked(shape, &file.mu, &file.sigma)?)
 }
 
 /// Says what differs from how the policy was tuned.

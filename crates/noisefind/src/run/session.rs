@@ -5,12 +5,13 @@ use std::path::Path;
 use noisefind_core::noise::NoiseShape;
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Reward, Scorer};
+use noisefind_core::run::StopReason;
 use noisefind_core::statistics::mean;
 use noisefind_rewards::{Part, Standard, Weighted};
 use noisefind_rundir::Provenance;
 
 use crate::config::reward::{RewardScale, RewardTerm, sum_name};
-use crate::config::{TuneConfig, TuneOptions, method_name};
+use crate::config::{TuneConfig, TuneOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost, ScorerNames};
 use crate::evaluate::draw::{Sampler, fresh_seeds};
@@ -18,7 +19,6 @@ use crate::machine;
 use crate::models::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
 use crate::models::registry::{ModelSource, OpenModel};
 use crate::observer::Observer;
-use crate::record::stop_reason::StopReason;
 use crate::record::{Environment, PartRecord};
 
 /// Everything that a run works with.
@@ -166,7 +166,7 @@ impl Session {
             vae: generation.vae.clone(),
             vae_tiling: generation.vae_tiling,
             clip_skip: generation.clip_skip,
-            method: method_name(&run.method).to_owned(),
+            method: self.config.method.name().to_owned(),
             seed: run.seed,
             evaluations,
             stop_reason: stop_reason.name().to_owned(),
@@ -213,7 +213,7 @@ impl Session {
             watched: &mut self.watched,
             source: self.config.run.noise_rng,
             prompt: &self.config.prompt,
-            batch_size: self.config.run.generation_batch,
+            batch_size: self.config.generation_batch,
             keep_latents: false,
         }
     }

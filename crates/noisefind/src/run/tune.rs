@@ -3,26 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use noisefind_core::diagnostics::watch_warning;
-use noisefind_core::record::StopReason as MethodStop;
-use noisefind_core::run::Run;
-use noisefind_core::step::{Step, step};
+use noisefind_core::method::{Method, Start};
+use noisefind_core::run::{Run, Step, StopReason, held_out_warning, step};
 use noisefind_rundir::{
     EventFile, IfOccupied, Layout, PolicyFile, Resumed, RunReader, RunWriter, TensorFile,
     file_name_from_prompt,
 };
 use serde::Serialize;
 
-use crate::artifacts::best;
+use crate::artifacts::best::BestNoises;
 use crate::artifacts::finish;
+use crate::config::TuneOptions;
 use crate::config::reward::sum_name;
-use crate::config::{TuneOptions, method_name};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Comparison, Cost};
 use crate::evaluate::draw::score;
 use crate::machine;
 use crate::observer::{Header, Observer};
-use crate::record::stop_reason::StopReason;
 use crate::record::{Environment, MetricsLine, Saved, state_of, to_file};
 use crate::run::session::Session;
 
@@ -86,6 +83,7 @@ struct Tuning {
     writer: RunWriter,
     run: Run,
     events: EventFile,
+    best: BestNoises,
     best_step: u32,
     /// Seconds of the resumed parts.
     elapsed_before: f64,
@@ -104,7 +102,7 @@ impl Tuning {
         let root = out.map_or_else(|| free_folder(prompt, options.seed.unwrap_or_default()), Path::to_owned);
         let mut session = Session::open(options, Some(&Layout::new(&root).answers()))?;
         let config = session.config.clone();
-        let run = Run::new(config.run.clone(), session.noise_shape(), session.prompt_embedding()?)?;
+        let run = Run::new(config.run.clone(), start_method(&mut session)?)?;
         let environment = session.environment();
         let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &environment)?;
         let events = events(writer.layout(), Some(&environment), &[])?;
@@ -113,6 +111,7 @@ impl Tuning {
             writer,
             run,
             events,
+            best: BestNoises::default(),
             best_step: 0,
             elapsed_before: 0.0,
             elapsed_saved: 0.0,
@@ -127,22 +126,23 @@ impl Tuning {
         let reader = RunReader::open(root)?;
         let environment = reader.json::<Environment>(&writer.layout().environment())?;
         check_weights(&session, environment.as_ref())?;
-        let embedding = session.prompt_embedding()?;
+        let method = start_method(&mut session)?;
         let (run, best_step) = match checkpoint {
             Some((_, TensorFile { tensors, metadata })) => {
                 session.use_standards(metadata.standards)?;
-                let mut run = Run::resume(&state_of(tensors, metadata.header), embedding)?;
+                let mut run = Run::resume(method, &state_of(tensors, metadata.header))?;
                 run.forgive_missing();
                 (run, metadata.best_step)
             }
-            None => (Run::new(session.config.run.clone(), session.noise_shape(), embedding)?, 0),
+            None => (Run::new(session.config.run.clone(), method)?, 0),
         };
         let lines = reader.metrics::<MetricsLine>()?;
         let events = events(writer.layout(), environment.as_ref(), &lines)?;
         let elapsed_before = lines.last().map_or(0.0, |line| line.elapsed_seconds);
         let elapsed_saved = elapsed_before;
         let started = Instant::now();
-        Ok(Self { session, writer, run, events, best_step, elapsed_before, elapsed_saved, started })
+        let best = BestNoises::read(writer.layout(), run.shape())?;
+        Ok(Self { session, writer, run, events, best, best_step, elapsed_before, elapsed_saved, started })
     }
 
     fn header(&self) -> Header {
@@ -153,7 +153,7 @@ impl Tuning {
             noise_shape: self.run.shape().dims(),
             reward: sum_name(&config.reward),
             watched: config.watch.clone(),
-            method: method_name(&config.run.method).to_owned(),
+            method: config.method.name().to_owned(),
             device: self.session.model.device.clone(),
             dtype: self.session.model.dtype.clone(),
             threads: machine::threads(),
@@ -166,10 +166,8 @@ impl Tuning {
     fn run_steps(&mut self, observer: &mut dyn Observer) -> Result<StopReason> {
         loop {
             match self.run.stop_reason() {
-                Some(MethodStop::EvaluationsUsed) => return Ok(StopReason::EvaluationsUsed),
-                Some(MethodStop::Plateau) => return Ok(StopReason::Plateau),
-                Some(MethodStop::HeldOutFell) => return Ok(StopReason::HeldOutFell),
-                Some(MethodStop::RewardsMissing) => return Err(self.rewards_missing()?),
+                Some(StopReason::RewardsMissing) => return Err(self.rewards_missing()?),
+                Some(reason) => return Ok(reason),
                 None => {}
             }
             if observer.interrupted() {
@@ -188,7 +186,7 @@ impl Tuning {
     fn step(&mut self) -> Result<MetricsLine> {
         let Session { model, reward, config, watched, .. } = &mut self.session;
         let stepped = step(&mut self.run, &config.prompt, &mut *model.generator, reward)?;
-        best::save(self.writer.layout(), config, &self.run, &stepped)?;
+        self.best.add(self.writer.layout(), config, &self.run, &stepped)?;
         let Step { mut record, media, .. } = stepped;
         let answers = watched
             .iter_mut()
@@ -197,8 +195,8 @@ impl Tuning {
                 Ok((scorer.name(), rewards))
             })
             .collect::<Result<Vec<_>>>()?;
-        let watched = self.run.watch(&answers);
-        record.warnings.extend(watched.iter().filter_map(watch_warning));
+        let watched = self.run.observe_held_out(&answers);
+        record.warnings.extend(watched.iter().filter_map(held_out_warning));
         let step = self.run.progress().iteration;
         // The policy of iteration `k` is what step `k` left.
         self.best_step = self.run.progress().best_iteration;
@@ -206,6 +204,7 @@ impl Tuning {
         let line = MetricsLine { step, elapsed_seconds, record, parts, watched };
         let state = to_file(self.run.state(), self.best_step, self.session.standards());
         self.writer.save_step(step, &line, &state, Some(self.best_step))?;
+        self.best.prune(self.writer.layout(), &self.run)?;
         self.events.append(&line.event())?;
         self.elapsed_saved = elapsed_seconds;
         Ok(line)
@@ -229,8 +228,8 @@ impl Tuning {
         }
         let policy = self.run.best_policy().clone();
         let file = PolicyFile {
-            mu: policy.mean().to_vec(),
-            sigma: policy.sigma().to_vec(),
+            mu: policy.stacked_mean(),
+            sigma: policy.stacked_sigma(),
             provenance: self.session.provenance(policy.kl_nats(), tuned.evaluations, stop_reason),
         };
         self.writer.save_policy(&file)?;
@@ -261,13 +260,21 @@ impl Tuning {
             evaluations: self.run.progress().evaluations,
             in_a_row: self.run.progress().missing_in_a_row,
             reasons: last.map(|line| line.record.missing_reasons).unwrap_or_default(),
-            can_go_on: self.run.stop_reason() == Some(MethodStop::RewardsMissing),
+            can_go_on: self.run.stop_reason() == Some(StopReason::RewardsMissing),
         })
     }
 
     fn elapsed_seconds(&self) -> f64 {
         self.elapsed_before + self.started.elapsed().as_secs_f64()
     }
+}
+
+/// The method of a run, which was told nothing yet.
+fn start_method(session: &mut Session) -> Result<Box<dyn Method>> {
+    let prompt_embedding = session.prompt_embedding()?;
+    let run = &session.config.run;
+    let (shape, seed, source) = (session.noise_shape(), run.seed, run.noise_rng);
+    Ok(session.config.method.start(Start { shape, seed, source, prompt_embedding })?)
 }
 
 /// The event file of a run that did the steps of `lines`.

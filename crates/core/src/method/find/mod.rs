@@ -126,8 +126,7 @@ impl Method for Find {
             return Ok(Update { expected_reward, ..Update::default() });
         }
         let length = (self.shape().numel() as f64).sqrt();
-        let scaled =
-            |centre: &Centre| centre.weights.iter().map(|weight| (weight * length) as f32).collect();
+        let scaled = |centre: &Centre| centre.weights.iter().map(|weight| (weight * length) as f32).collect();
         let weights: Vec<Vec<f32>> = centres.iter().map(scaled).collect();
         self.policy = self.policy_from(&weights)?;
         self.mixtures.push(Mixture { iteration: batch.iteration, weights });

@@ -83,12 +83,12 @@ impl ValueNetwork {
     }
 
     /// Steps that the optimiser took.
-    pub(crate) fn steps(&self) -> u32 {
+    pub fn steps(&self) -> u32 {
         self.layers[0].weight_optimizer.steps()
     }
 
     /// Weights and moments, `value.{layer}.…`.
-    pub(crate) fn tensors(&self) -> Vec<NamedTensor> {
+    pub fn tensors(&self) -> Vec<NamedTensor> {
         let mut tensors = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             let shape = vec![layer.inputs, layer.outputs];
@@ -102,7 +102,10 @@ impl ValueNetwork {
     }
 
     /// Takes up what [`tensors`](Self::tensors) wrote after `steps` steps.
-    pub(crate) fn restore(&mut self, tensors: &[NamedTensor], steps: u32) -> Result<()> {
+    ///
+    /// # Errors
+    /// Where a tensor is absent or has another number of values.
+    pub fn restore(&mut self, tensors: &[NamedTensor], steps: u32) -> Result<()> {
         for (number, layer) in self.layers.iter_mut().enumerate() {
             let (weights, biases) = (format!("value.{number}.weights"), format!("value.{number}.biases"));
             let (weight_count, bias_count) = (layer.weights.len(), layer.biases.len());
