@@ -1,10 +1,9 @@
 //! How far bf16 pictures are from f32 pictures of the same noises.
 
 use bench_common::{Arguments, Failure};
-use noisefind::core::media::Media;
 use noisefind::core::policy::NoisePolicy;
 use noisefind_diffusion::{
-    DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles,
+    DecodedImage, DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles,
 };
 use serde_json::json;
 
@@ -27,7 +26,7 @@ pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
                               "decibels_by_seed": by_seed }))
 }
 
-fn draw(folders: &Folders, dtype: DtypeChoice, seeds: usize) -> Result<Vec<Media>, Failure> {
+fn draw(folders: &Folders, dtype: DtypeChoice, seeds: usize) -> Result<Vec<DecodedImage>, Failure> {
     let load = LoadOptions { device: DeviceChoice::Cpu, dtype, ..LoadOptions::default() };
     let model = DiffusionModel::open(ModelFiles::directory(&folders.model)?, &load)?;
     // As in the model's noisefind.json.
@@ -39,13 +38,13 @@ fn draw(folders: &Folders, dtype: DtypeChoice, seeds: usize) -> Result<Vec<Media
     };
     let prompt = model.prepare(PROMPT, &options)?;
     let noises = noises(&NoisePolicy::standard(prompt.noise_shape()), seeds);
-    Ok(model.decode(&model.generate_latents(&prompt, &noises)?, options.batch_size)?)
+    Ok(model.decode_values(&model.generate_latents(&prompt, &noises)?, options.batch_size)?)
 }
 
 /// `-10 log10` of the mean squared difference, pixels being 0 to 1.
-fn psnr(a: &Media, b: &Media) -> f64 {
-    let squares: f64 = a.values().iter().zip(b.values()).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    -10.0 * (squares / a.values().len() as f64).log10()
+fn psnr(a: &DecodedImage, b: &DecodedImage) -> f64 {
+    let squares: f64 = a.in_range().iter().zip(b.in_range()).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    -10.0 * (squares / a.values.len() as f64).log10()
 }
 
 /// The median of sorted values.

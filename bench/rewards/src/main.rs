@@ -106,5 +106,6 @@ fn picture(number: usize) -> Option<Media> {
         let grain = (at.wrapping_mul(2_654_435_761) >> 7 & 255) as f32 / 255.0;
         (0.5 + 0.2 * wave + 0.1 * (grain - 0.5)).clamp(0.0, 1.0)
     };
-    Media::new(1, SIDE, SIDE, (0..3 * SIDE * SIDE).map(value).collect())
+    let values: Vec<f32> = (0..3 * SIDE * SIDE).map(value).collect();
+    Media::quantise(1, SIDE, SIDE, &values).ok()
 }

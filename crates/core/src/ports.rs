@@ -11,7 +11,7 @@ pub type PortError = Box<dyn std::error::Error + Send + Sync + 'static>;
 pub enum Reward {
     /// A finite number.
     Given(f64),
-    /// No number, with the reason in words ("blocked: all pixels are black").
+    /// No number, with the reason ("blocked: all pixels are black").
     Missing(String),
 }
 
@@ -35,27 +35,27 @@ impl Reward {
 }
 
 /// A frozen text-to-image or text-to-video model: the whole denoising run as one function of the noise.
-pub trait Generator {
+pub trait Generator: Send {
     /// Shape of the noise that this generator takes.
     fn noise_shape(&self) -> NoiseShape;
 
-    /// Draws one picture or clip a noise, in the same order.
+    /// Generates an image or clip for each noise, in the same order.
     ///
     /// # Errors
     /// Whatever the model reports; the method stops and can be resumed.
     fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError>;
 
-    /// As [`generate`](Self::generate), with the final latents that each picture was decoded from, in the shape of
+    /// As [`generate`](Self::generate), with the final latents that each media was decoded from, in the shape of
     /// the noise.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate); where the generator has no latents to show.
+    /// As [`generate`](Self::generate); where the generator gives no latents.
     fn generate_with_latents(
         &mut self,
         _prompt: &str,
         _noises: &[Noise],
     ) -> Result<Vec<(Media, Vec<f32>)>, PortError> {
-        Err("this model does not show its latents".into())
+        Err("this model does not give its latents".into())
     }
 
     /// A fixed-length embedding of the prompt for the value network, empty where the generator has none.
@@ -67,15 +67,15 @@ pub trait Generator {
     }
 }
 
-/// A black-box reward. It sees pictures and the prompt, never the noise or the policy.
+/// A black-box reward. It sees media and the prompt, never the noise or the policy.
 ///
-/// A *judge* is a scorer whose rewards are 1 (the picture is what the prompt says) or 0, and missing where it
+/// A *judge* is a scorer whose rewards are 1 (the media shows what the prompt says) or 0, and missing where it
 /// cannot read the prompt.
-pub trait Scorer {
+pub trait Scorer: Send {
     /// The name under which rewards of this scorer are recorded.
     fn name(&self) -> &str;
 
-    /// Scores each picture or clip against the prompt, in the same order.
+    /// Scores each image or clip against the prompt, in the same order.
     ///
     /// # Errors
     /// Only for failures that concern the whole batch; a single bad sample is a [`Reward::Missing`].

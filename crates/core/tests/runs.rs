@@ -21,11 +21,11 @@ use proptest::prelude::*;
 
 const SHAPE: NoiseShape = NoiseShape::image(2, 4, 4);
 
-fn reward() -> impl FnMut(&str, &Media) -> f64 {
+fn reward() -> impl FnMut(&str, &Media) -> f64 + Send {
     sometimes_missing(0.2, linear_reward((0..SHAPE.numel()).map(|at| (at as f32 * 0.3).cos()).collect()))
 }
 
-fn one_step(run: &mut Run, reward: impl FnMut(&str, &Media) -> f64) -> Step {
+fn one_step(run: &mut Run, reward: impl FnMut(&str, &Media) -> f64 + Send) -> Step {
     let mut scorer = FunctionScorer::new("toy", reward);
     step(run, "a toy", &mut IdentityGenerator::new(run.shape()), &mut scorer)
         .expect("the test doubles do not fail")

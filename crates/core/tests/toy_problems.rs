@@ -26,7 +26,11 @@ fn smooth_weights(shape: NoiseShape) -> Vec<f32> {
     raw.into_iter().map(|x| x / norm).collect()
 }
 
-fn run_to_the_end(settings: Settings, shape: NoiseShape, reward: impl FnMut(&str, &Media) -> f64) -> Run {
+fn run_to_the_end(
+    settings: Settings,
+    shape: NoiseShape,
+    reward: impl FnMut(&str, &Media) -> f64 + Send,
+) -> Run {
     let mut run = settings.start(shape);
     let (mut generator, mut scorer) = (IdentityGenerator::new(shape), FunctionScorer::new("toy", reward));
     while run.stop_reason().is_none() {
@@ -36,7 +40,7 @@ fn run_to_the_end(settings: Settings, shape: NoiseShape, reward: impl FnMut(&str
 }
 
 /// Rewards of 64 fresh samples of `policy`.
-fn fresh(policy: &NoisePolicy, reward: impl FnMut(&str, &Media) -> f64) -> Vec<f64> {
+fn fresh(policy: &NoisePolicy, reward: impl FnMut(&str, &Media) -> f64 + Send) -> Vec<f64> {
     let noises: Vec<_> =
         (0..64).map(|index| policy.sample(NoiseSource::Philox, SampleKey::fresh(99, index))).collect();
     let media = IdentityGenerator::new(policy.shape())
@@ -48,13 +52,13 @@ fn fresh(policy: &NoisePolicy, reward: impl FnMut(&str, &Media) -> f64) -> Vec<f
 }
 
 /// Gain of the run's policy over `N(0, I)` on fresh noises, in base standard deviations.
-fn gain(run: &Run, reward: impl FnMut(&str, &Media) -> f64 + Clone) -> f64 {
+fn gain(run: &Run, reward: impl FnMut(&str, &Media) -> f64 + Clone + Send) -> f64 {
     let base = fresh(&NoisePolicy::standard(run.shape()), reward.clone());
     (mean(&fresh(run.best_policy(), reward)) - mean(&base)) / standard_deviation(&base)
 }
 
 /// A linear reward of which `share` of the variance is noise that no direction explains.
-fn noisy_linear(share: f64) -> impl FnMut(&str, &Media) -> f64 + Clone {
+fn noisy_linear(share: f64) -> impl FnMut(&str, &Media) -> f64 + Clone + Send {
     let mut signal = linear_reward(smooth_weights(SHAPE));
     let mut rough = linear_reward((0..SHAPE.numel()).map(|at| ((at * 7919) % 13) as f32 - 6.0).collect());
     move |prompt, media| {

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let first = pictures.first().ok_or("COUNT is at least 1")?;
     let (height, width) = (first.height(), first.width());
     let mut ppm = format!("P6 {} {height} 255\n", width * pictures.len()).into_bytes();
-    let bytes: Vec<Vec<u8>> = pictures.iter().map(|picture| picture.rgb8(0)).collect();
+    let bytes: Vec<Vec<u8>> = pictures.iter().map(|picture| picture.frame(0).to_vec()).collect();
     for row in 0..height {
         for picture in &bytes {
             ppm.extend(&picture[row * width * 3..(row + 1) * width * 3]);

@@ -16,4 +16,6 @@ pub use decoder::Decoding;
 pub use noisefind_nn::{
     DeviceChoice, DtypeChoice, EmbeddedFile, Error, HubSettings, LoraSource, ModelFiles, Placement, Result,
 };
-pub use pipeline::{DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo};
+pub use pipeline::{
+    DecodedImage, DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo,
+};

@@ -41,8 +41,8 @@ fn latents_and_pictures_agree() {
     let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
     let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
     assert_close("latents", &found, golden.values("latents"), 1e-3);
-    let pictures = model.decode(&latents, 2).expect("it decodes");
-    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.values().to_vec()).collect();
+    let pictures = model.decode_values(&latents, 2).expect("it decodes");
+    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
     let expected = golden.values("pictures");
     let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
     assert!(near as f64 >= 0.999 * expected.len() as f64, "{near} of {} pixels", expected.len());
@@ -57,8 +57,8 @@ fn bf16_pictures_stay_near() {
     let model = DiffusionModel::open(files(), &load).expect("it opens");
     let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
     let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
-    let pictures = model.decode(&latents, 2).expect("it decodes");
-    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.values().to_vec()).collect();
+    let pictures = model.decode_values(&latents, 2).expect("it decodes");
+    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
     let expected = golden.values("pictures");
     let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     let decibels = -10.0 * (error / expected.len() as f64).log10();

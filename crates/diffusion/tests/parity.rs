@@ -122,8 +122,8 @@ fn pipelines_agree() {
         let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
         let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
         assert_close(name, &found, golden.values("latents"), 1e-3);
-        let pictures = model.decode(&latents, 8).expect("it decodes");
-        let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.values().to_vec()).collect();
+        let pictures = model.decode_values(&latents, 8).expect("it decodes");
+        let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
         let expected = golden.values("pictures");
         assert_eq!(found.len(), expected.len());
         let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();

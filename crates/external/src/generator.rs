@@ -171,15 +171,12 @@ fn read_picture(path: &Path) -> Result<image::RgbImage, Error> {
     Ok(picture.into_rgb8())
 }
 
-/// Frames of one size become planes, `[3, frames, height, width]`; `None` where the sizes differ.
+/// Frames of one size become one media; `None` where the sizes differ.
 fn assemble(frames: &[image::RgbImage]) -> Option<Media> {
     let (width, height) = frames.first()?.dimensions();
     if frames.iter().any(|frame| frame.dimensions() != (width, height)) {
         return None;
     }
-    let planes = (0..3).flat_map(|channel| {
-        frames.iter().flat_map(move |frame| frame.as_raw().iter().skip(channel).step_by(3))
-    });
-    let values = planes.map(|&byte| f32::from(byte) / 255.0).collect();
-    Media::new(frames.len(), height as usize, width as usize, values)
+    let pixels = frames.iter().flat_map(|frame| frame.as_raw()).copied().collect();
+    Media::new(frames.len(), height as usize, width as usize, pixels).ok()
 }

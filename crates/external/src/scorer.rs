@@ -107,6 +107,6 @@ fn path_value(path: PathBuf) -> Value {
 fn write_png(path: &Path, media: &Media, frame: usize) -> Result<(), Error> {
     let file = BufWriter::new(File::create(path).map_err(Error::file(path))?);
     PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(&media.rgb8(frame), media.width() as u32, media.height() as u32, ExtendedColorType::Rgb8)
+        .write_image(media.frame(frame), media.width() as u32, media.height() as u32, ExtendedColorType::Rgb8)
         .map_err(|source| Error::Picture { path: path.to_owned(), source })
 }

@@ -40,7 +40,7 @@ fn scorer(body: &str) -> ExternalScorer {
 }
 
 fn pictures(count: usize) -> Vec<Media> {
-    (0..count).map(|at| Media::new(1, 2, 3, vec![at as f32 / 10.0; 18]).expect("18 values")).collect()
+    (0..count).map(|at| Media::new(1, 2, 3, vec![25 * at as u8; 18]).expect("18 values")).collect()
 }
 
 fn message(scorer: &mut ExternalScorer, count: usize) -> String {
@@ -69,7 +69,7 @@ fn the_scorer_sees_the_pictures_and_a_clip_is_a_list_of_frames() {
     "#;
     let mut scorer = scorer(body);
     assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(0.0)]);
-    let clip = Media::new(2, 2, 2, vec![0.5; 24]).unwrap();
+    let clip = Media::new(2, 2, 2, vec![128; 24]).unwrap();
     assert_eq!(scorer.score("a dog", &[clip]).unwrap(), [Reward::Given(1.0)]);
 }
 
@@ -222,8 +222,8 @@ fn a_generator_gets_noise_and_gives_pictures() {
     let media = generator.generate("a dog", &[noise(0), noise(1)]).unwrap();
     assert_eq!((media[0].frames(), media[0].height(), media[0].width()), (1, 2, 3));
     let expected = image::open(&picture).unwrap().to_rgb8().into_raw();
-    assert_eq!(media[0].rgb8(0), expected);
-    assert_eq!((media[1].frames(), media[1].rgb8(1)), (2, expected));
+    assert_eq!(media[0].frame(0), expected);
+    assert_eq!((media[1].frames(), media[1].frame(1)), (2, &expected[..]));
 
     let file = std::fs::read(seen).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();

@@ -45,11 +45,12 @@ fn noisy(green: f32) -> Media {
         let channel_lift = if (640..1280).contains(&at) { green } else { 0.0 };
         random as f32 / (1 << 24) as f32 * 0.3 + channel_lift + (at % 32) as f32 / 100.0
     };
-    Media::new(1, 20, 32, (0..3 * 640).map(value).collect()).expect("the values fit")
+    let values: Vec<f32> = (0..3 * 640).map(value).collect();
+    Media::quantise(1, 20, 32, &values).expect("the values fit")
 }
 
 fn greenness(media: &Media) -> f64 {
-    let bytes = media.rgb8(0);
+    let bytes = media.frame(0);
     let sum: i32 =
         bytes.chunks_exact(3).map(|pixel| i32::from(pixel[1]) - i32::from(pixel[0].max(pixel[2]))).sum();
     f64::from(sum) / (255.0 * (bytes.len() / 3) as f64)
@@ -155,7 +156,7 @@ fn serve_and_draw(python: &str, arguments: &str) -> Media {
     let both = draw(&[noise(0), noise(1)]);
     assert_ne!(both[0], both[1]);
     let second = draw(&[noise(1)]);
-    let apart = second[0].rgb8(0).iter().zip(both[1].rgb8(0)).map(|(a, b)| a.abs_diff(b)).max();
+    let apart = second[0].frame(0).iter().zip(both[1].frame(0)).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(apart <= Some(1), "the same noise drew another picture in another batch: {apart:?}");
     both[0].clone()
 }

@@ -102,6 +102,16 @@ pub enum Error {
         /// The value found.
         value: f32,
     },
+    /// A decoder gives values that make no image.
+    #[error(
+        "the decoder {decoder} gave {reason}; load the model with dtype f32, or check the weights of the decoder"
+    )]
+    Decoder {
+        /// Where the decoder's files are.
+        decoder: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A weight is stored in a number format that is not a float.
     #[error("{file}: tensor {tensor} is stored as {found}, expected F32, F16, BF16 or F64")]
     WeightFormat {

@@ -20,7 +20,7 @@ pub use diagnose::{doctor, inspect, readiness, self_test};
 pub use error::{Error, Result};
 pub use evaluate::{comparison, draw, rivals, score};
 pub use images as pictures;
-pub use models::{fake, hashes, registry};
+pub use models::{hashes, registry};
 pub use noisefind_core as core;
 pub use noisefind_rundir as rundir;
 pub use run::{compare, prompts, sample, tune};

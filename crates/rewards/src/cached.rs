@@ -140,7 +140,7 @@ fn address(identity: &str, prompt: &str, media: &Media) -> Address {
         hash.update((side as u64).to_le_bytes());
     }
     for frame in 0..media.frames() {
-        hash.update(media.rgb8(frame));
+        hash.update(media.frame(frame));
     }
     hash.finalize().into()
 }
@@ -158,8 +158,8 @@ fn address_from_hex(text: &str) -> Option<Address> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::rc::Rc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Arc;
 
     use tempfile::TempDir;
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// A cache in `folder` around a scorer that counts its calls.
-    fn cached(folder: &TempDir, identity: &str, scorer: Brightness) -> (Cached, Rc<Cell<usize>>) {
+    fn cached(folder: &TempDir, identity: &str, scorer: Brightness) -> (Cached, Arc<AtomicUsize>) {
         let calls = scorer.scored();
         (Cached::in_file(Box::new(scorer), identity, &folder.path().join("answers.jsonl")), calls)
     }
@@ -183,16 +183,16 @@ mod tests {
         let media = [gray(0.2), gray(0.4)];
         let first = asked(&mut bright, "a dog", &media);
         assert_eq!(first, asked(&mut bright, "a dog", &media));
-        assert_eq!(calls.get(), 2);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
         let reversed = asked(&mut bright, "a dog", &[gray(0.4), gray(0.6), gray(0.2)]);
         assert_eq!((&reversed[0], &reversed[2]), (&first[1], &first[0]));
-        assert_eq!(calls.get(), 3);
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
         asked(&mut bright, "a cat", &media);
-        assert_eq!(calls.get(), 5);
+        assert_eq!(calls.load(Ordering::Relaxed), 5);
         let (mut dark, calls) =
             cached(&folder, "exec:dark", Brightness { factor: -1.0, ..Brightness::default() });
         assert_eq!(asked(&mut dark, "a dog", &media[..1]), [Reward::Given(-first[0].given().unwrap())]);
-        assert_eq!(calls.get(), 1);
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(rewards[0], Reward::Missing("too dark".to_owned()));
             assert!(rewards[1].given().is_some());
         }
-        assert_eq!(calls.get(), 3);
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         for scored in [1, 0] {
             let (mut cached, calls) = cached(&folder, "exec:bright", Brightness::default());
             assert_eq!(asked(&mut cached, "a dog", &media), expected);
-            assert_eq!(calls.get(), scored);
+            assert_eq!(calls.load(Ordering::Relaxed), scored);
         }
     }
 }

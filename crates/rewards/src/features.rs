@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_clip_is_the_mean_of_its_frames() {
-        let clip = |frames| Media::new(frames, 1, 1, vec![0.5; 3 * frames]).expect("its values");
+        let clip = |frames| Media::new(frames, 1, 1, vec![128; 3 * frames]).expect("its values");
         let rewards =
             mean_over_frames(&[clip(1), clip(3), clip(1)], [1.0, 2.0, 3.0, 7.0, f64::NAN].into_iter());
         assert_eq!(rewards[..2], [Reward::Given(1.0), Reward::Given(4.0)]);

@@ -149,7 +149,8 @@ impl Preprocessor {
 
 /// The frames of a picture or clip in 8 bits, as a file would hold them: a saved picture scores what it scored.
 pub(crate) fn frames(media: &Media) -> impl Iterator<Item = RgbPicture> {
-    (0..media.frames()).filter_map(|frame| RgbPicture::new(media.width(), media.height(), media.rgb8(frame)))
+    (0..media.frames())
+        .filter_map(|frame| RgbPicture::new(media.width(), media.height(), media.frame(frame).to_vec()))
 }
 
 /// The config's values, with the file's name for messages.
@@ -254,7 +255,7 @@ mod tests {
         let mut preprocessor = Preprocessor::clip(2, CropStart::Floor);
         preprocessor.mean = [0.5, 0.0, 0.0];
         preprocessor.std = [0.5, 1.0, 2.0];
-        let white = Media::new(2, 4, 6, vec![1.0; 3 * 2 * 24]).unwrap();
+        let white = Media::new(2, 4, 6, vec![255; 3 * 2 * 24]).unwrap();
         let pixels = preprocessor.pixels(std::slice::from_ref(&white), 2).unwrap();
         assert_eq!(pixels.len(), 2 * 2 * 2 * 3);
         for (found, expected) in pixels.iter().zip([1.0, 1.0, 0.5].into_iter().cycle()) {

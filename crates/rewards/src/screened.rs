@@ -37,9 +37,9 @@ impl Scorer for Screened {
     }
 }
 
-/// Whether every pixel is black once it is rounded to 8 bits.
+/// Whether every pixel is black.
 fn is_black(media: &Media) -> bool {
-    media.values().iter().all(|&value| value < 0.5 / 255.0)
+    media.pixels().iter().all(|&byte| byte == 0)
 }
 
 #[cfg(test)]
@@ -57,6 +57,6 @@ mod tests {
         let blocked = Reward::Missing("blocked: all pixels are black".to_owned());
         assert_eq!(rewards, [blocked.clone(), Reward::Given(0.25), blocked.clone(), Reward::Given(0.5)]);
         assert_eq!(screened.score("a dog", &media[..1]).unwrap(), [blocked]);
-        assert_eq!(scored.get(), 2);
+        assert_eq!(scored.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 }

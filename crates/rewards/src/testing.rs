@@ -1,8 +1,8 @@
 //! What the tests of this crate share: a scorer without a model, and reference numbers with the comparison.
 
-use std::cell::Cell;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Tensor};
 use noisefind_core::media::Media;
@@ -14,19 +14,19 @@ use safetensors::SafeTensors;
 pub(crate) struct Brightness {
     pub(crate) factor: f64,
     pub(crate) missing_below: f64,
-    pub(crate) scored: Rc<Cell<usize>>,
+    pub(crate) scored: Arc<AtomicUsize>,
 }
 
 impl Default for Brightness {
     fn default() -> Self {
-        Self { factor: 1.0, missing_below: f64::NEG_INFINITY, scored: Rc::default() }
+        Self { factor: 1.0, missing_below: f64::NEG_INFINITY, scored: Arc::default() }
     }
 }
 
 impl Brightness {
     /// How many pictures have been scored so far, also after the scorer has been given away.
-    pub(crate) fn scored(&self) -> Rc<Cell<usize>> {
-        Rc::clone(&self.scored)
+    pub(crate) fn scored(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.scored)
     }
 }
 
@@ -36,10 +36,10 @@ impl Scorer for Brightness {
     }
 
     fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
-        self.scored.set(self.scored.get() + media.len());
+        self.scored.fetch_add(media.len(), Ordering::Relaxed);
         let reward = |media: &Media| {
-            let values = media.values();
-            let mean = values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64;
+            let bytes = media.pixels();
+            let mean = bytes.iter().copied().map(f64::from).sum::<f64>() / (255.0 * bytes.len() as f64);
             if mean < self.missing_below {
                 Reward::Missing("too dark".to_owned())
             } else {
@@ -50,9 +50,9 @@ impl Scorer for Brightness {
     }
 }
 
-/// A flat gray picture.
+/// A flat gray image.
 pub(crate) fn gray(level: f32) -> Media {
-    Media::new(1, 4, 4, vec![level; 48]).expect("48 values")
+    Media::quantise(1, 4, 4, &[level; 48]).expect("48 values")
 }
 
 /// A folder below `golden/rewards` with a tiny model, and what its reference computes with it.
@@ -86,10 +86,7 @@ impl Golden {
             let path = self.folder.join(format!("picture-{at}.png"));
             let picture = image::open(path).expect("the golden picture is there").to_rgb8();
             let (width, height) = (picture.width() as usize, picture.height() as usize);
-            let bytes = picture.into_raw();
-            let planes = (0..3).flat_map(|color| bytes.iter().skip(color).step_by(3));
-            let values = planes.map(|&byte| f32::from(byte) / 255.0).collect();
-            Media::new(1, height, width, values).expect("its pixels")
+            Media::new(1, height, width, picture.into_raw()).expect("its pixels")
         };
         (0..count).map(picture).collect()
     }

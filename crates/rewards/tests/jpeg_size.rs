@@ -30,10 +30,9 @@ fn sizes_are_those_of_pillow_but_for_blocks_that_fill_up() {
 
 #[test]
 fn noise_is_large_and_a_flat_picture_is_small() {
-    let noise =
-        (0..3 * 64 * 64).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as f32 / 255.0).collect();
+    let noise = (0..3 * 64 * 64).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let media =
-        [Media::new(1, 64, 64, noise).unwrap(), Media::new(1, 64, 64, vec![0.5; 3 * 64 * 64]).unwrap()];
+        [Media::new(1, 64, 64, noise).unwrap(), Media::new(1, 64, 64, vec![128; 3 * 64 * 64]).unwrap()];
     let given = |mut scorer: JpegSize| -> Vec<f64> {
         scorer.score("", &media).unwrap().iter().filter_map(Reward::given).collect()
     };

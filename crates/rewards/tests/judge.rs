@@ -31,9 +31,7 @@ fn picture(name: &str) -> Media {
     let path = root().join("pretrain/golden-judge").join(name);
     let picture = image::open(path).expect("the golden picture is there").to_rgb8();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let bytes = picture.into_raw();
-    let planes = (0..3).flat_map(|color| bytes.iter().skip(color).step_by(3));
-    Media::new(1, height, width, planes.map(|&byte| f32::from(byte) / 255.0).collect()).expect("its pixels")
+    Media::new(1, height, width, picture.into_raw()).expect("its pixels")
 }
 
 #[test]

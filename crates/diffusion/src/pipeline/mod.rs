@@ -39,6 +39,8 @@ pub struct DiffusionModel {
     denoiser: Arc<dyn Denoiser>,
     denoiser_info: DenoiserInfo,
     vae: Vae,
+    /// The decoder in error messages: its folder, or where its files are.
+    vae_name: String,
     placement: Placement,
     vae_placement: Placement,
 }
@@ -67,6 +69,7 @@ impl DiffusionModel {
             Some(name) => (ModelFiles::find(name)?, ""),
             None => (files.clone(), "vae"),
         };
+        let vae_name = vae_files.display(folder);
         let vae_placement = Vae::placement(&vae_files, folder, &placement)?;
         let vae = Vae::open_decoding(&vae_files, folder, &vae_placement, options.decoding)?;
         text.check_fits(&files, &denoiser_info)?;
@@ -79,7 +82,7 @@ impl DiffusionModel {
                 expected: format!("{channels}, the in_channels of unet/config.json"),
             });
         }
-        Ok(Self { files, index, text, denoiser, denoiser_info, vae, placement, vae_placement })
+        Ok(Self { files, index, text, denoiser, denoiser_info, vae, vae_name, placement, vae_placement })
     }
 
     /// The model's files.
@@ -128,17 +131,32 @@ impl DiffusionModel {
         SchedulerConfig::read(&self.files, options.scheduler)
     }
 
-    /// Decodes final latents to pictures, `batch_size` at a time, in the same order.
+    /// Decodes final latents to images, `batch_size` at a time, in the same order.
     ///
     /// # Errors
-    /// Where shapes differ from the model's, or the device fails.
+    /// Where shapes differ from the model's, the decoder gives a value that is not finite, or the device fails.
     pub fn decode(&self, latents: &[Latents], batch_size: usize) -> Result<Vec<Media>> {
-        /// A batch of larger pictures needs more memory than the denoiser does.
+        let image = |decoded: &DecodedImage| {
+            let DecodedImage { height, width, values } = decoded;
+            Media::quantise(1, *height, *width, values).map_err(|source| Error::Decoder {
+                decoder: self.vae_name.clone(),
+                reason: source.to_string(),
+            })
+        };
+        self.decode_values(latents, batch_size)?.iter().map(image).collect()
+    }
+
+    /// As [`decode`](Self::decode), before the values are rounded to 8 bits.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), but values may be anything.
+    pub fn decode_values(&self, latents: &[Latents], batch_size: usize) -> Result<Vec<DecodedImage>> {
+        /// A batch of larger images needs more memory than the denoiser does.
         const PIXELS_AT_ONCE: usize = 1 << 19;
         let pixels_per_latent = self.vae.info().pixels_per_latent;
-        let mut pictures = Vec::with_capacity(latents.len());
+        let mut images = Vec::with_capacity(latents.len());
         let Some(first) = latents.first() else {
-            return Ok(pictures);
+            return Ok(images);
         };
         let shape = first.shape;
         let expected = NoiseShape { channels: self.denoiser_info.in_channels, frames: None, ..shape };
@@ -158,18 +176,31 @@ impl DiffusionModel {
             let dims = [batch.len(), shape.height, shape.width, shape.channels];
             let (values, [height, width]) =
                 self.vae.decode_values(unscaled.collect(), dims, &self.vae_placement)?;
-            for picture in values.chunks_exact(3 * height * width) {
-                let planes = (0..3).flat_map(|channel| picture.iter().skip(channel).step_by(3));
+            for image in values.chunks_exact(3 * height * width) {
+                let planes = (0..3).flat_map(|channel| image.iter().skip(channel).step_by(3));
                 let values = planes.map(|value| value / 2.0 + 0.5).collect();
-                let media = Media::new(1, height, width, values).ok_or_else(|| Error::Shape {
-                    what: "pictures",
-                    expected: vec![3, height, width],
-                    found: vec![picture.len()],
-                })?;
-                pictures.push(media);
+                images.push(DecodedImage { height, width, values });
             }
         }
         release_buffers();
-        Ok(pictures)
+        Ok(images)
+    }
+}
+
+/// An image as the decoder gives it: 0 is black and 1 is white, and values beyond are possible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodedImage {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// `[3, height, width]`, RGB.
+    pub values: Vec<f32>,
+}
+
+impl DecodedImage {
+    /// The values clamped to `0.0..=1.0`, as diffusers' `output_type="np"` has them.
+    pub fn in_range(&self) -> Vec<f32> {
+        self.values.iter().map(|value| value.clamp(0.0, 1.0)).collect()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use noisefind_core::ports::Generator;
 use noisefind_diffusion::pipeline::PartInfo;
 use noisefind_diffusion::{ModelFiles, ModelInfo};
 use noisefind_rundir::{PolicyFile, Provenance, RunReader};
@@ -10,7 +9,6 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::Comparison;
-use crate::models::fake::FakeGenerator;
 use crate::models::registry::{ModelSource, Place};
 use crate::models::sha256;
 use crate::record::{Environment, MetricsLine};
@@ -171,9 +169,9 @@ impl ModelSource {
                 report.parts = info.parts.into_iter().map(part).collect();
             }
             Place::External(_) => report.family = "external process".to_owned(),
-            Place::Fake => {
+            Place::TestDouble(double) => {
                 report.family = "test double".to_owned();
-                report.noise_shape = Some(FakeGenerator.noise_shape().dims());
+                report.noise_shape = Some((double.generator)().noise_shape().dims());
             }
         }
         Ok(report)

@@ -23,22 +23,24 @@ pub fn mean_pairwise_distance(media: &[Media]) -> Option<f64> {
     Some(sum / (small.len() * (small.len() - 1) / 2) as f64)
 }
 
-/// Box averages, `3 * frames * rows * columns` numbers with at most [`SIDE`] rows and columns.
+/// Box averages of pixels from 0 to 1, `frames * rows * columns * 3` values with at most [`SIDE`] rows and columns.
 fn averaged(media: &Media) -> Vec<f64> {
     let (height, width) = (media.height(), media.width());
     let (rows, columns) = (height.min(SIDE), width.min(SIDE));
     let mut averages = Vec::new();
-    for plane in media.values().chunks(height * width) {
+    for frame in media.pixels().chunks(height * width * 3) {
         for row in 0..rows {
             for column in 0..columns {
                 let ys = row * height / rows..(row + 1) * height / rows;
                 let xs = column * width / columns..(column + 1) * width / columns;
-                let count = ys.len() * xs.len();
-                let sum: f64 = ys
-                    .flat_map(|y| &plane[y * width + xs.start..y * width + xs.end])
-                    .map(|v| f64::from(*v))
-                    .sum();
-                averages.push(sum / count as f64);
+                let scale = 255.0 * (ys.len() * xs.len()) as f64;
+                let mut sums = [0u64; 3];
+                for pixel in
+                    ys.flat_map(|y| frame[3 * (y * width + xs.start)..3 * (y * width + xs.end)].chunks(3))
+                {
+                    sums.iter_mut().zip(pixel).for_each(|(sum, &byte)| *sum += u64::from(byte));
+                }
+                averages.extend(sums.map(|sum| sum as f64 / scale));
             }
         }
     }
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
 
     fn plain(value: f32) -> Media {
-        Media::new(1, 20, 12, vec![value; 3 * 20 * 12]).unwrap()
+        Media::quantise(1, 20, 12, &[value; 3 * 20 * 12]).unwrap()
     }
 
     #[test]

@@ -88,9 +88,8 @@ pub(crate) fn read_picture(file: &Path) -> Result<Media> {
     let bytes = std::fs::read(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
     let picture = image::load_from_memory(&bytes)
         .map_err(|error| Error::Picture(format!("{} is no PNG, JPEG or WebP: {error}", file.display())))?
-        .to_rgb32f();
+        .to_rgb8();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let interleaved = picture.as_raw();
-    let planes = (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect();
-    Media::new(1, height, width, planes).ok_or_else(|| Error::Picture(format!("{} is empty", file.display())))
+    Media::new(1, height, width, picture.into_raw())
+        .map_err(|error| Error::Picture(format!("{}: {error}", file.display())))
 }

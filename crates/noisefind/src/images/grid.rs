@@ -2,7 +2,7 @@
 
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Rgb};
-use noisefind_core::media::Media;
+use noisefind_core::media::{FrameReduction, Media};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -91,7 +91,7 @@ fn shown_size(media: &Media) -> (usize, usize) {
 }
 
 fn shown_pixels(media: &Media, width: usize, height: usize) -> Vec<u8> {
-    let pixels = media.rgb8(media.frames() / 2);
+    let pixels = media.reduced(FrameReduction::Middle).pixels().to_vec();
     let picture = ImageBuffer::<Rgb<u8>, _>::from_raw(media.width() as u32, media.height() as u32, pixels)
         .unwrap_or_default();
     resize(&picture, width as u32, height as u32, FilterType::CatmullRom).into_raw()
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn pictures_stand_where_they_should() {
-        let plain = |value: f32| Media::new(1, 64, 64, vec![value; 3 * 64 * 64]).unwrap();
+        let plain = |value: f32| Media::quantise(1, 64, 64, &[value; 3 * 64 * 64]).unwrap();
         let (dark, light) = (plain(0.25), plain(0.75));
         let cell = |media| Cell { media, caption: "0.1".to_owned(), success: None };
         let rows = [
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn sizes_fit_a_screen() {
         let size =
-            |width, height| shown_size(&Media::new(1, height, width, vec![0.0; 3 * height * width]).unwrap());
+            |width, height| shown_size(&Media::new(1, height, width, vec![0; 3 * height * width]).unwrap());
         assert_eq!(size(64, 64), (128, 128));
         assert_eq!(size(100, 50), (100, 50));
         assert_eq!(size(512, 256), (256, 128));

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Where a keyword is not allowed in a PNG.
 pub fn picture(media: &Media, frame: usize, texts: &[(&str, String)]) -> Result<Vec<u8>> {
-    encode(media.width(), media.height(), &media.rgb8(frame), texts)
+    encode(media.width(), media.height(), media.frame(frame), texts)
 }
 
 /// `rgb` is interleaved, `height * width * 3` bytes.
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn pixels_and_texts_come_back() {
-        let media = Media::new(1, 1, 2, vec![1.0, 0.0, 0.5, 0.0, 0.0, 1.0]).unwrap();
+        let media = Media::new(1, 1, 2, vec![255, 128, 0, 0, 0, 255]).unwrap();
         let bytes = picture(&media, 0, &[("prompt", "四只熊猫".to_owned())]).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; 6];

@@ -1,6 +1,7 @@
-//! A model, a scorer and a judge that need no weights: the test doubles behind `--model fake`.
+//! Models, scorers and a judge that need no weights: the test doubles behind `--model fake` and `--model fake-video`,
+//! compiled into tests only (feature `test-doubles`).
 //!
-//! The picture shows the noise itself, the reward is how green it is, the judge accepts what is green enough. A
+//! The media shows the noise itself, the reward is how green it is, the judge accepts what is green enough. A
 //! prompt with the word "blocked" comes out black now and then, as from a safety filter.
 //! With them every command runs in milliseconds, so that a command line can be tested as a whole.
 
@@ -8,26 +9,70 @@ use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::{Generator, PortError, Reward, Scorer};
 
-/// Name of the model, its scorer and the beginning of its judge's name.
-pub const NAME: &str = "fake";
+use super::test_double::TestDouble;
 
-/// Name of a scorer that likes what [`FakeScorer`] dislikes.
-pub const RED: &str = "fake-red";
-
-/// Name of a scorer to which all pictures are alike.
-pub const FLAT: &str = "fake-flat";
-
+/// Name of the model of images, of the scorer and the beginning of the judge's name.
+const NAME: &str = "fake";
+/// Name of the model of clips.
+const VIDEO: &str = "fake-video";
+/// Name of a scorer whose reward falls where that of [`FakeScorer`] rises.
+const RED: &str = "fake-red";
+/// Name of a scorer that gives the same reward to everything.
+const FLAT: &str = "fake-flat";
 /// Name of the judge.
-pub const JUDGE: &str = "fake-judge";
+const JUDGE: &str = "fake-judge";
 
-const SHAPE: NoiseShape = NoiseShape::image(3, 8, 8);
+/// Frames a second of the clips.
+const FPS: f64 = 8.0;
 
-/// Draws each channel of its `[3, 8, 8]` noise as one colour of an 8x8 picture, `1 / (1 + exp(-z))`.
-pub struct FakeGenerator;
+/// Every model.
+pub(super) const MODELS: [TestDouble; 2] = [
+    TestDouble {
+        name: NAME,
+        generator: || Box::new(FakeGenerator::image()),
+        scorer,
+        reward: NAME,
+        judge: JUDGE,
+    },
+    TestDouble {
+        name: VIDEO,
+        generator: || Box::new(FakeGenerator::video()),
+        scorer,
+        reward: NAME,
+        judge: JUDGE,
+    },
+];
+
+fn scorer(name: &str) -> Option<Box<dyn Scorer>> {
+    Some(match name {
+        NAME => Box::new(FakeScorer),
+        FLAT => Box::new(FakeFlat),
+        RED => Box::new(FakeRed),
+        JUDGE => Box::new(FakeJudge),
+        _ => return None,
+    })
+}
+
+/// Shows each channel of its noise as one colour of an image or clip of 8x8 pixels, `1 / (1 + exp(-z))`.
+pub struct FakeGenerator {
+    shape: NoiseShape,
+}
+
+impl FakeGenerator {
+    /// The generator of images, which takes noise of `[3, 8, 8]`.
+    pub fn image() -> Self {
+        Self { shape: NoiseShape::image(3, 8, 8) }
+    }
+
+    /// The generator of clips of four frames, which takes noise of `[3, 4, 8, 8]`.
+    pub fn video() -> Self {
+        Self { shape: NoiseShape { frames: Some(4), ..NoiseShape::image(3, 8, 8) } }
+    }
+}
 
 impl Generator for FakeGenerator {
     fn noise_shape(&self) -> NoiseShape {
-        SHAPE
+        self.shape
     }
 
     fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
@@ -36,10 +81,10 @@ impl Generator for FakeGenerator {
             .map(|noise| {
                 let blocked = prompt.contains("blocked") && noise.values()[0] > 0.0;
                 let pixel = |value: &f32| if blocked { 0.0 } else { 1.0 / (1.0 + (-value).exp()) };
-                let pixels = noise.values().iter().map(pixel).collect();
-                Media::new(1, SHAPE.height, SHAPE.width, pixels).ok_or_else(|| {
-                    format!("noise of shape {:?} for the fake model", noise.shape().dims()).into()
-                })
+                let pixels: Vec<f32> = noise.values().iter().map(pixel).collect();
+                let NoiseShape { frames, height, width, .. } = self.shape;
+                let media = Media::quantise(frames.unwrap_or(1), height, width, &pixels)?;
+                Ok(media.with_fps(frames.map(|_| FPS)))
             })
             .collect()
     }
@@ -84,7 +129,7 @@ impl Scorer for FakeScorer {
     }
 }
 
-/// The same for every picture.
+/// The same reward for everything.
 pub struct FakeFlat;
 
 impl Scorer for FakeFlat {
@@ -97,7 +142,7 @@ impl Scorer for FakeFlat {
     }
 }
 
-/// 1 for a picture that is green enough, else 0; it cannot read prompts without the word "green".
+/// 1 for media that is green enough, else 0; it cannot read prompts without the word "green".
 pub struct FakeJudge;
 
 impl Scorer for FakeJudge {
@@ -123,10 +168,10 @@ fn greenness(media: &Media) -> f64 {
 
 /// Mean of one colour less mean of the two others.
 fn excess(media: &Media, colour: usize) -> f64 {
-    let plane = media.values().len() / 3;
     let mean = |channel: usize| {
-        let values = &media.values()[channel * plane..(channel + 1) * plane];
-        values.iter().map(|value| f64::from(*value)).sum::<f64>() / plane as f64
+        let bytes = media.pixels().iter().skip(channel).step_by(3);
+        let count = media.pixels().len() / 3;
+        bytes.map(|byte| f64::from(*byte)).sum::<f64>() / (255 * count) as f64
     };
     1.5 * mean(colour) - 0.5 * (mean(0) + mean(1) + mean(2))
 }

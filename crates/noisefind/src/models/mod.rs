@@ -2,11 +2,13 @@
 
 pub mod embedded;
 pub(crate) mod external;
-pub mod fake;
+#[cfg(any(test, feature = "test-doubles"))]
+pub(crate) mod fake;
 mod hash;
 pub mod hashes;
 pub mod registry;
 mod scorers;
+mod test_double;
 mod vocabulary;
 
 pub(crate) use hash::sha256;

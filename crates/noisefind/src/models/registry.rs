@@ -12,7 +12,8 @@ use crate::config::{DEFAULT_MODEL, GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
 use crate::models::external::{EXTERNAL, drawing_options, patience};
 use crate::models::hashes::ModelHashes;
-use crate::models::{embedded, fake, vocabulary};
+use crate::models::test_double::{self, TestDouble};
+use crate::models::{embedded, vocabulary};
 
 /// Where a model folder may say what its makers recommend.
 const RECOMMENDED: &str = "noisefind.json";
@@ -37,8 +38,8 @@ pub(crate) enum Place {
     Files(ModelFiles),
     /// The command of a process.
     External(String),
-    /// The test double.
-    Fake,
+    /// A model for tests.
+    TestDouble(&'static TestDouble),
 }
 
 /// A model that is ready to draw.
@@ -72,8 +73,10 @@ impl ModelSource {
     /// # Errors
     /// Where there is no such folder, the hub does not give it, or this program carries no default model.
     pub fn find(name: &str) -> Result<Self> {
+        if let Some(double) = test_double::find(name) {
+            return Ok(Self { name: name.to_owned(), place: Place::TestDouble(double) });
+        }
         let place = match name {
-            fake::NAME => Place::Fake,
             DEFAULT_MODEL => Place::Files(embedded::files()?),
             _ => match name.strip_prefix(EXTERNAL) {
                 Some(command) => Place::External(command.to_owned()),
@@ -88,20 +91,20 @@ impl ModelSource {
     /// # Errors
     /// Where the model's recommendations cannot be read.
     pub fn defaults(&self) -> Result<ModelDefaults> {
-        if let Place::Fake = self.place {
-            let (reward, judge) = (Some(fake::NAME.to_owned()), Some(fake::JUDGE.to_owned()));
+        if let Place::TestDouble(double) = self.place {
+            let (reward, judge) = (Some(double.reward.to_owned()), Some(double.judge.to_owned()));
             return Ok(ModelDefaults { num_inference_steps: 1, guidance_scale: 1.0, reward, judge });
         }
         let recommended = self.recommended()?;
         let index = match &self.place {
             Place::Files(files) => ModelIndex::read(files).ok(),
-            Place::External(_) | Place::Fake => None,
+            Place::External(_) | Place::TestDouble(_) => None,
         };
         let (steps, guidance) = index.map_or((50, 7.5), |index| index.default_steps_and_guidance());
         // A model may be given away without its judge.
         let there = |folder: Option<String>| match &self.place {
             Place::Files(files) => folder.filter(|folder| files.contains(&format!("{folder}/config.json"))),
-            Place::External(_) | Place::Fake => None,
+            Place::External(_) | Place::TestDouble(_) => None,
         };
         Ok(ModelDefaults {
             num_inference_steps: recommended.num_inference_steps.unwrap_or(steps),
@@ -134,7 +137,7 @@ impl ModelSource {
                 let opened = opened(Box::new(generator), "external process", "its own numbers");
                 Ok(OpenModel { default_rewards, ..opened })
             }
-            Place::Fake => Ok(opened(Box::new(fake::FakeGenerator), "cpu", "f32")),
+            Place::TestDouble(double) => Ok(opened((double.generator)(), "cpu", "f32")),
         }
     }
 
@@ -147,7 +150,7 @@ impl ModelSource {
     pub fn prompt_warnings(&self, opened: &OpenModel, prompt: &str) -> Vec<String> {
         let unknown = match &self.place {
             Place::Files(files) => vocabulary::unknown_words_warning(files, prompt),
-            Place::External(_) | Place::Fake => None,
+            Place::External(_) | Place::TestDouble(_) => None,
         };
         let truncated = opened
             .truncated
@@ -172,7 +175,7 @@ impl ModelSource {
     pub fn hashes(&self) -> Result<ModelHashes> {
         match &self.place {
             Place::Files(files) => ModelHashes::of(files),
-            Place::External(_) | Place::Fake => Ok(ModelHashes::of_none()),
+            Place::External(_) | Place::TestDouble(_) => Ok(ModelHashes::of_none()),
         }
     }
 

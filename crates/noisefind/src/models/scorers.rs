@@ -11,7 +11,6 @@ use crate::config::GenerationConfig;
 use crate::config::reward::RewardTerm;
 use crate::error::{Error, Result};
 use crate::models::external::{EXTERNAL, patience};
-use crate::models::fake;
 use crate::models::registry::{ModelSource, OpenModel, Place};
 
 impl ModelSource {
@@ -51,7 +50,7 @@ impl ModelSource {
     pub fn ask_for_rewards(&self, config: &GenerationConfig, prompt: &str) -> Result<Vec<RewardTerm>> {
         match self.place {
             Place::External(_) => self.recommended_rewards(&self.open(config, prompt)?),
-            Place::Files(_) | Place::Fake => Ok(Vec::new()),
+            Place::Files(_) | Place::TestDouble(_) => Ok(Vec::new()),
         }
     }
 
@@ -77,12 +76,10 @@ impl ModelSource {
     }
 
     fn open_native(&self, name: &str, config: &GenerationConfig) -> Result<Box<dyn Scorer>> {
-        match (&self.place, name) {
-            (Place::Fake, fake::NAME) => return Ok(Box::new(fake::FakeScorer)),
-            (Place::Fake, fake::FLAT) => return Ok(Box::new(fake::FakeFlat)),
-            (Place::Fake, fake::RED) => return Ok(Box::new(fake::FakeRed)),
-            (Place::Fake, fake::JUDGE) => return Ok(Box::new(fake::FakeJudge)),
-            _ => {}
+        if let Place::TestDouble(double) = self.place
+            && let Some(scorer) = (double.scorer)(name)
+        {
+            return Ok(scorer);
         }
         let (scorer, folder) =
             name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));

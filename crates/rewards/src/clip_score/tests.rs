@@ -82,12 +82,8 @@ fn the_prompt_is_encoded_once_and_the_pictures_in_batches() {
 fn a_clip_scores_the_mean_of_its_frames() {
     let mut scorer = open(ClipVariant::Cosine, &placements()[0]);
     let square = Golden::open("clip").pictures(2).remove(1);
-    let pixels = square.values().len() / 3;
-    let dark: Vec<f32> = square.values().iter().map(|value| value / 2.0).collect();
-    let frames = (0..3).flat_map(|color| {
-        [square.values(), &dark].map(|frame| frame[color * pixels..][..pixels].to_vec()).concat()
-    });
-    let clip = Media::new(2, 32, 32, frames.collect()).unwrap();
+    let dark: Vec<u8> = square.pixels().iter().map(|byte| byte / 2).collect();
+    let clip = Media::new(2, 32, 32, [square.pixels(), &dark].concat()).unwrap();
     let dark = Media::new(1, 32, 32, dark).unwrap();
     let rewards = scorer.score("a green dog", &[square, dark, clip]).unwrap();
     let given: Vec<f64> = rewards.iter().filter_map(|reward| reward.given()).collect();

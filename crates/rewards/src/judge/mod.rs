@@ -8,7 +8,7 @@ mod grammar;
 mod network;
 mod scene;
 
-use noisefind_core::media::Media;
+use noisefind_core::media::{FrameReduction, Media};
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_nn::{ModelFiles, Placement};
 
@@ -63,7 +63,7 @@ impl SceneJudge {
         &self.grammar
     }
 
-    /// Reads each picture; of a clip, its first frame.
+    /// Reads each image; of a clip, its first frame.
     ///
     /// # Errors
     /// Where the device fails.
@@ -73,8 +73,8 @@ impl SceneJudge {
         for media in media.chunks(PICTURES_AT_ONCE) {
             let mut pixels = Vec::with_capacity(media.len() * numbers);
             for media in media {
-                let frames = self.preprocessor.pixels(std::slice::from_ref(media), self.side)?;
-                pixels.extend_from_slice(&frames[..numbers]);
+                let first = media.reduced(FrameReduction::First);
+                pixels.extend(self.preprocessor.pixels(std::slice::from_ref(&first), self.side)?);
             }
             scenes.extend(self.network.read(pixels, media.len(), self.side)?);
         }
