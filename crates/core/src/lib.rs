@@ -11,7 +11,6 @@ pub mod adamw;
 pub mod config;
 mod error;
 pub mod evaluation;
-pub mod fakes;
 pub mod gaussian;
 pub mod media;
 pub mod method;

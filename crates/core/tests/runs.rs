@@ -4,13 +4,13 @@ mod common;
 
 use std::ops::ControlFlow;
 
+use common::doubles::{
+    FunctionScorer, IdentityGenerator, flat_reward, linear_reward, noise_values, sometimes_missing,
+};
 use common::{Settings, methods};
 use noisefind_core::Error;
 use noisefind_core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, ResultPolicy, RunConfig};
 use noisefind_core::evaluation::Evaluation;
-use noisefind_core::fakes::{
-    FunctionScorer, IdentityGenerator, flat_reward, linear_reward, noise_values, sometimes_missing,
-};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::{PortError, Reward, Scorer};
@@ -20,6 +20,8 @@ use noisefind_core::run::{Run, RunState, Step, StopReason, step};
 use proptest::prelude::*;
 
 const SHAPE: NoiseShape = NoiseShape::image(2, 4, 4);
+/// Noise of a clip of three frames, with as many values.
+const CLIP: NoiseShape = NoiseShape { channels: 2, frames: Some(3), height: 2, width: 3 };
 
 fn reward() -> impl FnMut(&str, &Media) -> f64 + Send {
     sometimes_missing(0.2, linear_reward((0..SHAPE.numel()).map(|at| (at as f32 * 0.3).cos()).collect()))
@@ -41,14 +43,14 @@ fn default_run() -> Run {
 
 #[test]
 fn ten_steps_are_five_a_save_a_load_and_five() {
-    for settings in methods() {
-        let mut whole = settings.start(SHAPE);
+    for (settings, shape) in methods().into_iter().flat_map(|one| [(one.clone(), SHAPE), (one, CLIP)]) {
+        let mut whole = settings.start(shape);
         steps(&mut whole, 10);
-        let mut first = settings.start(SHAPE);
+        let mut first = settings.start(shape);
         steps(&mut first, 5);
         let text = serde_json::to_string(&first.state()).unwrap();
         let loaded: RunState = serde_json::from_str(&text).unwrap();
-        let mut second = settings.resume(SHAPE, &loaded).unwrap();
+        let mut second = settings.resume(shape, &loaded).unwrap();
         assert_eq!(second.state(), first.state());
         steps(&mut second, 5);
         assert_eq!(second.state(), whole.state());
@@ -278,6 +280,19 @@ fn a_rollout_stops_where_it_is_told_to() {
     });
     stopped.unwrap();
     assert_eq!((done, generator.calls()), (6, 2));
+}
+
+#[test]
+fn a_step_over_clips_generates_scores_and_learns() {
+    for settings in methods() {
+        let mut run = settings.start(CLIP);
+        let first = one_step(&mut run, reward());
+        assert_eq!(first.media.len(), 16);
+        assert!(first.media.iter().all(|clip| clip.frames() == 3));
+        assert_eq!(run.policy().shape(), CLIP);
+        assert_eq!(run.policy().stacked_dims()[run.policy().stacked_dims().len() - 4..], [2, 3, 2, 3]);
+        assert!(first.record.updated && first.record.kl_nats > 0.0);
+    }
 }
 
 proptest! {

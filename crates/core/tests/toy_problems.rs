@@ -3,8 +3,8 @@
 mod common;
 
 use common::Settings;
+use common::doubles::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
 use noisefind_core::config::{FindConfig, MethodConfig, PaperConfig, RunConfig};
-use noisefind_core::fakes::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{NoiseShape, SampleKey};
 use noisefind_core::policy::NoisePolicy;

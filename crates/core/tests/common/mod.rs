@@ -1,6 +1,8 @@
 //! What the tests of runs share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod doubles;
+
 use noisefind_core::config::{FindConfig, MethodConfig, PaperConfig, RandomSearchConfig, RunConfig};
 use noisefind_core::method::Start;
 use noisefind_core::noise::NoiseShape;

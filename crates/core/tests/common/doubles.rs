@@ -1,9 +1,9 @@
-//! A generator and rewards without a model, so that the whole program can be tested in seconds.
+//! A generator and rewards without a model.
 
-use crate::media::Media;
-use crate::noise::{Noise, NoiseShape, SampleKey};
-use crate::ports::{Generator, PortError, Reward, Scorer};
-use crate::rng::{Domain, Stream};
+use noisefind_core::media::Media;
+use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
+use noisefind_core::ports::{Generator, PortError, Reward, Scorer};
+use noisefind_core::rng::{Domain, Stream};
 
 /// "Generates" the noise itself: the media holds the bytes of its values, padded with zeros to whole RGB pixels.
 ///
