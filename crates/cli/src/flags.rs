@@ -54,8 +54,7 @@ pub struct GenerationFlags {
     /// Last layers of the text encoders that the prompt skips, counted as in diffusers [default: 0]
     #[arg(long, value_name = "N")]
     pub clip_skip: Option<usize>,
-    /// Solver: ddim, pndm, euler, euler-ancestral, dpmpp-2m, lcm or flow-match-euler [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME[,PARAMETER=VALUE]", help = scheduler_help())]
     pub scheduler: Option<String>,
     /// Rows of a picture in pixels [default: the model's own]
     #[arg(long, value_name = "PIXELS")]
@@ -83,6 +82,14 @@ impl GenerationFlags {
             ..self.model.options()
         }
     }
+}
+
+fn scheduler_help() -> String {
+    let names: Vec<&str> = noisefind::registry::scheduler_names().collect();
+    format!(
+        "Scheduler, with parameters of its class in diffusers where they are not the model's: {} [default: the model's own]",
+        names.join(", ")
+    )
 }
 
 impl ModelFlags {

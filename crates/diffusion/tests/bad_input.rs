@@ -96,11 +96,13 @@ fn damaged_folders_are_named() {
         (
             "a missing key",
             |f| {
-                edit(f, "scheduler/scheduler_config.json", |c| {
-                    c.as_object_mut().expect("an object").remove("_class_name");
-                });
+                for (file, key) in
+                    [("scheduler/scheduler_config.json", "_class_name"), ("model_index.json", "scheduler")]
+                {
+                    edit(f, file, |c| drop(c.as_object_mut().expect("an object").remove(key)));
+                }
             },
-            &["scheduler/scheduler_config.json: _class_name is absent, expected a value"],
+            &["scheduler/scheduler_config.json: _class_name is absent, expected the class of the scheduler"],
         ),
         (
             "mathematics that is not implemented",

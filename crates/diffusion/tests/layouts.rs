@@ -173,8 +173,8 @@ fn what_is_not_implemented_is_refused_by_its_key() {
         ("vae/config.json", "act_fn", json!("gelu")),
         ("vae/config.json", "_class_name", json!("AutoencoderKLTemporalDecoder")),
         ("text_encoder/config.json", "hidden_act", json!("gelu_new")),
-        ("scheduler/scheduler_config.json", "skip_prk_steps", json!(false)),
-        ("scheduler/scheduler_config.json", "_class_name", json!("UniPCMultistepScheduler")),
+        ("scheduler/scheduler_config.json", "beta_schedule", json!("sigmoid")),
+        ("model_index.json", "scheduler", json!(["diffusers", "DPMSolverSDEScheduler"])),
     ] {
         let folder = copy_of("sd1");
         let path = folder.path().join(file);

@@ -14,8 +14,9 @@ use noisefind_core::rng::{Domain, Stream};
 use noisefind_diffusion::decoder;
 use noisefind_diffusion::denoiser::unet2d::UnetConfig;
 use noisefind_diffusion::model_index::ModelIndex;
-use noisefind_diffusion::scheduler::SchedulerConfig;
+use noisefind_diffusion::scheduler::{Schedule, SchedulerFile};
 use noisefind_diffusion::{DeviceChoice, DtypeChoice, LoraSource, ModelFiles, Placement};
+use noisefind_nn::Error;
 use noisefind_nn::config::ClipTextConfig;
 use noisefind_nn::lora::Adapters;
 use noisefind_nn::text::Tokenizer;
@@ -39,7 +40,7 @@ struct Target {
     fixed: usize,
 }
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     Target {
         kind: "safetensors",
         seeds: &[
@@ -77,7 +78,6 @@ const TARGETS: [Target; 4] = [
             "sd1/vae/config.json",
             "lcm/vae/config.json",
             "sd2/text_encoder/config.json",
-            "sd1/scheduler/scheduler_config.json",
             "sdxl/model_index.json",
         ],
         open: |files, name, _| {
@@ -92,10 +92,29 @@ const TARGETS: [Target; 4] = [
             UnetConfig::read(files).is_ok()
                 | decoder::config(files, "unet").is_ok()
                 | ClipTextConfig::read(files, "unet").is_ok()
-                | SchedulerConfig::read(files, None).is_ok()
                 | ModelIndex::read(files).is_ok()
         },
         fixed: 1 << 12,
+    },
+    Target {
+        kind: "schedule",
+        seeds: &[
+            "sd1/scheduler/scheduler_config.json",
+            "sd2/scheduler/scheduler_config.json",
+            "sdxl/scheduler/scheduler_config.json",
+            "lcm/scheduler/scheduler_config.json",
+        ],
+        open: |files, name, _| {
+            let folder = files.folder().expect("it is a folder");
+            fs::create_dir_all(folder.join("scheduler")).expect("it is writable");
+            // The index names no class then.
+            for copy in ["scheduler/scheduler_config.json", "model_index.json"] {
+                fs::copy(folder.join(name), folder.join(copy)).expect("it is writable");
+            }
+            schedule(files).is_ok()
+        },
+        // Tables over a million training times.
+        fixed: 1 << 26,
     },
     Target {
         kind: "tokenizer",
@@ -173,6 +192,11 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Stream) {
             }
         }
     }
+}
+
+fn schedule(files: &ModelFiles) -> Result<Schedule, Error> {
+    let file = SchedulerFile::read(files, &ModelIndex::read(files)?)?;
+    Schedule::new(&file.own()?, 4, 0.0)
 }
 
 #[test]

@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 
 use common::{F32, Golden, assert_close, golden_folder};
-use noisefind_diffusion::scheduler::SolverKind;
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, LoraSource, ModelFiles};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const PROMPT: &str = "a green dog";
@@ -17,6 +18,14 @@ fn open(family: &str, variant: &str, load: &LoadOptions) -> (TempDir, DiffusionM
     common::copy(&golden_folder().join(family), folder.path());
     let scheduler = golden_folder().join(format!("variants/{variant}.json"));
     if scheduler.is_file() {
+        let read = |path: &Path| -> Value {
+            serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
+        };
+        // The index decides about the class.
+        let index = folder.path().join("model_index.json");
+        let mut keys = read(&index);
+        keys["scheduler"] = json!(["diffusers", read(&scheduler)["_class_name"]]);
+        fs::write(index, keys.to_string()).expect("it is writable");
         fs::copy(scheduler, folder.path().join("scheduler/scheduler_config.json")).expect("it is writable");
     }
     let files = ModelFiles::directory(folder.path()).expect("it is a folder");
@@ -56,7 +65,8 @@ fn an_adapter_makes_a_consistency_model() {
     let path = golden_folder().join("adapters/kohya.safetensors").display().to_string();
     let load = LoadOptions { loras: vec![LoraSource { path, weight: 0.7 }], ..F32 };
     check("sd1", "lcm-lora", &load, &options(4, 1.0));
-    let lcm = GenerationOptions { scheduler: Some(SolverKind::Lcm), ..options(4, 1.0) };
+    let lcm =
+        GenerationOptions { scheduler: Some("lcm".parse().expect("it is implemented")), ..options(4, 1.0) };
     let (_folder, model) = open("sd1", "none", &load);
     model.prepare(PROMPT, &lcm).expect("the scheduler can be chosen instead");
 }

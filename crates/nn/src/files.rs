@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::hub::{HubModel, HubSettings, is_hub_id};
+use crate::json;
 use crate::open_file::OpenFile;
 
 /// One file of a model that is compiled into the program.
@@ -123,7 +124,7 @@ impl ModelFiles {
         self.open(path)?.read()
     }
 
-    /// Reads and parses a JSON file.
+    /// Reads and parses a JSON file, as Python writes it.
     ///
     /// # Errors
     /// As [`ModelFiles::read`], and where the JSON does not parse into `T`.
@@ -137,7 +138,7 @@ impl ModelFiles {
             return Err(Error::Io { file: self.display(path), source });
         }
         let bytes = self.read(path)?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { file: self.display(path), source })
+        json::from_slice(&bytes).map_err(|source| Error::Json { file: self.display(path), source })
     }
 
     /// Opens a file for reading piece by piece.

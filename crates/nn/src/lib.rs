@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 pub mod files;
 pub mod hub;
+pub mod json;
 pub mod lora;
 mod open_file;
 pub mod ops;

@@ -1,25 +1,28 @@
-//! The denoising loop: batches of samples through the same steps, each sample with its own state and noise.
+//! The denoising loop: batches of samples through the same steps, each sample with its own noise.
+//!
+//! Samples stay on the device between steps, in f32 and in the denoiser's layout `[batch, frames, height, width, channels]`.
 
+use burn::tensor::{DType, Int, Tensor};
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::rng::step_noise;
 
 use super::{DiffusionModel, PreparedPrompt};
-use crate::scheduler::SampleState;
+use crate::scheduler::{Samples, State};
+use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
-use noisefind_nn::ops::read_back;
-use noisefind_nn::ops::release_buffers;
+use noisefind_nn::ops::{read_back, release_buffers};
 
 /// A sample in the decoder's space after the last step, before any scaling: `shape` says how it lies in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latents {
-    /// Channels, rows and columns.
+    /// Channels, frames, rows and columns.
     pub shape: NoiseShape,
     /// The numbers in memory order.
     pub values: Vec<f32>,
 }
 
 impl DiffusionModel {
-    /// Runs the sampler on each noise; latents come back in the same order, before decoding.
+    /// Runs the scheduler on each noise; latents come back in the same order, before decoding.
     ///
     /// # Errors
     /// Where a noise has another shape than the prompt was prepared for, the denoiser diverges, or the device fails.
@@ -29,57 +32,103 @@ impl DiffusionModel {
             return Err(Error::Shape { what: "noise", expected: shape.dims(), found: other.shape().dims() });
         }
         let batches = noises.chunks(prompt.batch_size).map(|batch| self.denoise(prompt, batch));
-        let states: Result<Vec<Vec<SampleState>>> = batches.collect();
+        let latents: Result<Vec<Vec<Latents>>> = batches.collect();
         release_buffers();
-        let latents = states?.into_iter().flatten();
-        Ok(latents.map(|state| Latents { shape, values: state.values }).collect())
+        Ok(latents?.into_iter().flatten().collect())
     }
 
-    fn denoise(&self, prompt: &PreparedPrompt, noises: &[Noise]) -> Result<Vec<SampleState>> {
-        let schedule = &prompt.schedule;
-        let sigma = schedule.init_noise_sigma();
-        let start =
-            |noise: &Noise| SampleState::new(noise.values().iter().map(|value| value * sigma).collect());
-        let mut states: Vec<SampleState> = noises.iter().map(start).collect();
+    fn denoise(&self, prompt: &PreparedPrompt, noises: &[Noise]) -> Result<Vec<Latents>> {
+        let (schedule, shape) = (&prompt.schedule, prompt.noise_shape);
+        let placement = self.placement.with_dtype(DType::F32);
+        let start = on_device(noises.iter().map(Noise::values), shape, &placement);
+        let mut state = State::new(start * schedule.init_noise_sigma());
+        let mut check = DivergenceCheck::default();
         for at in 0..schedule.len() {
-            let outputs = self.predict(prompt, at, &states)?;
-            for ((state, noise), output) in states.iter_mut().zip(noises).zip(&outputs) {
-                if let Some(&value) = output.iter().find(|value| !value.is_finite()) {
-                    return Err(Error::Diverged { value, step: at + 1, steps: schedule.len() });
-                }
-                schedule.step(at, state, output, || step_noise(noise.key, at as u32, output.len()));
-            }
+            let output = self.predict(prompt, at, &state.samples);
+            check.add(&output);
+            let noise = schedule.draws_noise(at).then(|| {
+                let drawn: Vec<Vec<f32>> =
+                    noises.iter().map(|noise| step_noise(noise.key, at as u32, shape.numel())).collect();
+                on_device(drawn.iter().map(Vec::as_slice), shape, &placement)
+            });
+            state = schedule.step(at, state, output, noise);
         }
-        Ok(states)
+        let steps = schedule.len();
+        let values = read_back(state.samples, "latents")?;
+        check.finish(steps)?;
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Error::Diverged { value, step: steps, steps });
+        }
+        let samples = values.chunks_exact(shape.numel());
+        Ok(samples.map(|sample| Latents { shape, values: channels_first(sample, shape) }).collect())
     }
 
-    /// The denoiser's output for each sample at step `at`, after classifier-free guidance.
-    fn predict(&self, prompt: &PreparedPrompt, at: usize, states: &[SampleState]) -> Result<Vec<Vec<f32>>> {
-        let shape = prompt.noise_shape;
-        let scale = prompt.schedule.input_scale(at);
-        let mut input = channels_last(states.iter().map(|state| state.values.as_slice()), shape);
-        input.iter_mut().for_each(|value| *value *= scale);
-        let halves = if prompt.guidance_scale.is_some() { 2 } else { 1 };
-        let input = input.repeat(halves);
-        let dims = [halves * states.len(), 1, shape.height, shape.width, shape.channels];
-        let output = prompt.denoiser.predict(self.placement.tensor(input, dims), at);
-        let output = read_back(output, "the denoiser's output")?;
-        let size = output.len() / dims[0].max(1);
-        let sample = |at: usize| channels_first(&output[at * size..(at + 1) * size], shape);
-        let guided = |at: usize| {
-            let Some(scale) = prompt.guidance_scale else {
-                return sample(at);
-            };
-            let (without, with) = (sample(at), sample(at + states.len()));
-            without.iter().zip(with).map(|(without, with)| without + scale * (with - without)).collect()
+    /// The denoiser's output for each sample at step `at`, after classifier-free guidance, in f32.
+    fn predict(&self, prompt: &PreparedPrompt, at: usize, samples: &Samples) -> Samples {
+        let [batch, frames, height, width, channels] = samples.dims();
+        let mut input = (samples.clone() * prompt.schedule.input_scale(at)).cast(self.placement.dtype);
+        if prompt.guidance_scale.is_some() {
+            input = input.repeat_dim(0, 2);
+        }
+        // Models that also predict a variance put it into further channels, which no scheduler here uses.
+        let output = prompt.denoiser.predict(input, at).narrow(4, 0, channels).cast(DType::F32);
+        let Some(scale) = prompt.guidance_scale else {
+            return output;
         };
-        Ok((0..states.len()).map(guided).collect())
+        let half = |from: usize| output.clone().narrow(0, from, batch);
+        let (without, with) = (half(0), half(batch));
+        let guided = without.clone() + (with - without) * scale;
+        debug_assert_eq!(guided.dims(), [batch, frames, height, width, channels]);
+        guided
     }
 }
 
-/// Samples of `[channels, height, width]` joined to `[batch, height, width, channels]`.
+/// Counts the steps whose output holds a number that is none, without waiting for the device. What is not a number once
+/// stays none, so the count tells the first such step.
+#[derive(Default)]
+struct DivergenceCheck(Option<Tensor<1, Int>>);
+
+impl DivergenceCheck {
+    fn add(&mut self, output: &Samples) {
+        let diverged = output.clone().is_finite().bool_not().any().int();
+        self.0 = Some(match self.0.take() {
+            Some(count) => count + diverged,
+            None => diverged,
+        });
+    }
+
+    fn finish(self, steps: usize) -> Result<()> {
+        let Some(count) = self.0 else { return Ok(()) };
+        let failed = |error| Error::Readback { what: "the check of the denoiser's output", reason: error };
+        let counts: Vec<i64> = count
+            .into_data()
+            .convert::<i64>()
+            .try_into_vec()
+            .map_err(|error| failed(format!("{error:?}")))?;
+        match counts.first() {
+            Some(&count) if count > 0 => {
+                let step = (steps + 1).saturating_sub(count as usize);
+                Err(Error::Diverged { value: f32::NAN, step, steps })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Samples of `[channels, frames, height, width]` as one tensor in the denoiser's layout.
+fn on_device<'a>(
+    samples: impl ExactSizeIterator<Item = &'a [f32]>,
+    shape: NoiseShape,
+    placement: &Placement,
+) -> Samples {
+    let batch = samples.len();
+    let dims = [batch, shape.frames.unwrap_or(1), shape.height, shape.width, shape.channels];
+    placement.tensor(channels_last(samples, shape), dims)
+}
+
+/// Samples of `[channels, frames, height, width]` joined to `[batch, frames, height, width, channels]`.
 pub(super) fn channels_last<'a>(samples: impl Iterator<Item = &'a [f32]>, shape: NoiseShape) -> Vec<f32> {
-    let pixels = shape.height * shape.width;
+    let pixels = shape.frames.unwrap_or(1) * shape.height * shape.width;
     let mut joined = Vec::new();
     for sample in samples {
         joined.extend((0..pixels).flat_map(|pixel| sample.iter().skip(pixel).step_by(pixels)));
@@ -87,13 +136,9 @@ pub(super) fn channels_last<'a>(samples: impl Iterator<Item = &'a [f32]>, shape:
     joined
 }
 
-/// One sample of `[height, width, channels or more]` as `[channels, height, width]`.
-///
-/// Models that also predict a variance put it into further channels, which the samplers here do not use.
+/// One sample of `[frames, height, width, channels]` as `[channels, frames, height, width]`.
 fn channels_first(sample: &[f32], shape: NoiseShape) -> Vec<f32> {
-    let pixels = shape.height * shape.width;
-    let stored = sample.len() / pixels.max(1);
     (0..shape.channels)
-        .flat_map(|channel| sample.iter().skip(channel).step_by(stored.max(1)).copied())
+        .flat_map(|channel| sample.iter().skip(channel).step_by(shape.channels).copied())
         .collect()
 }

@@ -5,6 +5,7 @@ use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::{Generator, PortError};
 
 use super::{DiffusionModel, GenerationOptions, Latents, PreparedPrompt};
+use crate::scheduler::Schedule;
 use noisefind_nn::error::Result;
 
 /// Draws pictures with fixed options; keeps the last prompt's encoding, since a run asks for it again and again.
@@ -24,7 +25,7 @@ impl DiffusionGenerator {
     pub fn new(model: DiffusionModel, options: GenerationOptions) -> Result<Self> {
         options.check()?;
         let noise_shape = model.noise_shape_for(&options)?;
-        model.scheduler(&options)?;
+        Schedule::new(&model.scheduler(&options)?, options.num_inference_steps, options.eta)?;
         Ok(Self { model, options, noise_shape, prepared: None })
     }
 

@@ -5,7 +5,7 @@ use noisefind_core::noise::NoiseShape;
 use crate::decoder::{self, DecoderInfo, ENCODER, Vae};
 use crate::denoiser::{self, DenoiserInfo};
 use crate::model_index::ModelIndex;
-use crate::scheduler::{PredictionType, SchedulerConfig, SolverKind};
+use crate::scheduler::{PredictionType, Schedule, SchedulerClass, SchedulerConfig, SchedulerFile};
 use noisefind_nn::clip::ClipTextModel;
 use noisefind_nn::device::{DeviceChoice, DtypeChoice, Placement};
 use noisefind_nn::error::Result;
@@ -34,8 +34,8 @@ pub struct ModelInfo {
     pub noise_shape: Option<NoiseShape>,
     /// Native rows and columns of a picture in pixels.
     pub native_size: Option<[usize; 2]>,
-    /// The model's own solver.
-    pub scheduler: Option<SolverKind>,
+    /// The class of the model's own scheduler.
+    pub scheduler: Option<&'static SchedulerClass>,
     /// What the denoiser's output means.
     pub prediction_type: Option<PredictionType>,
     /// What keeps the model from running, in words; empty where nothing does.
@@ -90,7 +90,12 @@ impl ModelInfo {
         }
         let unet = note(denoiser::config(files).map(|config| config.info()), &mut problems);
         let vae = note(decoder::config(files, "vae").map(|config| config.info()), &mut problems);
-        let scheduler = note(SchedulerConfig::read(files, None), &mut problems);
+        let scheduler = SchedulerFile::read(files, &index).and_then(|file| {
+            let config = file.own()?;
+            Schedule::new(&config, index.default_steps_and_guidance().0, 0.0)?;
+            Ok(config)
+        });
+        let scheduler = note(scheduler, &mut problems);
         problems.dedup();
         let noise_shape = unet.as_ref().map(DenoiserInfo::noise_shape);
         let native_size = noise_shape.zip(vae.as_ref()).map(|(shape, vae)| {
@@ -111,8 +116,8 @@ impl ModelInfo {
             parts,
             noise_shape,
             native_size,
-            scheduler: scheduler.as_ref().map(|scheduler| scheduler.kind),
-            prediction_type: scheduler.map(|scheduler| scheduler.prediction_type),
+            scheduler: scheduler.as_ref().map(SchedulerConfig::class),
+            prediction_type: scheduler.and_then(|scheduler| scheduler.prediction().ok()),
             problems,
         })
     }
@@ -170,6 +175,6 @@ fn family(index: &ModelIndex, unet: Option<&DenoiserInfo>, scheduler: Option<&Sc
         _ => "latent diffusion",
     };
     let is_consistency_model =
-        unet.takes_guidance_scale || scheduler.is_some_and(|scheduler| scheduler.kind == SolverKind::Lcm);
+        unet.takes_guidance_scale || scheduler.is_some_and(|scheduler| scheduler.class().name == "lcm");
     if is_consistency_model { format!("{name}, latent consistency") } else { name.to_owned() }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::decoder::Vae;
 use crate::denoiser::{self, Denoiser, DenoiserInfo};
 use crate::model_index::ModelIndex;
-use crate::scheduler::SchedulerConfig;
+use crate::scheduler::{Schedule, SchedulerConfig, SchedulerFile};
 use crate::text::TextEncoders;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
@@ -35,6 +35,7 @@ use noisefind_nn::ops::release_buffers;
 pub struct DiffusionModel {
     files: ModelFiles,
     index: ModelIndex,
+    scheduler: SchedulerFile,
     text: TextEncoders,
     denoiser: Arc<dyn Denoiser>,
     denoiser_info: DenoiserInfo,
@@ -53,13 +54,7 @@ impl DiffusionModel {
     pub fn open(files: ModelFiles, options: &LoadOptions) -> Result<Self> {
         let placement = Placement::open(options.device, options.dtype)?;
         let index = ModelIndex::read(&files)?;
-        SchedulerConfig::read(&files, None).or_else(|error| match error {
-            // A solver that is not implemented can still be replaced by one that is.
-            Error::Config { key: "_class_name", .. } => {
-                SchedulerConfig::read(&files, Some(options::FALLBACK_SOLVER))
-            }
-            error => Err(error),
-        })?;
+        let scheduler = SchedulerFile::read(&files, &index)?;
         let adapters = Adapters::open(&options.loras, &index.parts)?;
         let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
         let config = denoiser::config(&files)?;
@@ -82,7 +77,18 @@ impl DiffusionModel {
                 expected: format!("{channels}, the in_channels of unet/config.json"),
             });
         }
-        Ok(Self { files, index, text, denoiser, denoiser_info, vae, vae_name, placement, vae_placement })
+        Ok(Self {
+            files,
+            index,
+            scheduler,
+            text,
+            denoiser,
+            denoiser_info,
+            vae,
+            vae_name,
+            placement,
+            vae_placement,
+        })
     }
 
     /// The model's files.
@@ -123,22 +129,35 @@ impl DiffusionModel {
         })
     }
 
-    /// The config of the sampler that `options` select.
+    /// Checks what does not need the weights, so that nobody waits for them in vain: the scheduler that `options` select,
+    /// and its number of steps.
     ///
     /// # Errors
-    /// Where the model's own is not implemented and none replaces it.
-    pub fn scheduler(&self, options: &GenerationOptions) -> Result<SchedulerConfig> {
-        SchedulerConfig::read(&self.files, options.scheduler)
+    /// Where the scheduler is not implemented, not defined for this model, or refuses the number of steps.
+    pub fn check(files: &ModelFiles, options: &GenerationOptions) -> Result<()> {
+        options.check()?;
+        let scheduler =
+            SchedulerFile::read(files, &ModelIndex::read(files)?)?.selected(options.scheduler.as_ref())?;
+        Schedule::new(&scheduler, options.num_inference_steps, options.eta).map(drop)
     }
 
-    /// Decodes final latents to images, `batch_size` at a time, in the same order.
+    /// The config of the scheduler that `options` select.
+    ///
+    /// # Errors
+    /// Where the model's own is not implemented and none replaces it, or the one that does is not defined for this model.
+    pub fn scheduler(&self, options: &GenerationOptions) -> Result<SchedulerConfig> {
+        self.scheduler.selected(options.scheduler.as_ref())
+    }
+
+    /// Decodes final latents to images or clips in the same order: at most `batch_size` samples at a time, and of a clip
+    /// as many frames as fit into the memory that the denoiser needs anyway.
     ///
     /// # Errors
     /// Where shapes differ from the model's, the decoder gives a value that is not finite, or the device fails.
     pub fn decode(&self, latents: &[Latents], batch_size: usize) -> Result<Vec<Media>> {
         let image = |decoded: &DecodedImage| {
-            let DecodedImage { height, width, values } = decoded;
-            Media::quantise(1, *height, *width, values).map_err(|source| Error::Decoder {
+            let DecodedImage { frames, height, width, values } = decoded;
+            Media::quantise(*frames, *height, *width, values).map_err(|source| Error::Decoder {
                 decoder: self.vae_name.clone(),
                 reason: source.to_string(),
             })
@@ -154,12 +173,11 @@ impl DiffusionModel {
         /// A batch of larger images needs more memory than the denoiser does.
         const PIXELS_AT_ONCE: usize = 1 << 19;
         let pixels_per_latent = self.vae.info().pixels_per_latent;
-        let mut images = Vec::with_capacity(latents.len());
         let Some(first) = latents.first() else {
-            return Ok(images);
+            return Ok(Vec::new());
         };
         let shape = first.shape;
-        let expected = NoiseShape { channels: self.denoiser_info.in_channels, frames: None, ..shape };
+        let expected = NoiseShape { channels: self.denoiser_info.in_channels, ..shape };
         if let Some(other) = latents.iter().find(|latents| latents.shape != expected) {
             return Err(Error::Shape {
                 what: "latents",
@@ -167,38 +185,48 @@ impl DiffusionModel {
                 found: other.shape.dims(),
             });
         }
+        let frames = shape.frames.unwrap_or(1);
+        let per_frame = shape.height * shape.width * shape.channels;
         let pixels = shape.height * shape.width * pixels_per_latent * pixels_per_latent;
-        let at_once = batch_size.clamp(1, (PIXELS_AT_ONCE / pixels.max(1)).max(1));
-        for batch in latents.chunks(at_once) {
-            let values = denoise::channels_last(batch.iter().map(|latents| latents.values.as_slice()), shape);
+        let at_once = batch_size.saturating_mul(frames).clamp(1, (PIXELS_AT_ONCE / pixels.max(1)).max(1));
+        let values = denoise::channels_last(latents.iter().map(|latents| latents.values.as_slice()), shape);
+        let mut images: Vec<Vec<f32>> = Vec::with_capacity(latents.len() * frames);
+        let mut size = [0, 0];
+        for batch in values.chunks(at_once * per_frame) {
             let unscaled =
-                values.iter().enumerate().map(|(at, &value)| self.vae.unscale(value, at % shape.channels));
-            let dims = [batch.len(), shape.height, shape.width, shape.channels];
-            let (values, [height, width]) =
-                self.vae.decode_values(unscaled.collect(), dims, &self.vae_placement)?;
-            for image in values.chunks_exact(3 * height * width) {
-                let planes = (0..3).flat_map(|channel| image.iter().skip(channel).step_by(3));
-                let values = planes.map(|value| value / 2.0 + 0.5).collect();
-                images.push(DecodedImage { height, width, values });
-            }
+                batch.iter().enumerate().map(|(at, &value)| self.vae.unscale(value, at % shape.channels));
+            let dims = [batch.len() / per_frame, shape.height, shape.width, shape.channels];
+            let (values, found) = self.vae.decode_values(unscaled.collect(), dims, &self.vae_placement)?;
+            size = found;
+            images.extend(values.chunks_exact(3 * size[0] * size[1]).map(<[f32]>::to_vec));
         }
         release_buffers();
-        Ok(images)
+        Ok(images.chunks(frames).map(|frames| DecodedImage::of_frames(frames, size)).collect())
     }
 }
 
-/// An image as the decoder gives it: 0 is black and 1 is white, and values beyond are possible.
+/// An image or a clip as the decoder gives it: 0 is black and 1 is white, and values beyond are possible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedImage {
+    /// Frames; 1 for a still image.
+    pub frames: usize,
     /// Rows of pixels.
     pub height: usize,
     /// Columns of pixels.
     pub width: usize,
-    /// `[3, height, width]`, RGB.
+    /// `[3, frames, height, width]`, RGB.
     pub values: Vec<f32>,
 }
 
 impl DecodedImage {
+    /// Joins frames of `[height, width, 3]` in `-1..=1`.
+    fn of_frames(frames: &[Vec<f32>], [height, width]: [usize; 2]) -> Self {
+        let planes = (0..3)
+            .flat_map(|channel| frames.iter().flat_map(move |frame| frame.iter().skip(channel).step_by(3)));
+        let values = planes.map(|value| value / 2.0 + 0.5).collect();
+        Self { frames: frames.len(), height, width, values }
+    }
+
     /// The values clamped to `0.0..=1.0`, as diffusers' `output_type="np"` has them.
     pub fn in_range(&self) -> Vec<f32> {
         self.values.iter().map(|value| value.clamp(0.0, 1.0)).collect()

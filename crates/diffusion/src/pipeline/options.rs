@@ -1,13 +1,10 @@
 //! What a user chooses: where a model runs, and how it draws.
 
 use crate::decoder::Decoding;
-use crate::scheduler::SolverKind;
+use crate::scheduler::SchedulerChoice;
 use noisefind_nn::device::{DeviceChoice, DtypeChoice};
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::lora::LoraSource;
-
-/// Stands in while a model is opened whose own solver is not implemented.
-pub(super) const FALLBACK_SOLVER: SolverKind = SolverKind::Ddim;
 
 /// Where a model runs, and what is changed about it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,8 +34,8 @@ pub struct GenerationOptions {
     pub negative_prompt: String,
     /// Last layers of the text encoders that the prompt skips.
     pub clip_skip: usize,
-    /// The solver, where not the model's own.
-    pub scheduler: Option<SolverKind>,
+    /// The scheduler, where not the model's own.
+    pub scheduler: Option<SchedulerChoice>,
     /// Rows of the picture in pixels, where not native.
     pub height: Option<usize>,
     /// Columns of the picture in pixels, where not native.

@@ -1,281 +1,304 @@
-//! Config of the sampler, `scheduler_config.json` of diffusers.
+//! `scheduler_config.json`: a scheduler's class and its parameters, with the rules of `ConfigMixin.from_config` of
+//! diffusers 0.42.1.
+//!
+//! An absent key has the default of the class; `null` is a value of its own and means what Python's `None` means there.
 
-use std::str::FromStr;
-
-use serde::Deserialize;
-
-use noisefind_nn::config::Keys;
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::ModelFiles;
+use serde_json::{Map, Value};
 
-/// Which solver walks from noise to picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SolverKind {
-    /// Denoising diffusion implicit models.
-    Ddim,
-    /// Pseudo linear multistep, without its Runge-Kutta start.
-    Pndm,
-    /// Euler's method in the noise level.
-    Euler,
-    /// Euler's method with fresh noise in every step.
-    EulerAncestral,
-    /// DPM-Solver++ of second order, multistep.
-    DpmSolverMultistep,
-    /// Latent consistency models.
-    Lcm,
-    /// Euler's method for rectified flows.
-    FlowMatchEuler,
+use super::{PredictionType, SchedulerChoice, SchedulerClass};
+use crate::model_index::ModelIndex;
+
+/// Where the config lies in a model folder.
+const FILE: &str = "scheduler/scheduler_config.json";
+/// What the index calls it.
+const PART: &str = "scheduler";
+
+/// A config file as it was read, before a class is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchedulerFile {
+    file: String,
+    class_name: String,
+    /// The file and the key that name the class.
+    named_by: (String, &'static str),
+    keys: Map<String, Value>,
+    repaired: Map<String, Value>,
 }
 
-impl SolverKind {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Ddim,
-        Self::Pndm,
-        Self::Euler,
-        Self::EulerAncestral,
-        Self::DpmSolverMultistep,
-        Self::Lcm,
-        Self::FlowMatchEuler,
-    ];
-
-    /// The name that users write.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ddim => "ddim",
-            Self::Pndm => "pndm",
-            Self::Euler => "euler",
-            Self::EulerAncestral => "euler-ancestral",
-            Self::DpmSolverMultistep => "dpmpp-2m",
-            Self::Lcm => "lcm",
-            Self::FlowMatchEuler => "flow-match-euler",
-        }
+impl SchedulerFile {
+    /// Reads `scheduler/scheduler_config.json`. The class is the one that `model_index.json` names, or else that of the file.
+    ///
+    /// # Errors
+    /// Where the file is absent or damaged, or no class is named.
+    pub fn read(model: &ModelFiles, index: &ModelIndex) -> Result<Self> {
+        let class = index.class_of(PART).map(|class| (model.display(ModelIndex::FILE), class));
+        Self::of(model.display(FILE), model.read_json(FILE)?, class)
     }
 
-    const fn class_name(self) -> &'static str {
-        match self {
-            Self::Ddim => "DDIMScheduler",
-            Self::Pndm => "PNDMScheduler",
-            Self::Euler => "EulerDiscreteScheduler",
-            Self::EulerAncestral => "EulerAncestralDiscreteScheduler",
-            Self::DpmSolverMultistep => "DPMSolverMultistepScheduler",
-            Self::Lcm => "LCMScheduler",
-            Self::FlowMatchEuler => "FlowMatchEulerDiscreteScheduler",
-        }
+    /// As [`Self::read`], of keys that are read already; `file` names them in messages, and `index` is the file that
+    /// decides about the class, with the class.
+    ///
+    /// # Errors
+    /// Where no class is named.
+    pub(super) fn of(file: String, keys: Map<String, Value>, index: Option<(String, &str)>) -> Result<Self> {
+        const KEY: &str = "_class_name";
+        let (named_by, class_name) = match (index, keys.get(KEY).and_then(Value::as_str)) {
+            (Some((index, class)), _) => ((index, PART), class.to_owned()),
+            (None, Some(class)) => ((file.clone(), KEY), class.to_owned()),
+            (None, None) => {
+                let expected = "the class of the scheduler".into();
+                return Err(Error::Config { file, key: KEY, found: "absent".into(), expected });
+            }
+        };
+        Ok(Self { file, class_name, named_by, keys, repaired: Map::new() })
     }
 
-    /// The keys whose mathematics this solver does not implement, and the values that switch it off.
-    const fn refused(self) -> &'static [(&'static str, &'static [&'static str])] {
-        const OFF: &[&str] = &["false"];
-        match self {
-            Self::Ddim | Self::Lcm => &[],
-            Self::Pndm => &[("skip_prk_steps", &["true"])],
-            Self::Euler => &[
-                ("use_exponential_sigmas", OFF),
-                ("use_beta_sigmas", OFF),
-                ("interpolation_type", &["linear"]),
-                ("timestep_type", &["discrete"]),
-                ("sigma_min", &[]),
-                ("sigma_max", &[]),
-                ("final_sigmas_type", &["zero"]),
-            ],
-            Self::EulerAncestral => &[],
-            Self::DpmSolverMultistep => &[
-                ("solver_order", &["2"]),
-                ("algorithm_type", &["dpmsolver++"]),
-                ("solver_type", &["midpoint"]),
-                ("lower_order_final", &["true"]),
-                ("euler_at_final", OFF),
-                ("use_exponential_sigmas", OFF),
-                ("use_beta_sigmas", OFF),
-                ("use_lu_lambdas", OFF),
-                ("use_flow_sigmas", OFF),
-                ("final_sigmas_type", &["zero"]),
-                ("variance_type", &["fixed_small", "fixed_large"]),
-            ],
-            Self::FlowMatchEuler => &[
-                ("use_dynamic_shifting", OFF),
-                ("shift_terminal", &[]),
-                ("use_karras_sigmas", OFF),
-                ("use_exponential_sigmas", OFF),
-                ("use_beta_sigmas", OFF),
-                ("invert_sigmas", OFF),
-                ("stochastic_sampling", OFF),
-            ],
-        }
+    /// The class that the folder names.
+    pub fn class_name(&self) -> &str {
+        &self.class_name
     }
-}
 
-impl FromStr for SolverKind {
-    type Err = Error;
+    /// The value that the folder's own scheduler has for a key, where its class has the key.
+    pub fn value(&self, key: &str) -> Option<Value> {
+        self.own().ok()?.get(key)
+    }
 
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| Error::Option {
+    /// Changes a value as pipelines of diffusers do while they load. A key that the file does not hold is changed for
+    /// the folder's own class only, since `from_config` does not hand defaults over.
+    pub fn repair(&mut self, key: &str, value: Value) {
+        let keys = if self.keys.contains_key(key) { &mut self.keys } else { &mut self.repaired };
+        keys.insert(key.to_owned(), value);
+    }
+
+    /// The config of the chosen class, or else of the folder's own.
+    ///
+    /// # Errors
+    /// As [`Self::chosen`] and [`Self::own`].
+    pub fn selected(&self, choice: Option<&SchedulerChoice>) -> Result<SchedulerConfig> {
+        choice.map_or_else(|| self.own(), |choice| self.chosen(choice))
+    }
+
+    /// The config of the folder's own class.
+    ///
+    /// # Errors
+    /// Where the class is not implemented.
+    pub fn own(&self) -> Result<SchedulerConfig> {
+        let class = SchedulerClass::of_name(&self.class_name).ok_or_else(|| Error::Config {
+            file: self.named_by.0.clone(),
+            key: self.named_by.1,
+            found: self.class_name.clone(),
+            expected: format!("one of {}; or choose with --scheduler", SchedulerClass::class_names()),
+        })?;
+        let mut keys = self.keys.clone();
+        keys.extend(self.repaired.clone());
+        Ok(SchedulerConfig { class, file: self.file.clone(), keys })
+    }
+
+    /// The config that `choice.from_config(scheduler.config)` gives, of the folder's own scheduler.
+    ///
+    /// # Errors
+    /// Where the chosen scheduler is not defined for what this model predicts.
+    pub fn chosen(&self, choice: &SchedulerChoice) -> Result<SchedulerConfig> {
+        let own = self.own().ok();
+        let mut keys = self.keys.clone();
+        if let Some(own) = &own {
+            own.class.adopt_aliases(&mut keys);
+        }
+        keys.extend(choice.overrides.clone());
+        let config = SchedulerConfig { class: choice.class, file: self.file.clone(), keys };
+        let predicted = match &own {
+            Some(own) if !choice.overrides.contains_key("prediction_type") => own.prediction(),
+            _ => config.named_prediction(),
+        };
+        let Ok(predicted) = predicted else { return Ok(config) };
+        if choice.class.defined_for(predicted) && config.prediction().is_ok_and(|found| found == predicted) {
+            return Ok(config);
+        }
+        let defined: Vec<&str> = SchedulerClass::all()
+            .iter()
+            .filter(|class| class.defined_for(predicted))
+            .map(|class| class.name)
+            .collect();
+        Err(Error::Option {
             option: "scheduler",
-            found: text.to_owned(),
-            expected: Self::ALL.map(Self::name).join(", "),
+            found: choice.to_string(),
+            expected: format!(
+                "one that is defined for a model that predicts {predicted}: {}",
+                defined.join(", ")
+            ),
         })
     }
 }
 
-/// What the denoiser's output means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PredictionType {
-    /// The noise in the sample.
-    Epsilon,
-    /// The clean sample.
-    Sample,
-    /// `sqrt(a) noise - sqrt(1 - a) sample` (Salimans and Ho 2022).
-    VPrediction,
-}
-
-impl PredictionType {
-    /// The config's spelling.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Epsilon => "epsilon",
-            Self::Sample => "sample",
-            Self::VPrediction => "v_prediction",
-        }
-    }
-}
-
-/// How the noise variance grows over training time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BetaSchedule {
-    /// Evenly.
-    Linear,
-    /// Evenly in its square root.
-    ScaledLinear,
-    /// Nichol and Dhariwal's squared cosine.
-    #[serde(rename = "squaredcos_cap_v2")]
-    SquaredCosine,
-}
-
-/// Which of the training times are visited (Lin et al. 2023, table 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestepSpacing {
-    /// Multiples of a whole step, starting low.
-    Leading,
-    /// Evenly from the first to the last.
-    Linspace,
-    /// Multiples of a fractional step, ending high.
-    Trailing,
-}
-
-/// The sampler's config with the defaults of its class; field names are the config's keys.
+/// The config of one class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerConfig {
-    /// The solver.
-    pub kind: SolverKind,
-    /// Training times.
-    pub num_train_timesteps: usize,
-    /// First noise variance.
-    pub beta_start: f64,
-    /// Last noise variance.
-    pub beta_end: f64,
-    /// What lies between.
-    pub beta_schedule: BetaSchedule,
-    /// All noise variances, in place of the three fields above.
-    pub trained_betas: Option<Vec<f32>>,
-    /// What the denoiser's output means.
-    pub prediction_type: PredictionType,
-    /// Which training times are visited.
-    pub timestep_spacing: TimestepSpacing,
-    /// Added to every leading timestep.
-    pub steps_offset: usize,
-    /// Whether the variances are rescaled so that the last time is pure noise.
-    pub rescale_betas_zero_snr: bool,
-    /// Whether the step after the last one has no noise at all, instead of the noise of time 0.
-    pub set_alpha_to_one: bool,
-    /// Bound of the predicted clean sample, where it is clipped.
-    pub clip_sample_range: Option<f32>,
-    /// Dynamic thresholding of the predicted clean sample: quantile and largest bound.
-    pub thresholding: Option<(f64, f32)>,
-    /// Whether noise levels are spaced as Karras et al. (2022) do.
-    pub use_karras_sigmas: bool,
-    /// Steps that a consistency model was distilled from.
-    pub original_inference_steps: usize,
-    /// Scale of time in the boundary condition of consistency models.
-    pub timestep_scaling: f64,
-    /// Shift of a flow's noise levels towards high noise.
-    pub shift: f64,
+    class: &'static SchedulerClass,
+    file: String,
+    /// The keys of the file, those of other classes among them.
+    keys: Map<String, Value>,
 }
 
 impl SchedulerConfig {
-    /// Reads `scheduler/scheduler_config.json`; `kind` replaces the solver, and keeps the values that both share.
-    ///
-    /// # Errors
-    /// Where it is absent, damaged or not implemented.
-    pub fn read(model: &ModelFiles, kind: Option<SolverKind>) -> Result<Self> {
-        Self::from_keys(&Keys::read(model, "scheduler/scheduler_config.json")?, kind)
+    /// The class.
+    pub fn class(&self) -> &'static SchedulerClass {
+        self.class
     }
 
-    pub(crate) fn from_keys(keys: &Keys, kind: Option<SolverKind>) -> Result<Self> {
-        let kind = match kind {
-            Some(kind) => kind,
-            None => {
-                let class: String = keys.required("_class_name")?;
-                SolverKind::ALL.into_iter().find(|kind| kind.class_name() == class).ok_or_else(|| {
-                    let known = SolverKind::ALL.map(SolverKind::class_name).join(", ");
-                    keys.invalid("_class_name", class, format!("one of {known}; or choose with --scheduler"))
-                })?
-            }
-        };
-        keys.refuse_except(kind.refused())?;
-        let num_train_timesteps = keys.size("num_train_timesteps", 1000, 1 << 20)?;
-        let trained_betas: Option<Vec<f32>> = keys.optional("trained_betas")?;
-        if let Some(betas) = &trained_betas {
-            let holds = betas.len() == num_train_timesteps;
-            keys.check("trained_betas", holds, betas.len(), format!("{num_train_timesteps} numbers"))?;
+    /// The value of a key of the class; of a key of another class where the file holds it.
+    pub(super) fn get(&self, key: &str) -> Option<Value> {
+        if let Some(value) = self.keys.get(key) {
+            return Some(self.class.alias_of(key, value).unwrap_or_else(|| value.clone()));
         }
-        let is_lcm = kind == SolverKind::Lcm;
-        let (start, end) = if is_lcm { (0.00085, 0.012) } else { (0.0001, 0.02) };
-        let schedule = if is_lcm { BetaSchedule::ScaledLinear } else { BetaSchedule::Linear };
-        let spacing = match kind {
-            SolverKind::Ddim | SolverKind::Pndm | SolverKind::Lcm => TimestepSpacing::Leading,
-            _ => TimestepSpacing::Linspace,
+        let (_, default) = self.class.parameters.iter().find(|(name, _)| *name == key)?;
+        Some(serde_json::from_str(default).expect("the defaults are JSON"))
+    }
+
+    /// The value of a key as the file holds it, before the class takes it for one of its own.
+    pub(super) fn as_given(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// What the denoiser's output means for this class.
+    ///
+    /// # Errors
+    /// Where the class is not defined for it.
+    pub fn prediction(&self) -> Result<PredictionType> {
+        let prediction = match self.class.predictions {
+            // The key of these classes says how output and sample are combined, and not what the output is.
+            [PredictionType::Edm] => PredictionType::Edm,
+            [PredictionType::Flow] => PredictionType::Flow,
+            _ => self.named_prediction()?,
         };
-        let clips = matches!(kind, SolverKind::Ddim | SolverKind::Lcm)
-            && keys.or("clip_sample", kind == SolverKind::Ddim)?;
-        let thresholds = matches!(kind, SolverKind::Ddim | SolverKind::Lcm | SolverKind::DpmSolverMultistep)
-            && keys.or("thresholding", false)?;
-        Ok(Self {
-            kind,
-            num_train_timesteps,
-            beta_start: keys.positive("beta_start", start)?,
-            beta_end: keys.positive("beta_end", end)?,
-            beta_schedule: keys.or("beta_schedule", schedule)?,
-            trained_betas,
-            prediction_type: keys.or("prediction_type", PredictionType::Epsilon)?,
-            timestep_spacing: keys.or("timestep_spacing", spacing)?,
-            steps_offset: keys.or("steps_offset", 0)?,
-            rescale_betas_zero_snr: keys.or("rescale_betas_zero_snr", false)?,
-            set_alpha_to_one: keys.or("set_alpha_to_one", kind != SolverKind::Pndm)?,
-            clip_sample_range: if clips {
-                Some(keys.positive("clip_sample_range", 1.0)? as f32)
-            } else {
-                None
-            },
-            thresholding: if thresholds {
-                let quantile: f64 = keys.or("dynamic_thresholding_ratio", 0.995)?;
-                keys.check(
-                    "dynamic_thresholding_ratio",
-                    (0.0..=1.0).contains(&quantile),
-                    quantile,
-                    "0 to 1",
-                )?;
-                Some((quantile, keys.positive("sample_max_value", 1.0)? as f32))
-            } else {
-                None
-            },
-            use_karras_sigmas: keys.or("use_karras_sigmas", false)?,
-            original_inference_steps: keys.size("original_inference_steps", 50, num_train_timesteps)?,
-            timestep_scaling: keys.positive("timestep_scaling", 10.0)?,
-            shift: keys.positive("shift", 1.0)?,
+        if self.class.defined_for(prediction) {
+            return Ok(prediction);
+        }
+        let expected: Vec<&str> = self.class.predictions.iter().map(|prediction| prediction.name()).collect();
+        Err(self.invalid("prediction_type", prediction, expected.join(" or ")))
+    }
+
+    /// The value of `prediction_type`.
+    fn named_prediction(&self) -> Result<PredictionType> {
+        use PredictionType::{Epsilon, Flow, Sample, VPrediction};
+        let found = self.get("prediction_type").unwrap_or_else(|| "epsilon".into());
+        let known = [Epsilon, Sample, VPrediction, Flow];
+        known.into_iter().find(|known| found == known.name()).ok_or_else(|| {
+            self.invalid("prediction_type", found, "epsilon, sample, v_prediction or flow_prediction")
         })
+    }
+
+    /// A number.
+    pub(super) fn number(&self, key: &'static str) -> Result<f64> {
+        let value = self.get(key).unwrap_or(Value::Null);
+        as_number(&value).ok_or_else(|| self.invalid(key, value, "a number"))
+    }
+
+    /// A finite number.
+    pub(super) fn finite(&self, key: &'static str) -> Result<f64> {
+        let number = self.number(key)?;
+        self.check(key, number.is_finite(), number, "a finite number")?;
+        Ok(number)
+    }
+
+    /// A number, or `None` for `null` and where the file does not hold the key.
+    pub(super) fn optional_number(&self, key: &'static str) -> Result<Option<f64>> {
+        match self.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                as_number(&value).map(Some).ok_or_else(|| self.invalid(key, value, "a number or null"))
+            }
+        }
+    }
+
+    /// A whole number from `minimum` to `maximum`.
+    pub(super) fn whole(&self, key: &'static str, minimum: usize, maximum: usize) -> Result<usize> {
+        let value = self.get(key).unwrap_or(Value::Null);
+        let found = value.as_u64().and_then(|number| usize::try_from(number).ok());
+        found
+            .filter(|number| (minimum..=maximum).contains(number))
+            .ok_or_else(|| self.invalid(key, value, format!("a whole number from {minimum} to {maximum}")))
+    }
+
+    /// Whether a value holds in a condition, as Python tells: not for `null`, `false`, 0 and what is empty.
+    pub(super) fn flag(&self, key: &'static str) -> bool {
+        match self.get(key).unwrap_or(Value::Null) {
+            Value::Null => false,
+            Value::Bool(value) => value,
+            Value::Number(number) => number.as_f64() != Some(0.0),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(values) => !values.is_empty(),
+            Value::Object(values) => !values.is_empty(),
+        }
+    }
+
+    /// A truth value that may not be `null`.
+    pub(super) fn strict_flag(&self, key: &'static str) -> Result<bool> {
+        match self.get(key) {
+            Some(Value::Bool(value)) => Ok(value),
+            found => Err(self.invalid(key, found.unwrap_or(Value::Null), "true or false")),
+        }
+    }
+
+    /// One of these texts, by its place among them.
+    pub(super) fn one_of(&self, key: &'static str, texts: &[&str]) -> Result<usize> {
+        let value = self.get(key).unwrap_or(Value::Null);
+        texts
+            .iter()
+            .position(|text| value == *text)
+            .ok_or_else(|| self.invalid(key, value, texts.join(" or ")))
+    }
+
+    /// A list of numbers, or `None` for `null`.
+    pub(super) fn optional_numbers(&self, key: &'static str) -> Result<Option<Vec<f64>>> {
+        match self.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                let numbers = value.as_array().and_then(|list| list.iter().map(as_number).collect());
+                numbers.map(Some).ok_or_else(|| self.invalid(key, value, "a list of numbers or null"))
+            }
+        }
+    }
+
+    /// Refuses a key whose mathematics is not implemented, unless its value switches it off.
+    pub(super) fn not_implemented(&self, keys: &[&'static str]) -> Result<()> {
+        for key in keys {
+            let value = self.get(key).unwrap_or(Value::Null);
+            self.check(key, !self.flag(key), value, "null or false; others are not implemented")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check(
+        &self,
+        key: &'static str,
+        holds: bool,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Result<()> {
+        if holds { Ok(()) } else { Err(self.invalid(key, found, expected)) }
+    }
+
+    pub(super) fn invalid(
+        &self,
+        key: &'static str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Error {
+        Error::Config { file: self.file.clone(), key, found: found.to_string(), expected: expected.into() }
+    }
+}
+
+/// A number of Python's JSON, which may also be one that JSON does not have: the reader keeps those as texts.
+fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -2,56 +2,69 @@
 //!
 //! Song et al., "Denoising Diffusion Implicit Models", ICLR 2021, equations 12 and 16.
 
-use super::config::{PredictionType, SchedulerConfig};
-use super::{Bound, SampleState, Step as ScheduleStep, Update, predicted_sample};
+use noisefind_nn::error::Result;
 
-/// One step between the noise levels `alpha` and `alpha_prev`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
-    alpha: f64,
-    alpha_prev: f64,
-    /// Standard deviation of the fresh noise: `eta sqrt((1 - ā_prev) / (1 - ā) (1 - ā / ā_prev))`.
-    sigma: f64,
-}
+use super::betas::{MoreBetas, ZeroSnr, alphas_cumprod};
+use super::sigmas::{Points, level_at, timesteps};
+use super::step::{Bound, Combination, Source, Step};
+use super::{PredictionType, Request, Schedule, SchedulerClass, SchedulerConfig};
 
-pub(super) fn steps(config: &SchedulerConfig, alphas: &[f32], count: usize, eta: f64) -> Vec<ScheduleStep> {
-    let stride = config.num_train_timesteps / count;
-    let beyond = if config.set_alpha_to_one { 1.0 } else { f64::from(alphas[0]) };
-    let last = alphas.len() - 1;
-    let step = |time: usize| {
-        let alpha = f64::from(alphas[time.min(last)]);
-        // The step's length is that of leading times whatever the spacing, as in diffusers.
-        let alpha_prev = time.checked_sub(stride).map_or(beyond, |time| f64::from(alphas[time.min(last)]));
+pub(super) const CLASS: SchedulerClass = SchedulerClass {
+    name: "ddim",
+    class_name: "DDIMScheduler",
+    predictions: &[PredictionType::Epsilon, PredictionType::Sample, PredictionType::VPrediction],
+    parameters: &[
+        ("num_train_timesteps", "1000"),
+        ("beta_start", "0.0001"),
+        ("beta_end", "0.02"),
+        ("beta_schedule", "\"linear\""),
+        ("trained_betas", "null"),
+        ("clip_sample", "true"),
+        ("set_alpha_to_one", "true"),
+        ("steps_offset", "0"),
+        ("prediction_type", "\"epsilon\""),
+        ("thresholding", "false"),
+        ("dynamic_thresholding_ratio", "0.995"),
+        ("clip_sample_range", "1.0"),
+        ("sample_max_value", "1.0"),
+        ("timestep_spacing", "\"leading\""),
+        ("rescale_betas_zero_snr", "false"),
+    ],
+    aliases: &[],
+    schedule,
+};
+
+fn schedule(config: &SchedulerConfig, request: &Request) -> Result<Schedule> {
+    let prediction = config.prediction()?;
+    let alphas = alphas_cumprod(config, ZeroSnr::Exact, MoreBetas::None)?;
+    let bound = Bound::of(config)?;
+    // The step's length is that of leading times whatever the spacing, as in diffusers.
+    let stride = (alphas.len() / request.steps) as f64;
+    let beyond = if config.flag("set_alpha_to_one") { 1.0 } else { f64::from(alphas[0]) };
+    let step = |time: f64| {
+        let alpha = level_at(config, &alphas, time)?;
+        let before = time - stride;
+        let alpha_prev = if before >= 0.0 { level_at(config, &alphas, before)? } else { beyond };
+        let (signal, noise) = (alpha.sqrt(), (1.0 - alpha).sqrt());
+        // Equation 16.
         let variance = (1.0 - alpha_prev) / (1.0 - alpha) * (1.0 - alpha / alpha_prev);
-        let sigma = eta * variance.max(0.0).sqrt();
-        let update = Update::Ddim(Step { alpha, alpha_prev, sigma });
-        ScheduleStep { timestep: time as f32, input_scale: 1.0, update }
+        let sigma = if request.eta > 0.0 { request.eta * variance.sqrt() } else { 0.0 };
+        let direction = (1.0 - alpha_prev - sigma * sigma).sqrt();
+        let epsilon = prediction.epsilon(signal, noise);
+        let mut next = Combination::default() // equation 12
+            .plus(Source::Clean, alpha_prev.sqrt())
+            .plus(Source::Sample, direction * epsilon[0])
+            .plus(Source::Output, direction * epsilon[1]);
+        if request.eta > 0.0 {
+            next = next.plus(Source::Noise, sigma);
+        }
+        Ok(Step {
+            clean: Combination::linear(prediction.clean(signal, noise)),
+            bound,
+            next,
+            ..Step::at(time)
+        })
     };
-    super::tables::integer_timesteps(config, count).into_iter().map(step).collect()
-}
-
-pub(super) fn step(
-    step: &Step,
-    prediction: PredictionType,
-    bound: Bound,
-    state: &mut SampleState,
-    output: &[f32],
-    noise: impl FnOnce() -> Vec<f32>,
-) {
-    let clean = predicted_sample(prediction, bound, step.alpha, &state.values, output);
-    let (signal, spread) = (step.alpha.sqrt() as f32, (1.0 - step.alpha).sqrt() as f32);
-    let to_signal = step.alpha_prev.sqrt() as f32;
-    let to_direction = (1.0 - step.alpha_prev - step.sigma * step.sigma).max(0.0).sqrt() as f32;
-    for ((x, &out), &clean) in state.values.iter_mut().zip(output).zip(&clean) {
-        let epsilon = match prediction {
-            PredictionType::Epsilon => out,
-            PredictionType::Sample => (*x - signal * clean) / spread,
-            PredictionType::VPrediction => signal * out + spread * *x,
-        };
-        *x = to_signal * clean + to_direction * epsilon; // equation 12
-    }
-    if step.sigma > 0.0 {
-        let sigma = step.sigma as f32;
-        state.values.iter_mut().zip(noise()).for_each(|(x, noise)| *x += sigma * noise);
-    }
+    let times = timesteps(config, request.steps, Points::Whole, alphas.len())?;
+    Ok(Schedule::of(times.into_iter().map(step).collect::<Result<_>>()?, 1.0))
 }

@@ -1,83 +1,85 @@
-//! Euler's method in the noise level, plain and ancestral.
+//! Euler's method in the noise level.
 //!
-//! Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", NeurIPS 2022, algorithm 1;
-//! the ancestral form after k-diffusion's `sample_euler_ancestral`.
+//! Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", NeurIPS 2022, algorithm 1.
 
-use super::config::{PredictionType, SchedulerConfig, SolverKind, TimestepSpacing};
-use super::{SampleState, Step as ScheduleStep, Update, tables};
+use noisefind_nn::error::Result;
 
-/// One step between noise levels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
-    sigma: f64,
-    /// Where the slope leads.
-    sigma_down: f64,
-    /// Standard deviation of the fresh noise.
-    sigma_up: f64,
-}
+use super::betas::{MoreBetas, ZeroSnr, alphas_cumprod, linspace_f32, training_sigmas};
+use super::sigmas::{
+    Points, Spread, check_start, closed, init_noise_sigma, input_scale, interpolate, spread_over, timesteps,
+};
+use super::step::{Combination, Source, Step};
+use super::{PredictionType, Request, Schedule, SchedulerClass, SchedulerConfig};
 
-/// The steps and the standard deviation of the first sample.
-pub(super) fn steps(config: &SchedulerConfig, alphas: &[f32], count: usize) -> (Vec<ScheduleStep>, f32) {
-    let table = tables::finite_sigmas(config, alphas);
-    let total = config.num_train_timesteps;
-    let mut times: Vec<f64> = match config.timestep_spacing {
-        // Unlike DDIM's, these times stay fractional.
-        TimestepSpacing::Linspace => tables::linspace(0.0, (total - 1) as f64, count).rev().collect(),
-        _ => tables::integer_timesteps(config, count).into_iter().map(|time| time as f64).collect(),
+pub(super) const CLASS: SchedulerClass = SchedulerClass {
+    name: "euler",
+    class_name: "EulerDiscreteScheduler",
+    predictions: &[PredictionType::Epsilon, PredictionType::Sample, PredictionType::VPrediction],
+    parameters: &[
+        ("num_train_timesteps", "1000"),
+        ("beta_start", "0.0001"),
+        ("beta_end", "0.02"),
+        ("beta_schedule", "\"linear\""),
+        ("trained_betas", "null"),
+        ("prediction_type", "\"epsilon\""),
+        ("interpolation_type", "\"linear\""),
+        ("use_karras_sigmas", "false"),
+        ("use_exponential_sigmas", "false"),
+        ("use_beta_sigmas", "false"),
+        ("sigma_min", "null"),
+        ("sigma_max", "null"),
+        ("timestep_spacing", "\"linspace\""),
+        ("timestep_type", "\"discrete\""),
+        ("steps_offset", "0"),
+        ("rescale_betas_zero_snr", "false"),
+        ("final_sigmas_type", "\"zero\""),
+    ],
+    aliases: &[],
+    schedule,
+};
+
+fn schedule(config: &SchedulerConfig, request: &Request) -> Result<Schedule> {
+    let prediction = config.prediction()?;
+    let spread = Spread::chosen(config)?;
+    let alphas = alphas_cumprod(config, ZeroSnr::Finite, MoreBetas::None)?;
+    let training = training_sigmas(&alphas);
+    let times = timesteps(config, request.steps, Points::Fractional, alphas.len())?;
+    let sigmas: Vec<f64> = if config.one_of("interpolation_type", &["linear", "log_linear"])? == 0 {
+        times.iter().map(|&time| interpolate(&training, time)).collect()
+    } else {
+        let log = |sigma: f32| f64::from(sigma.ln());
+        let (highest, lowest) = (log(training[training.len() - 1]), log(training[0]));
+        linspace_f32(highest, lowest, request.steps + 1).into_iter().map(|log| f64::from(log.exp())).collect()
     };
-    let mut sigmas: Vec<f64> = times.iter().map(|&time| tables::interpolate(&table, time)).collect();
-    let ancestral = config.kind == SolverKind::EulerAncestral;
-    if config.use_karras_sigmas && !ancestral {
-        sigmas = tables::karras_sigmas(sigmas[count - 1], sigmas[0], count);
-        times = sigmas.iter().map(|&sigma| tables::time_of_sigma(&table, sigma)).collect();
+    let (mut times, sigmas) = spread_over(config, spread, &training, times, sigmas, request.steps)?;
+    let last = match config.one_of("final_sigmas_type", &["zero", "sigma_min"])? {
+        0 => 0.0,
+        _ => f64::from(training[0]),
+    };
+    let sigmas = closed(sigmas, last);
+    let is_continuous = config.get("timestep_type").is_some_and(|kind| kind == "continuous");
+    if is_continuous && prediction == PredictionType::VPrediction {
+        times = sigmas[..sigmas.len() - 1].iter().map(|sigma| 0.25 * sigma.ln()).collect();
     }
-    let highest = sigmas.iter().copied().fold(0.0, f64::max);
-    let init_noise_sigma = match config.timestep_spacing {
-        TimestepSpacing::Leading => (highest * highest + 1.0).sqrt(),
-        TimestepSpacing::Linspace | TimestepSpacing::Trailing => highest,
-    };
-    sigmas.push(0.0);
+    check_start(&times, request.steps)?;
     let steps = times.iter().zip(sigmas.windows(2)).map(|(&time, pair)| {
         let (sigma, next) = (pair[0], pair[1]);
-        let sigma_up = if ancestral {
-            (next.powi(2) * (sigma.powi(2) - next.powi(2))).max(0.0).sqrt() / sigma
-        } else {
-            0.0
-        };
-        let sigma_down = (next.powi(2) - sigma_up.powi(2)).max(0.0).sqrt();
-        let update = Update::Euler(Step { sigma, sigma_down, sigma_up });
-        ScheduleStep {
-            timestep: time as f32,
-            input_scale: (1.0 / (sigma * sigma + 1.0).sqrt()) as f32,
-            update,
-        }
+        let clean = prediction.clean_of_sigma(sigma);
+        Step { input_scale: input_scale(sigma), next: towards(clean, sigma, next - sigma), ..Step::at(time) }
     });
-    (steps.collect(), init_noise_sigma as f32)
+    Ok(Schedule::of(steps.collect(), init_noise_sigma(config, &sigmas)))
 }
 
-pub(super) fn step(
-    step: &Step,
-    prediction: PredictionType,
-    state: &mut SampleState,
-    output: &[f32],
-    noise: impl FnOnce() -> Vec<f32>,
-) {
-    let sigma = step.sigma;
-    let difference = (step.sigma_down - sigma) as f32;
-    let (skip, out_factor) = match prediction {
-        PredictionType::Epsilon => (1.0, -sigma as f32),
-        PredictionType::Sample => (0.0, 1.0),
-        PredictionType::VPrediction => {
-            let square = sigma * sigma + 1.0;
-            ((1.0 / square) as f32, (-sigma / square.sqrt()) as f32)
-        }
-    };
-    for (x, out) in state.values.iter_mut().zip(output) {
-        let clean = skip * *x + out_factor * out;
-        *x += (*x - clean) / sigma as f32 * difference;
-    }
-    if step.sigma_up > 0.0 {
-        let sigma_up = step.sigma_up as f32;
-        state.values.iter_mut().zip(noise()).for_each(|(x, noise)| *x += sigma_up * noise);
-    }
+/// The sample moved by `difference` along the slope `(sample - clean) / sigma`, with the factors of sample and output in the
+/// clean sample.
+pub(super) fn towards(clean: [f64; 2], sigma: f64, difference: f64) -> Combination {
+    let [sample, output] = slope(clean, sigma);
+    Combination::default()
+        .plus(Source::Sample, 1.0 + sample * difference)
+        .plus(Source::Output, output * difference)
+}
+
+/// Factors of sample and output in the slope `(sample - clean) / sigma`.
+pub(super) fn slope(clean: [f64; 2], sigma: f64) -> [f64; 2] {
+    [(1.0 - clean[0]) / sigma, -clean[1] / sigma]
 }

@@ -1,123 +1,243 @@
-//! Samplers: which noise levels are visited, and how a sample moves from one to the next.
+//! Schedulers: which noise levels are visited, and how a sample moves from one to the next.
 //!
-//! A schedule is computed once; a solver is one function of a sample's state, the denoiser's output and, for
-//! stochastic solvers, noise. Samples are plain f32 numbers on the host, so that every device takes the same path.
-//! Reference: the schedulers of diffusers 0.42.1.
+//! A scheduler is one file, which lays out the [`Schedule`] of its class, and one row of [`CLASSES`]. Reference: the
+//! schedulers of diffusers 0.42.1.
 
+mod betas;
 mod config;
+mod prediction;
+mod sigmas;
+mod step;
+
 mod ddim;
+mod ddpm;
+mod deis;
+mod dpm;
+mod dpm2;
+mod dpm2_ancestral;
+mod dpm_multistep;
+mod dpm_singlestep;
+mod edm_dpm_multistep;
+mod edm_euler;
 mod euler;
-mod flow;
+mod euler_ancestral;
+mod flow_match_euler;
+mod heun;
 mod lcm;
-mod multistep;
+mod lms;
 mod pndm;
-mod tables;
+mod tcd;
+mod unipc;
 
-pub use config::{BetaSchedule, PredictionType, SchedulerConfig, SolverKind, TimestepSpacing};
+use std::fmt;
+use std::str::FromStr;
+
+pub use config::{SchedulerConfig, SchedulerFile};
 use noisefind_nn::error::{Error, Result};
-use tables::alphas_cumprod;
+pub use prediction::PredictionType;
+use serde_json::{Map, Value};
+use step::Step;
+pub use step::{Samples, State};
 
-/// The steps from noise to picture.
+/// All classes that are implemented.
+const CLASSES: &[SchedulerClass] = &[
+    ddim::CLASS,
+    ddpm::CLASS,
+    pndm::CLASS,
+    euler::CLASS,
+    euler_ancestral::CLASS,
+    heun::CLASS,
+    lms::CLASS,
+    dpm_multistep::CLASS,
+    dpm_singlestep::CLASS,
+    dpm2::CLASS,
+    dpm2_ancestral::CLASS,
+    deis::CLASS,
+    unipc::CLASS,
+    lcm::CLASS,
+    tcd::CLASS,
+    edm_euler::CLASS,
+    edm_dpm_multistep::CLASS,
+    flow_match_euler::CLASS,
+];
+
+/// Names for a class with values of its parameters.
+const PRESETS: &[(&str, &str, &[(&str, &str)])] = &[
+    ("dpmpp-2m-karras", "dpmpp-2m", &[("use_karras_sigmas", "true")]),
+    ("dpmpp-2m-sde", "dpmpp-2m", &[("algorithm_type", "sde-dpmsolver++")]),
+    (
+        "dpmpp-2m-sde-karras",
+        "dpmpp-2m",
+        &[("algorithm_type", "sde-dpmsolver++"), ("use_karras_sigmas", "true")],
+    ),
+    ("dpmpp-3m", "dpmpp-2m", &[("solver_order", "3")]),
+    ("dpmpp-3m-sde", "dpmpp-2m", &[("solver_order", "3"), ("algorithm_type", "sde-dpmsolver++")]),
+    ("euler-karras", "euler", &[("use_karras_sigmas", "true")]),
+];
+
+/// One class of schedulers.
+#[derive(Debug)]
+pub struct SchedulerClass {
+    /// The name that users write.
+    pub name: &'static str,
+    /// The class in diffusers.
+    pub class_name: &'static str,
+    /// What a denoiser's output may mean.
+    predictions: &'static [PredictionType],
+    /// Parameters with their defaults as JSON.
+    parameters: &'static [(&'static str, &'static str)],
+    /// Values of other classes that the class replaces by its own: parameter, values, replacement.
+    aliases: &'static [(&'static str, &'static [&'static str], &'static str)],
+    /// Lays out the steps.
+    schedule: fn(&SchedulerConfig, &Request) -> Result<Schedule>,
+}
+
+/// What is asked of a schedule.
+struct Request {
+    /// Denoising steps.
+    steps: usize,
+    /// Share of fresh noise, for classes that take it.
+    eta: f64,
+}
+
+impl PartialEq for SchedulerClass {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl SchedulerClass {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        CLASSES
+    }
+
+    fn of_name(class_name: &str) -> Option<&'static Self> {
+        CLASSES.iter().find(|class| class.class_name == class_name)
+    }
+
+    fn class_names() -> String {
+        CLASSES.iter().map(|class| class.class_name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the class is defined for a denoiser with this output.
+    pub fn defined_for(&self, prediction: PredictionType) -> bool {
+        self.predictions.contains(&prediction)
+    }
+
+    /// What the class takes a value of another class for.
+    fn alias_of(&self, key: &str, value: &Value) -> Option<Value> {
+        let fits = |(name, values, _): &&(&str, &[&str], &str)| {
+            *name == key && values.iter().any(|other| value == *other)
+        };
+        self.aliases.iter().find(fits).map(|(_, _, own)| (*own).into())
+    }
+
+    /// Writes the replaced values into `keys`, as the class does in its own config.
+    fn adopt_aliases(&self, keys: &mut Map<String, Value>) {
+        for (key, value) in keys {
+            if let Some(own) = self.alias_of(key, value) {
+                *value = own;
+            }
+        }
+    }
+}
+
+/// A scheduler as the user names it: `NAME` or `NAME,PARAMETER=VALUE,...`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchedulerChoice {
+    class: &'static SchedulerClass,
+    overrides: Map<String, Value>,
+    text: String,
+}
+
+impl SchedulerChoice {
+    /// The class.
+    pub fn class(&self) -> &'static SchedulerClass {
+        self.class
+    }
+
+    /// Every name that stands for a scheduler.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        CLASSES.iter().map(|class| class.name).chain(PRESETS.iter().map(|(name, _, _)| *name))
+    }
+}
+
+impl fmt::Display for SchedulerChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for SchedulerChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = |found: &str, expected: String| Error::Option {
+            option: "scheduler",
+            found: found.to_owned(),
+            expected,
+        };
+        let mut parts = text.split(',');
+        let name = parts.next().unwrap_or_default();
+        let (class_name, preset) = PRESETS
+            .iter()
+            .find(|(preset, _, _)| *preset == name)
+            .map_or((name, &[][..]), |(_, class, values)| (*class, *values));
+        let class = CLASSES
+            .iter()
+            .find(|class| class.name == class_name)
+            .ok_or_else(|| refused(name, Self::names().collect::<Vec<_>>().join(", ")))?;
+        let mut overrides = Map::new();
+        let pairs = preset.iter().map(|&(key, value)| Some((key, value)));
+        for pair in pairs.chain(parts.map(|part| part.split_once('='))) {
+            let known = pair.filter(|(key, _)| class.parameters.iter().any(|(name, _)| name == key));
+            let Some((key, value)) = known else {
+                let names: Vec<&str> = class.parameters.iter().map(|(name, _)| *name).collect();
+                let expected = format!("PARAMETER=VALUE after {name}, with one of {}", names.join(", "));
+                return Err(refused(text, expected));
+            };
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            overrides.insert(key.to_owned(), value);
+        }
+        Ok(Self { class, overrides, text: text.to_owned() })
+    }
+}
+
+/// The steps from noise to sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     steps: Vec<Step>,
     init_noise_sigma: f32,
-    prediction: PredictionType,
-    bound: Bound,
-}
-
-/// One call of the denoiser and what follows it.
-#[derive(Clone, Debug, PartialEq)]
-struct Step {
-    timestep: f32,
-    /// Multiplies the sample before the denoiser sees it.
-    input_scale: f32,
-    update: Update,
-}
-
-/// The solver's numbers for one step.
-#[derive(Clone, Debug, PartialEq)]
-enum Update {
-    Ddim(ddim::Step),
-    Pndm(pndm::Step),
-    Euler(euler::Step),
-    Multistep(multistep::Step),
-    Lcm(lcm::Step),
-    Flow(flow::Step),
-}
-
-/// What is done to the predicted clean sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Bound {
-    None,
-    /// Clipped to this magnitude.
-    Clip(f32),
-    /// Dynamic thresholding (Saharia et al. 2022): clipped to a quantile of its magnitudes, at most `maximum`, and
-    /// divided by it.
-    Threshold {
-        quantile: f64,
-        maximum: f32,
-    },
-}
-
-/// A sample on its way, with what its solver remembers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SampleState {
-    /// The sample in memory order.
-    pub values: Vec<f32>,
-    /// Outputs of earlier steps, newest last.
-    history: Vec<Vec<f32>>,
-    /// An earlier sample that a solver goes back to.
-    kept: Vec<f32>,
-}
-
-impl SampleState {
-    /// A sample before its first step: unit noise times [`Schedule::init_noise_sigma`].
-    pub fn new(values: Vec<f32>) -> Self {
-        Self { values, history: Vec::new(), kept: Vec::new() }
-    }
+    /// Values that steps look back at.
+    memory: usize,
 }
 
 impl Schedule {
-    /// The schedule of `num_inference_steps` steps; `eta` (0 to 1) is the share of fresh noise in DDIM's steps.
+    /// The schedule of `num_inference_steps` steps; `eta` (0 to 1) is the share of fresh noise in the steps of classes
+    /// that take it.
     ///
     /// # Errors
-    /// Where the number of steps is 0 or more than the model was trained for, or `eta` is out of range.
+    /// Where a parameter is not implemented or out of range, the number of steps is 0 or more than the model was trained
+    /// for, or `eta` is out of range.
     pub fn new(config: &SchedulerConfig, num_inference_steps: usize, eta: f32) -> Result<Self> {
-        let maximum = match config.kind {
-            SolverKind::Lcm => config.original_inference_steps,
-            _ => config.num_train_timesteps,
-        };
+        let maximum = config.whole("num_train_timesteps", 1, betas::MOST_TIMESTEPS)?;
         if !(1..=maximum).contains(&num_inference_steps) {
-            return Err(Error::Option {
-                option: "num-inference-steps",
-                found: num_inference_steps.to_string(),
-                expected: format!("1 to {maximum}"),
-            });
+            return Err(steps_refused(num_inference_steps, format!("1 to {maximum}")));
         }
         if !(0.0..=1.0).contains(&eta) {
             return Err(Error::Option { option: "eta", found: eta.to_string(), expected: "0 to 1".into() });
         }
-        let alphas = alphas_cumprod(config);
-        let (steps, init_noise_sigma) = match config.kind {
-            SolverKind::Ddim => (ddim::steps(config, &alphas, num_inference_steps, f64::from(eta)), 1.0),
-            SolverKind::Pndm => (pndm::steps(config, &alphas, num_inference_steps), 1.0),
-            SolverKind::Euler | SolverKind::EulerAncestral => {
-                euler::steps(config, &alphas, num_inference_steps)
-            }
-            SolverKind::DpmSolverMultistep => (multistep::steps(config, &alphas, num_inference_steps), 1.0),
-            SolverKind::Lcm => (lcm::steps(config, &alphas, num_inference_steps), 1.0),
-            SolverKind::FlowMatchEuler => (flow::steps(config, num_inference_steps), 1.0),
-        };
-        let bound = match (config.thresholding, config.clip_sample_range) {
-            (Some((quantile, maximum)), _) => Bound::Threshold { quantile, maximum },
-            (None, Some(range)) => Bound::Clip(range),
-            (None, None) => Bound::None,
-        };
-        Ok(Self { steps, init_noise_sigma, prediction: config.prediction_type, bound })
+        (config.class().schedule)(config, &Request { steps: num_inference_steps, eta: f64::from(eta) })
     }
 
-    /// Calls of the denoiser, which some solvers make once more than steps were asked for.
+    /// The schedule of these steps.
+    fn of(steps: Vec<Step>, init_noise_sigma: f64) -> Self {
+        let memory = steps.iter().map(Step::depth).max().unwrap_or(0);
+        Self { steps, init_noise_sigma: init_noise_sigma as f32, memory }
+    }
+
+    /// Calls of the denoiser, which some schedulers make more of than steps were asked for.
     pub fn len(&self) -> usize {
         self.steps.len()
     }
@@ -142,56 +262,20 @@ impl Schedule {
         self.steps[at].input_scale
     }
 
-    /// Moves a sample over step `at`, given the denoiser's output; `noise` is called where the step needs fresh noise.
-    pub fn step(&self, at: usize, state: &mut SampleState, output: &[f32], noise: impl FnOnce() -> Vec<f32>) {
-        match &self.steps[at].update {
-            Update::Ddim(step) => ddim::step(step, self.prediction, self.bound, state, output, noise),
-            Update::Pndm(step) => pndm::step(step, self.prediction, state, output),
-            Update::Euler(step) => euler::step(step, self.prediction, state, output, noise),
-            Update::Multistep(step) => multistep::step(step, self.prediction, self.bound, state, output),
-            Update::Lcm(step) => lcm::step(step, self.prediction, self.bound, state, output, noise),
-            Update::Flow(step) => flow::step(step, state, output),
-        }
+    /// Whether step `at` draws fresh noise.
+    pub fn draws_noise(&self, at: usize) -> bool {
+        self.steps[at].draws_noise()
+    }
+
+    /// Moves samples over step `at`, given the denoiser's output and, where [`Self::draws_noise`], standard normal noise.
+    pub fn step(&self, at: usize, state: State, output: Samples, noise: Option<Samples>) -> State {
+        state.advance(&self.steps[at], self.memory, output, noise)
     }
 }
 
-/// The clean sample that an output predicts at a noise level `alpha` (the cumulative product), within its bound.
-fn predicted_sample(
-    prediction: PredictionType,
-    bound: Bound,
-    alpha: f64,
-    sample: &[f32],
-    output: &[f32],
-) -> Vec<f32> {
-    let (signal, noise) = (alpha.sqrt() as f32, (1.0 - alpha).sqrt() as f32);
-    let pairs = sample.iter().zip(output);
-    let mut clean: Vec<f32> = match prediction {
-        PredictionType::Epsilon => pairs.map(|(x, e)| (x - noise * e) / signal).collect(),
-        PredictionType::Sample => output.to_vec(),
-        PredictionType::VPrediction => pairs.map(|(x, v)| signal * x - noise * v).collect(),
-    };
-    match bound {
-        Bound::None => {}
-        Bound::Clip(range) => clean.iter_mut().for_each(|x| *x = x.clamp(-range, range)),
-        Bound::Threshold { quantile, maximum } => {
-            // The quantile lies between the smallest bound, 1, and the largest.
-            let limit = magnitude_quantile(&clean, quantile).clamp(1.0, maximum.max(1.0));
-            clean.iter_mut().for_each(|x| *x = x.clamp(-limit, limit) / limit);
-        }
-    }
-    clean
-}
-
-/// The quantile of the absolute values, interpolated linearly between neighbours.
-fn magnitude_quantile(values: &[f32], quantile: f64) -> f32 {
-    let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
-    magnitudes.sort_by(f32::total_cmp);
-    let at = quantile * magnitudes.len().saturating_sub(1) as f64;
-    let (low, high) = (at.floor() as usize, at.ceil() as usize);
-    match (magnitudes.get(low), magnitudes.get(high)) {
-        (Some(&a), Some(&b)) => a + (b - a) * (at - low as f64) as f32,
-        _ => 0.0,
-    }
+/// The error about a number of steps.
+fn steps_refused(found: usize, expected: String) -> Error {
+    Error::Option { option: "num-inference-steps", found: found.to_string(), expected }
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl ModelSource {
                 report.noise_shape = info.noise_shape.map(|shape| shape.dims());
                 report.parameters = info.parameters;
                 report.prediction_type = info.prediction_type.map(|kind| kind.name().to_owned());
-                report.scheduler = info.scheduler.map(|solver| solver.name().to_owned());
+                report.scheduler = info.scheduler.map(|class| class.name.to_owned());
                 report.problems = info.problems;
                 report.problems.extend(changed_files(files));
                 let part = |part: PartInfo| PartReport {

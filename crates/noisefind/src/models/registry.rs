@@ -2,6 +2,7 @@
 
 use noisefind_core::ports::Generator;
 use noisefind_diffusion::model_index::ModelIndex;
+use noisefind_diffusion::scheduler::SchedulerChoice;
 use noisefind_diffusion::{
     Decoding, DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
 };
@@ -213,6 +214,7 @@ impl ModelSource {
             // Whoever asks for pictures hands over as many noises as are to be computed together.
             batch_size: usize::MAX,
         };
+        DiffusionModel::check(files, &options)?;
         let model = DiffusionModel::open(files.clone(), &load)?;
         let placement = model.placement();
         let device = match load.device.to_string().as_str() {
@@ -225,4 +227,9 @@ impl ModelSource {
         let (generator, default_rewards) = (Box::new(generator), Vec::new());
         Ok(OpenModel { generator, device, dtype, truncated, default_rewards })
     }
+}
+
+/// Every name that stands for a scheduler.
+pub fn scheduler_names() -> impl Iterator<Item = &'static str> {
+    SchedulerChoice::names()
 }
