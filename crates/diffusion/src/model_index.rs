@@ -50,6 +50,8 @@ impl ModelIndex {
         match self.class_name.as_str() {
             "LatentConsistencyModelPipeline" => (4, 8.5),
             "StableDiffusionXLPipeline" => (50, 5.0),
+            // The older name stands in copies of text-to-video-ms-1.7b.
+            "TextToVideoSDPipeline" | "TextToVideoMSPipeline" => (50, 9.0),
             _ => (50, 7.5),
         }
     }

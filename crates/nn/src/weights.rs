@@ -110,6 +110,14 @@ impl Weights {
             .collect();
     }
 
+    /// Adds the tensors of `other`, which take the place of those of the same name.
+    pub fn extend(&mut self, other: Self) {
+        let first = self.files.len();
+        self.files.extend(other.files);
+        let moved = |(name, stored): (String, Stored)| (name, Stored { file: first + stored.file, ..stored });
+        self.tensors.extend(other.tensors.into_iter().map(moved));
+    }
+
     /// Makes these changes to the tensors while they load.
     pub fn change(&mut self, changes: Changes) {
         self.changes = changes;

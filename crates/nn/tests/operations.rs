@@ -95,14 +95,16 @@ fn linear_layers() {
 
 #[test]
 fn convolutions() {
-    for (options, side) in [
-        (ConvOptions::Pointwise, 1),
-        (ConvOptions::Same, 3),
-        (ConvOptions::Halving { padding: 1 }, 3),
-        (ConvOptions::Doubling, 3),
-        (ConvOptions::Patches { patch: 3 }, 3),
+    for (options, window) in [
+        (ConvOptions::Pointwise, &[1usize, 1] as &[usize]),
+        (ConvOptions::Same, &[3, 3]),
+        (ConvOptions::Halving { padding: 1 }, &[3, 3]),
+        (ConvOptions::Doubling, &[3, 3]),
+        (ConvOptions::Temporal, &[3, 1, 1]),
+        (ConvOptions::Patches { patch: 3 }, &[3, 3]),
     ] {
-        let shapes: &[(&str, &[usize])] = &[("weight", &[21, 5, side, side]), ("bias", &[21])];
+        let weight = [&[21, 5], window].concat();
+        let shapes: &[(&str, &[usize])] = &[("weight", &weight), ("bias", &[21])];
         compare(&format!("{options:?}"), shapes, |weights, placement| {
             let conv = Conv2d::load(&weights.root(), 5, 21, options);
             let x = tensor(placement, random(4 * 6 * 9 * 5, 1), [4, 6, 9, 5]);

@@ -30,10 +30,20 @@ struct Class {
 }
 
 /// All classes that are implemented.
-const CLASSES: &[Class] = &[Class {
-    names: &["UNet2DConditionModel", "FlaxUNet2DConditionModel"],
-    parse: |keys| Ok(Box::new(unet2d::UnetConfig::from_keys(keys)?)),
-}];
+const CLASSES: &[Class] = &[
+    Class {
+        names: &["UNet2DConditionModel", "FlaxUNet2DConditionModel"],
+        parse: |keys| Ok(Box::new(unet2d::UnetConfig::from_keys(keys)?)),
+    },
+    Class {
+        names: &["UNet3DConditionModel"],
+        parse: |keys| Ok(Box::new(unet2d::UnetConfig::from_keys_3d(keys)?)),
+    },
+    Class {
+        names: &["UNetMotionModel"],
+        parse: |keys| Ok(Box::new(unet2d::UnetConfig::from_motion_keys(keys)?)),
+    },
+];
 
 /// What the rest of the program needs to know of a denoiser.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +52,10 @@ pub struct DenoiserInfo {
     pub in_channels: usize,
     /// Native latent rows and columns.
     pub sample_size: [usize; 2],
-    /// Native latent frames; `None` for still images.
+    /// Frames of a clip where nobody says otherwise; `None` for still images.
     pub frames: Option<usize>,
+    /// The most frames of a clip, where the positional encodings end.
+    pub max_frames: Option<usize>,
     /// Width of the text's hidden states.
     pub text_width: usize,
     /// Widths of pooled text and image sizes as further conditioning, where the denoiser takes them.
@@ -107,6 +119,12 @@ pub trait DenoiserConfig: Debug + Send + Sync {
         placement: &Placement,
         adapters: &Adapters,
     ) -> Result<Arc<dyn Denoiser>>;
+
+    /// This denoiser with the motion modules of an AnimateDiff adapter, which make a video model of it.
+    ///
+    /// # Errors
+    /// Where the adapter is absent or damaged, or does not fit.
+    fn with_motion(&self, adapter: &ModelFiles) -> Result<Box<dyn DenoiserConfig>>;
 }
 
 /// A denoiser.

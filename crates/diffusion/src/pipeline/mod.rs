@@ -57,7 +57,10 @@ impl DiffusionModel {
         let scheduler = SchedulerFile::read(&files, &index)?;
         let adapters = Adapters::open(&options.loras, &index.parts)?;
         let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
-        let config = denoiser::config(&files)?;
+        let mut config = denoiser::config(&files)?;
+        if let Some(name) = &options.motion_adapter {
+            config = config.with_motion(&ModelFiles::find(name)?)?;
+        }
         let denoiser_info = config.info();
         let denoiser = config.open(&files, &placement, &adapters)?;
         let (vae_files, folder) = match &options.vae {
@@ -123,10 +126,38 @@ impl DiffusionModel {
             }),
         };
         Ok(NoiseShape {
+            frames: self.frames_for(options)?,
             height: latent("height", options.height, native.height)?,
             width: latent("width", options.width, native.width)?,
             ..native
         })
+    }
+
+    /// Frames of a clip that `options` ask for; `None` for a model of still images.
+    fn frames_for(&self, options: &GenerationOptions) -> Result<Option<usize>> {
+        /// More than any model of this kind was trained for.
+        const MOST: usize = 1024;
+        let DenoiserInfo { frames: native, max_frames, .. } = self.denoiser_info;
+        let wrong = |found: usize, expected: String| {
+            Err(Error::Option { option: "num-frames", found: found.to_string(), expected })
+        };
+        match (options.num_frames, native) {
+            (None | Some(1), None) => Ok(None),
+            (Some(found), None) => wrong(found, "1, because the model generates still images".into()),
+            (asked, Some(native)) => {
+                let most = max_frames.unwrap_or(MOST);
+                let frames = asked.unwrap_or(native.min(most));
+                if (1..=most).contains(&frames) {
+                    return Ok(Some(frames));
+                }
+                let why = if max_frames.is_some() {
+                    ", the most that the motion adapter was trained for"
+                } else {
+                    ""
+                };
+                wrong(frames, format!("1 to {most}{why}"))
+            }
+        }
     }
 
     /// Checks what does not need the weights, so that nobody waits for them in vain: the scheduler that `options` select,
@@ -162,7 +193,16 @@ impl DiffusionModel {
                 reason: source.to_string(),
             })
         };
-        self.decode_values(latents, batch_size)?.iter().map(image).collect()
+        // Of clips one at a time, so that no more than one is in memory before it is rounded.
+        let is_clip = latents.first().is_some_and(|first| first.shape.frames.is_some());
+        let at_once = if is_clip { 1 } else { latents.len().max(1) };
+        let mut media = Vec::with_capacity(latents.len());
+        for part in latents.chunks(at_once) {
+            for decoded in self.decode_values(part, batch_size)? {
+                media.push(image(&decoded)?);
+            }
+        }
+        Ok(media)
     }
 
     /// As [`decode`](Self::decode), before the values are rounded to 8 bits.

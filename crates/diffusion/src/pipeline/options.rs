@@ -17,6 +17,9 @@ pub struct LoadOptions {
     pub loras: Vec<LoraSource>,
     /// Another decoder: a folder with `config.json` and weights, or an id on the hub.
     pub vae: Option<String>,
+    /// Motion modules that make a video model of a model of still images: a folder with `config.json` and weights, or an
+    /// id on the hub.
+    pub motion_adapter: Option<String>,
     /// Whether the decoder sees a large picture as a whole or in tiles.
     pub decoding: Decoding,
 }
@@ -40,6 +43,8 @@ pub struct GenerationOptions {
     pub height: Option<usize>,
     /// Columns of the picture in pixels, where not native.
     pub width: Option<usize>,
+    /// Frames of a clip, where not native; models of still images take 1 only.
+    pub num_frames: Option<usize>,
     /// Pictures computed together: changes memory and speed, and nothing else.
     pub batch_size: usize,
 }
@@ -55,6 +60,7 @@ impl Default for GenerationOptions {
             scheduler: None,
             height: None,
             width: None,
+            num_frames: None,
             batch_size: 8,
         }
     }

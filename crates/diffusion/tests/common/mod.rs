@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod formula;
 pub mod hub;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ pub const F32: LoadOptions = LoadOptions {
     dtype: DtypeChoice::F32,
     loras: Vec::new(),
     vae: None,
+    motion_adapter: None,
     decoding: Decoding::Whole,
 };
 
@@ -102,8 +104,13 @@ impl Golden {
     }
 
     pub fn noises_named(&self, name: &str) -> Vec<Noise> {
-        let [_, channels, height, width] = self.shape(name)[..] else { panic!("noise has four axes") };
-        let shape = NoiseShape::image(channels, height, width);
+        let shape = match self.shape(name)[..] {
+            [_, channels, height, width] => NoiseShape::image(channels, height, width),
+            [_, channels, frames, height, width] => {
+                NoiseShape { channels, frames: Some(frames), height, width }
+            }
+            _ => panic!("noise has four or five axes"),
+        };
         let samples = self.values(name).chunks(shape.numel()).enumerate();
         let noise = |(index, values): (usize, &[f32])| {
             let key = SampleKey { seed: 1, iteration: 0, index: index as u32 };

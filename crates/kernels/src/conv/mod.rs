@@ -36,7 +36,7 @@ pub struct ConvGeometry {
     pub kernel: [usize; 2],
     /// Step between windows, on both axes.
     pub stride: usize,
-    /// Zeros before and after each axis.
+    /// Zeros before and after each axis that the window spans by more than one.
     pub padding: [usize; 2],
     /// Enlargement of the input.
     pub resample: Resample,
@@ -77,7 +77,8 @@ impl ConvGeometry {
         check_shape("stride", "at least 1", self.stride, self.stride > 0)?;
         let seen = self.seen(input, crop)?;
         let along = |size: usize, kernel: usize| {
-            let padded = size + self.padding[0] + self.padding[1];
+            let [before, after] = self.padding_along(kernel);
+            let padded = size + before + after;
             check_shape("padded input", "at least the window", padded, padded >= kernel && kernel > 0)?;
             Ok((padded - kernel) / self.stride + 1)
         };
@@ -100,6 +101,11 @@ impl ConvGeometry {
             height: along(input.height, crop[0])?,
             width: along(input.width, crop[1])?,
         })
+    }
+
+    /// Zeros before and after an axis along which the window has `kernel` pixels; a window of one pixel needs none.
+    const fn padding_along(&self, kernel: usize) -> [usize; 2] {
+        if kernel > 1 { self.padding } else { [0, 0] }
     }
 
     const fn factor(&self) -> usize {
@@ -244,7 +250,8 @@ pub fn conv2d_cropped<T: Element>(
     let output = geometry.cropped_output_size(size, crop)?;
     check_length("output", output.pixels() * geometry.out_channels, out.len())?;
     let inputs = [x, second.unwrap_or(&[])];
-    let (seen, before) = (geometry.seen(size, crop)?, [geometry.padding[0]; 2]);
+    let seen = geometry.seen(size, crop)?;
+    let before = geometry.kernel.map(|kernel| geometry.padding_along(kernel)[0]);
     let matrix = match &weights.body {
         Body::Tiles(tiles) => return T::multiply_tiles(x, [size, seen], tiles, epilogue, out),
         Body::Doubled { parts, .. } if crop == [0, 0] => {

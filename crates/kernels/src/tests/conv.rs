@@ -29,8 +29,8 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, crop: [u
     let sample_bias = stored::<T>(&numbers(size.batch * n, 16));
     let factor = if geometry.resample == Resample::NearestDouble { 2 } else { 1 };
     let pixel = |sample: usize, y: usize, x: usize, channel: usize| {
-        let (Some(y), Some(x)) = (y.checked_sub(geometry.padding[0]), x.checked_sub(geometry.padding[0]))
-        else {
+        let [above, left] = geometry.kernel.map(|size| if size > 1 { geometry.padding[0] } else { 0 });
+        let (Some(y), Some(x)) = (y.checked_sub(above), x.checked_sub(left)) else {
             return 0.0;
         };
         if y >= size.height * factor - crop[0] || x >= size.width * factor - crop[1] {
@@ -206,6 +206,15 @@ fn tiles_round_no_more_than_bf16_does() {
 fn cropped_input() {
     check_cropped(ConvGeometry::square(24, 33, 3, 1, 1), &[[2, 5, 4], [1, 9, 17]], [1, 2]);
     check_cropped(ConvGeometry::square(3, 4, 3, 1, 1), &[[2, 5, 4]], [2, 1]);
+}
+
+/// Windows over time see neighbouring rows only.
+#[test]
+fn windows_of_one_column() {
+    for channels in [3, 24, 64] {
+        let square = ConvGeometry::square(channels, 33, 3, 1, 1);
+        check_everywhere(ConvGeometry { kernel: [3, 1], ..square }, &SIZES);
+    }
 }
 
 #[test]

@@ -56,6 +56,11 @@ impl Keys {
         }
     }
 
+    /// Whether the key is there and `null`, which for some keys says something else than an absent one.
+    pub fn is_null(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_null)
+    }
+
     /// The key's value, or `default`.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ impl Keys {
 }
 
 /// A value given once for all blocks, or block by block.
-#[derive(serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One for all.

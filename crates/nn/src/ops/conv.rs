@@ -52,6 +52,8 @@ pub enum ConvOptions {
     },
     /// A 3x3 window over the picture with every pixel doubled on both axes.
     Doubling,
+    /// A 3x1 window that keeps the size: over time, where rows are frames.
+    Temporal,
     /// A window without overlap, `patch` pixels wide.
     Patches {
         /// Rows and columns of a patch.
@@ -69,6 +71,7 @@ impl ConvOptions {
                 resample: Resample::NearestDouble,
                 ..ConvGeometry::square(input, output, 3, 1, 1)
             },
+            Self::Temporal => ConvGeometry { kernel: [3, 1], ..ConvGeometry::square(input, output, 3, 1, 1) },
             Self::Patches { patch } => ConvGeometry::square(input, output, patch, patch, 0),
         }
     }
@@ -95,7 +98,12 @@ impl Conv2d {
     ) -> Self {
         let geometry = options.geometry(input, output);
         let [rows, columns] = geometry.kernel;
-        let weight = scope.tensor("weight", &[output, input, rows, columns]).unwrap_or_default();
+        // Windows over time are stored as those of three axes, of which the last has one pixel.
+        let shapes: &[&[usize]] = match options {
+            ConvOptions::Temporal => &[&[output, input, rows, columns, 1]],
+            _ => &[&[output, input, rows, columns]],
+        };
+        let weight = scope.tensor_of_any("weight", shapes).unwrap_or_default();
         let placement = scope.placement();
         if let Some(dtype) = placement.kernel_dtype()
             && let Ok(packed) = PackedConv::pack(&weight, bias.as_deref(), geometry, dtype)
@@ -156,7 +164,8 @@ impl Conv2d {
             x = module::interpolate(x, options).narrow(2, 0, height - bottom).narrow(3, 0, width - right);
         }
         let stride = [self.geometry.stride; 2];
-        let options = BurnConvOptions::new(stride, [self.geometry.padding[0]; 2], [1, 1], 1);
+        let padding = self.geometry.kernel.map(|size| if size > 1 { self.geometry.padding[0] } else { 0 });
+        let options = BurnConvOptions::new(stride, padding, [1, 1], 1);
         let mut y =
             module::conv2d(x, portable.weight.clone(), portable.bias.clone(), options).permute([0, 2, 3, 1]);
         if let Some(sample_bias) = after.sample_bias {
@@ -216,7 +225,11 @@ impl Conv2d {
         let written = output.pixels() * out_channels;
         let read = size.pixels() * input + multiplications + if has_residual { written } else { 0 };
         Operation {
-            kind: if self.geometry.kernel == [3, 3] { "conv 3x3" } else { "conv" },
+            kind: match self.geometry.kernel {
+                [3, 3] => "conv 3x3",
+                [3, 1] => "conv 3x1",
+                _ => "conv",
+            },
             shape: format!(
                 "{}x{} {input} -> {}x{} {out_channels}",
                 size.height, size.width, output.height, output.width

@@ -200,6 +200,7 @@ impl ModelSource {
             dtype: config.dtype.parse()?,
             loras: config.lora.iter().map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
             vae: config.vae.clone(),
+            motion_adapter: None,
             decoding: if config.vae_tiling { Decoding::Tiled } else { Decoding::Whole },
         };
         let options = GenerationOptions {
@@ -211,6 +212,7 @@ impl ModelSource {
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
             width: config.width,
+            num_frames: None,
             // Whoever asks for pictures hands over as many noises as are to be computed together.
             batch_size: usize::MAX,
         };

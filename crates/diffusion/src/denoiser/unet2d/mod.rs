@@ -7,15 +7,20 @@
 mod blocks;
 mod config;
 mod embedding;
+mod motion;
+mod temporal;
 mod transformer;
+mod video_config;
 
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-pub use config::{UnetBlock, UnetConfig};
+pub use config::{MidBlockConfig, MotionConfig, TemporalConfig, UnetAttention, UnetBlock, UnetConfig};
+pub use motion::MotionUnetConfig;
 
-use super::{AddedConditioning, Conditioned, Denoiser, DenoiserConfig, DenoiserInfo};
+use super::{AddedConditioning, Conditioned, Denoiser, DenoiserConfig, DenoiserInfo, FOLDER};
+use crate::layers::TemporalTransformer;
 use blocks::{DownBlock, MidBlock, UpBlock};
 use embedding::TimeEmbedding;
 use noisefind_nn::device::Placement;
@@ -30,6 +35,7 @@ use noisefind_nn::weights::{Scope, Weights};
 pub struct Unet {
     config: UnetConfig,
     conv_in: Conv2d,
+    transformer_in: Option<TemporalTransformer>,
     time_embedding: TimeEmbedding,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
@@ -51,6 +57,8 @@ pub struct StepConditioning(Vec<Tensor<2>>);
 struct Conditioning<'a> {
     times: std::slice::Iter<'a, Tensor<2>>,
     texts: std::slice::Iter<'a, Tensor<3>>,
+    /// Frames of each clip; the batch holds one after the other.
+    frames: usize,
     placement: &'a Placement,
 }
 
@@ -87,9 +95,13 @@ impl Unet {
         placement: &Placement,
         adapters: &Adapters,
     ) -> Result<Self> {
-        let mut weights = Weights::open(model, super::FOLDER, "diffusion_pytorch_model", placement)?;
-        let spellings = |module: &str| lora::unet_spellings(module, config.layers_per_block);
-        weights.change(adapters.changes(super::FOLDER, &weights, spellings)?);
+        let weights = Weights::open(model, FOLDER, "diffusion_pytorch_model", placement)?;
+        Self::of_weights(config, weights, adapters)
+    }
+
+    fn of_weights(config: UnetConfig, mut weights: Weights, adapters: &Adapters) -> Result<Self> {
+        let spellings = |module: &str| lora::unet_spellings(module, config.down_blocks[0].resnets);
+        weights.change(adapters.changes(FOLDER, &weights, spellings)?);
         let unet = Self::load(&weights.root(), config);
         weights.finish(&[])?;
         Ok(unet)
@@ -104,6 +116,7 @@ impl Unet {
             (0..widths.len()).map(|level| UpBlock::load(&scope.at("up_blocks").at(level), &config, level));
         Self {
             conv_in: Conv2d::load(&scope.at("conv_in"), config.in_channels, outermost, ConvOptions::Same),
+            transformer_in: temporal::load_input(scope, &config),
             time_embedding: TimeEmbedding::load(scope, &config),
             down_blocks: down.collect(),
             mid_block: MidBlock::load(&scope.at("mid_block"), &config, innermost),
@@ -156,10 +169,24 @@ impl Unet {
     ///
     /// Any height and width will do; the batch must be a multiple of the groups of `step` and `text`.
     pub fn forward(&self, x: Tensor<4>, step: &StepConditioning, text: &TextContext) -> Tensor<4> {
+        self.forward_clips(x, 1, step, text)
+    }
+
+    /// As [`Self::forward`], where each `frames` samples in a row are one clip, whose frames see each other.
+    pub fn forward_clips(
+        &self,
+        x: Tensor<4>,
+        frames: usize,
+        step: &StepConditioning,
+        text: &TextContext,
+    ) -> Tensor<4> {
         let mut conditioning =
-            Conditioning { times: step.0.iter(), texts: text.0.iter(), placement: &self.placement };
+            Conditioning { times: step.0.iter(), texts: text.0.iter(), frames, placement: &self.placement };
         let x = if self.config.center_input_sample { x * 2.0 - 1.0 } else { x };
         let mut x = self.conv_in.forward(x);
+        if let Some(transformer) = &self.transformer_in {
+            x = transformer.forward(x, frames);
+        }
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
             x = block.forward(x, &mut conditioning, &mut skips);
@@ -177,7 +204,8 @@ impl DenoiserConfig for UnetConfig {
         DenoiserInfo {
             in_channels: self.in_channels,
             sample_size: self.sample_size,
-            frames: None,
+            frames: self.temporal.as_ref().map(|_| DEFAULT_FRAMES),
+            max_frames: self.temporal.as_ref().and_then(TemporalConfig::max_frames),
             text_width: self.cross_attention_dim,
             text_time: self.text_time,
             takes_guidance_scale: self.time_cond_proj_dim.is_some(),
@@ -193,7 +221,14 @@ impl DenoiserConfig for UnetConfig {
     ) -> Result<Arc<dyn Denoiser>> {
         Ok(Arc::new(Unet::open_config(self.clone(), model, placement, adapters)?))
     }
+
+    fn with_motion(&self, adapter: &ModelFiles) -> Result<Box<dyn DenoiserConfig>> {
+        Ok(Box::new(MotionUnetConfig::new(self, adapter)?))
+    }
 }
+
+/// Frames of a clip where nobody says otherwise, as in diffusers' pipelines.
+const DEFAULT_FRAMES: usize = 16;
 
 /// Numbers between the layers of the denoiser for both halves of guidance: all skips, and at the outermost level what a
 /// transformer holds at once.
@@ -203,8 +238,11 @@ fn activations(unet: &UnetConfig) -> usize {
     const HALVES: usize = 2;
     let [height, width] = unet.sample_size;
     let level = |(level, channels): (usize, &usize)| (height >> level) * (width >> level) * channels;
-    let skips: usize = unet.block_out_channels.iter().enumerate().map(level).sum();
-    HALVES * ((unet.layers_per_block + 1) * skips + HELD * level((0, &unet.block_out_channels[0])))
+    let skips =
+        |(at, (channels, block)): (usize, (&usize, &UnetBlock))| (block.resnets + 1) * level((at, channels));
+    let levels = unet.block_out_channels.iter().zip(&unet.down_blocks).enumerate();
+    let frames = if unet.temporal.is_some() { DEFAULT_FRAMES } else { 1 };
+    HALVES * frames * (levels.map(skips).sum::<usize>() + HELD * level((0, &unet.block_out_channels[0])))
 }
 
 impl Denoiser for Unet {
@@ -228,11 +266,8 @@ struct ConditionedUnet {
 impl Conditioned for ConditionedUnet {
     fn predict(&self, latents: Tensor<5>, at: usize) -> Tensor<5> {
         let [batch, frames, height, width, channels] = latents.dims();
-        let output = self.unet.forward(
-            latents.reshape([batch * frames, height, width, channels]),
-            &self.steps[at],
-            &self.text,
-        );
+        let samples = latents.reshape([batch * frames, height, width, channels]);
+        let output = self.unet.forward_clips(samples, frames, &self.steps[at], &self.text);
         let channels = output.dims()[3];
         output.reshape([batch, frames, height, width, channels])
     }

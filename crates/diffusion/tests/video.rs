@@ -1,0 +1,154 @@
+//! The denoisers of clips against diffusers, on tiny random models made by `golden/diffusion/video.py`.
+
+mod common;
+
+use burn::tensor::{DType, Tensor};
+use common::{F32, Golden, assert_close, copy, golden_folder, placements, tensor, tiny};
+use noisefind_diffusion::denoiser::{self, Conditioning, DenoiserConfig};
+use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement};
+use noisefind_nn::lora::Adapters;
+
+/// Rounding of f32 sums in another order, through all blocks of a model whose outputs are about 1.
+const TOLERANCE: f32 = 2e-5;
+
+/// One call of the denoiser, `[batch, channels, frames, height, width]` in and out, one text a clip.
+fn call(config: &dyn DenoiserConfig, model: &ModelFiles, golden: &Golden, placement: &Placement) -> Vec<f32> {
+    let denoiser = config.open(model, placement, &Adapters::default()).expect("the tiny model is complete");
+    let [clips, channels, frames, height, width] = *golden.shape("unet_input") else { panic!("five axes") };
+    let x = tensor(placement, golden.values("unet_input").to_vec(), [clips, channels, frames, height, width]);
+    let text_shape = golden.shape("unet_text");
+    let text_shape = [text_shape[0], text_shape[1], text_shape[2]];
+    let text = tensor(placement, golden.values("unet_text").to_vec(), text_shape);
+    let conditioning = Conditioning { text, added: None, guidance_scale: None };
+    let output = denoiser.condition(&conditioning, &[621.0]).predict(x.permute([0, 2, 3, 4, 1]), 0);
+    let output: Tensor<5> = output.permute([0, 4, 1, 2, 3]).cast(DType::F32);
+    output.into_data().try_into_vec().expect("it was cast to f32")
+}
+
+fn adapter(name: &str) -> ModelFiles {
+    ModelFiles::directory(golden_folder().join(name)).expect("the tiny adapters are in the repository")
+}
+
+#[test]
+fn modelscope_agrees_with_diffusers() {
+    let (model, golden) = (tiny("modelscope"), Golden::read("modelscope"));
+    let config = denoiser::config(&model).expect("its config is valid");
+    let info = config.info();
+    assert_eq!((info.frames, info.max_frames), (Some(16), None));
+    for (name, placement) in placements() {
+        let found = call(&*config, &model, &golden, &placement);
+        assert_close(name, &found, golden.values("unet_output"), TOLERANCE);
+    }
+}
+
+#[test]
+fn motion_adapters_agree_with_diffusers() {
+    let model = tiny("sd1");
+    let still = denoiser::config(&model).expect("its config is valid");
+    // One with the module in the middle and stored positional encodings, one without either.
+    for name in ["motion_adapter", "motion_adapter_no_mid"] {
+        let config = still.with_motion(&adapter(name)).expect("it fits");
+        assert_eq!(config.info().max_frames, Some(6));
+        let golden = Golden::read(name);
+        for (placement_name, placement) in placements() {
+            let found = call(&*config, &model, &golden, &placement);
+            assert_close(
+                &format!("{name}, {placement_name}"),
+                &found,
+                golden.values("unet_output"),
+                TOLERANCE,
+            );
+        }
+    }
+}
+
+/// `AnimateDiffPipeline` saves the motion modules inside the denoiser.
+#[test]
+fn a_saved_motion_model_agrees_with_diffusers() {
+    let (model, golden) = (tiny("animatediff"), Golden::read("motion_adapter_no_mid"));
+    let config = denoiser::config(&model).expect("its config is valid");
+    for (name, placement) in placements() {
+        let found = call(&*config, &model, &golden, &placement);
+        assert_close(name, &found, golden.values("unet_output"), TOLERANCE);
+    }
+}
+
+/// Noise to latents to frames, as `TextToVideoSDPipeline` and `AnimateDiffPipeline` do it.
+fn check_whole_clips(files: ModelFiles, load: &LoadOptions, golden: &str) {
+    let golden = Golden::read(golden);
+    let model = DiffusionModel::open(files, load).expect("the tiny model is complete");
+    let options = GenerationOptions {
+        num_inference_steps: 4,
+        guidance_scale: 5.0,
+        num_frames: Some(3),
+        ..GenerationOptions::default()
+    };
+    let prompt = model.prepare("a green dog", &options).expect("the prompt is short");
+    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
+    let values: Vec<f32> = latents.iter().flat_map(|one| one.values.iter().copied()).collect();
+    // Latents reach 21; a few units of their last place, after four steps with guidance.
+    assert_close("latents", &values, golden.values("latents"), 3e-4);
+    // One frame at a time, or all at once.
+    for chunk in [1, 100] {
+        let frames = model.decode_values(&latents, chunk).expect("it decodes");
+        let values: Vec<f32> = frames.iter().flat_map(|clip| clip.in_range()).collect();
+        assert_close("frames", &values, golden.values("frames"), 1e-3);
+    }
+    let clips = model.decode(&latents, 2).expect("it decodes");
+    assert_eq!((clips.len(), clips[0].frames()), (2, 3));
+}
+
+#[test]
+fn whole_clips_of_modelscope_agree_with_diffusers() {
+    check_whole_clips(tiny("modelscope"), &F32, "modelscope");
+}
+
+#[test]
+fn whole_clips_of_animatediff_agree_with_diffusers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy(&golden_folder().join("sd1"), folder.path());
+    // The authors of the adapters recommend another schedule than that of the model.
+    copy(&golden_folder().join("animatediff/scheduler"), &folder.path().join("scheduler"));
+    let index = folder.path().join("model_index.json");
+    let text = std::fs::read_to_string(&index).expect("it is there");
+    std::fs::write(&index, text.replace("PNDMScheduler", "DDIMScheduler")).expect("it is writable");
+    let files = ModelFiles::directory(folder.path()).expect("it is a folder");
+    for name in ["motion_adapter", "motion_adapter_no_mid"] {
+        let motion_adapter = Some(golden_folder().join(name).display().to_string());
+        check_whole_clips(files.clone(), &LoadOptions { motion_adapter, ..F32 }, name);
+    }
+}
+
+#[test]
+fn numbers_of_frames_that_a_model_cannot_do_are_refused() {
+    let message = |model: &DiffusionModel, frames: usize| {
+        let options = GenerationOptions { num_frames: Some(frames), ..GenerationOptions::default() };
+        model.noise_shape_for(&options).map(|shape| shape.frames).map_err(|error| error.to_string())
+    };
+    let still = DiffusionModel::open(tiny("sd1"), &F32).expect("it is complete");
+    assert_eq!(message(&still, 1), Ok(None));
+    assert!(message(&still, 8).unwrap_err().contains("still images"));
+    let adapter = golden_folder().join("motion_adapter").display().to_string();
+    let animated = LoadOptions { motion_adapter: Some(adapter), ..F32 };
+    let animated = DiffusionModel::open(tiny("sd1"), &animated).expect("the adapter fits");
+    assert_eq!(animated.noise_shape().frames, Some(16));
+    assert_eq!(message(&animated, 6), Ok(Some(6)));
+    assert!(message(&animated, 0).unwrap_err().contains("1 to 6"));
+    assert!(message(&animated, 7).unwrap_err().contains("motion adapter"));
+}
+
+#[test]
+fn adapters_that_do_not_fit_are_refused() {
+    let refused = |model: &str, name: &str| {
+        let config = denoiser::config(&tiny(model)).expect("its config is valid");
+        config.with_motion(&adapter(name)).expect_err("it does not fit").to_string()
+    };
+    let message = refused("sd2", "motion_adapter");
+    assert!(message.contains("block_out_channels") && message.contains("[16, 32]"), "{message}");
+    let message = refused("sdxl", "motion_adapter");
+    assert!(message.contains("Stable Diffusion XL"), "{message}");
+    let message = refused("modelscope", "motion_adapter");
+    assert!(message.contains("generates clips already"), "{message}");
+    let message = refused("sd1", "sd1/unet");
+    assert!(message.contains("_class_name") && message.contains("MotionAdapter"), "{message}");
+}
