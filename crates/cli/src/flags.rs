@@ -62,6 +62,15 @@ pub struct GenerationFlags {
     /// Columns of a picture in pixels [default: the model's own]
     #[arg(long, value_name = "PIXELS")]
     pub width: Option<usize>,
+    /// Frames of a clip, for models that generate clips [default: the model's own, else 16]
+    #[arg(long, value_name = "N")]
+    pub num_frames: Option<usize>,
+    /// Frames per second at which a clip is saved [default: 8]
+    #[arg(long, value_name = "FPS", allow_negative_numbers = true)]
+    pub fps: Option<f64>,
+    /// AnimateDiff motion adapter, which makes a video model of a Stable Diffusion 1 model: its folder or hub id
+    #[arg(long, value_name = "DIR|HUB_ID")]
+    pub motion_adapter: Option<String>,
 }
 
 impl GenerationFlags {
@@ -79,6 +88,9 @@ impl GenerationFlags {
             scheduler: self.scheduler,
             height: self.height,
             width: self.width,
+            num_frames: self.num_frames,
+            fps: self.fps,
+            motion_adapter: self.motion_adapter,
             ..self.model.options()
         }
     }

@@ -38,6 +38,15 @@ pub struct Provenance {
     pub height: Option<usize>,
     /// Columns of a picture in pixels, where not the model's own.
     pub width: Option<usize>,
+    /// Frames of a clip, where not the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_frames: Option<usize>,
+    /// Frames a second of a clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    /// Motion adapter that makes a video model of a model of still images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_adapter: Option<String>,
     /// Adapters merged into the model, `FILE` or `FILE=WEIGHT`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
@@ -164,6 +173,9 @@ pub(crate) mod tests {
             scheduler: None,
             height: None,
             width: None,
+            num_frames: None,
+            fps: None,
+            motion_adapter: None,
             lora: Vec::new(),
             vae: None,
             vae_tiling: false,

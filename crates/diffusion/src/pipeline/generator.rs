@@ -50,9 +50,14 @@ impl DiffusionGenerator {
     fn draw(&mut self, prompt: &str, noises: &[Noise]) -> Result<(Vec<Media>, Vec<Latents>)> {
         let prepared = prepared_for(&mut self.prepared, &self.model, &self.options, prompt)?;
         let latents = self.model.generate_latents(prepared, noises)?;
-        Ok((self.model.decode(&latents, self.options.batch_size)?, latents))
+        let media = self.model.decode(&latents, self.options.batch_size)?;
+        let fps = self.noise_shape.frames.map(|_| self.options.fps.unwrap_or(DEFAULT_FPS));
+        Ok((media.into_iter().map(|one| one.with_fps(fps)).collect(), latents))
     }
 }
+
+/// Frames a second where nobody says otherwise: the models of this kind were trained on slow clips.
+const DEFAULT_FPS: f64 = 8.0;
 
 /// The cached encoding where it is that of `prompt`, else a new one in its place.
 fn prepared_for<'a>(

@@ -45,6 +45,8 @@ pub struct GenerationOptions {
     pub width: Option<usize>,
     /// Frames of a clip, where not native; models of still images take 1 only.
     pub num_frames: Option<usize>,
+    /// Frames a second at which a clip is shown; 8 where nobody says.
+    pub fps: Option<f64>,
     /// Pictures computed together: changes memory and speed, and nothing else.
     pub batch_size: usize,
 }
@@ -61,6 +63,7 @@ impl Default for GenerationOptions {
             height: None,
             width: None,
             num_frames: None,
+            fps: None,
             batch_size: 8,
         }
     }

@@ -80,6 +80,12 @@ pub struct TuneOptions {
     pub height: Option<usize>,
     /// Columns of a picture in pixels; default: the model's own.
     pub width: Option<usize>,
+    /// Frames of a clip; default: the model's own.
+    pub num_frames: Option<usize>,
+    /// Frames a second of a clip; default 8.
+    pub fps: Option<f64>,
+    /// Motion adapter that makes a video model of a model of still images; default none.
+    pub motion_adapter: Option<String>,
     /// Default `auto`.
     pub device: Option<String>,
     /// Default `auto`.
@@ -157,6 +163,15 @@ pub struct GenerationConfig {
     /// Columns of a picture in pixels, where not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<usize>,
+    /// Frames of a clip, where not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_frames: Option<usize>,
+    /// Frames a second of a clip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    /// Motion adapter that makes a video model of a model of still images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motion_adapter: Option<String>,
     /// Where the model runs.
     pub device: String,
     /// In which numbers the model runs.
@@ -234,6 +249,9 @@ impl TuneOptions {
             scheduler: self.scheduler.or(other.scheduler),
             height: self.height.or(other.height),
             width: self.width.or(other.width),
+            num_frames: self.num_frames.or(other.num_frames),
+            fps: self.fps.or(other.fps),
+            motion_adapter: self.motion_adapter.or(other.motion_adapter),
             device: self.device.or(other.device),
             dtype: self.dtype.or(other.dtype),
             start_timeout_seconds: self.start_timeout_seconds.or(other.start_timeout_seconds),
@@ -258,6 +276,9 @@ impl TuneOptions {
             scheduler: provenance.scheduler.clone(),
             height: provenance.height,
             width: provenance.width,
+            num_frames: provenance.num_frames,
+            fps: provenance.fps,
+            motion_adapter: provenance.motion_adapter.clone(),
             ..Self::default()
         }
     }
@@ -285,6 +306,9 @@ impl TuneOptions {
             scheduler: self.scheduler.clone(),
             height: self.height,
             width: self.width,
+            num_frames: self.num_frames,
+            fps: self.fps,
+            motion_adapter: self.motion_adapter.clone(),
             device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
             dtype: self.dtype.clone().unwrap_or_else(|| "auto".to_owned()),
             start_timeout_seconds: self.start_timeout_seconds.unwrap_or(600.0),
@@ -293,6 +317,12 @@ impl TuneOptions {
         let found = &config.guidance_scale;
         require(found.is_finite() && *found >= 0.0, "guidance-scale", found, "0 or more")?;
         require((0.0..=1.0).contains(&config.eta), "eta", &config.eta, "a number from 0 to 1")?;
+        if let Some(frames) = config.num_frames {
+            require((1..=1024).contains(&frames), "num-frames", &frames, "1 to 1024")?;
+        }
+        if let Some(fps) = config.fps {
+            require(fps >= 0.1 && fps <= 240.0, "fps", &fps, "a number from 0.1 to 240")?;
+        }
         require(config.num_inference_steps >= 1, "num-inference-steps", &0, "1 or more")?;
         for (flag, found) in [
             ("start-timeout-seconds", config.start_timeout_seconds),

@@ -1,29 +1,81 @@
-//! A picture or the frames of a clip as PNG files.
+//! An image as a PNG file; a clip as an animated GIF and as the PNG files of its frames.
 
 use std::path::{Path, PathBuf};
 
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{Delay, Frame, RgbaImage};
 use noisefind_core::media::Media;
 use noisefind_rundir::write_atomic;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::images::png::picture;
 
-/// Saves a picture as `NAME.png`, a clip as `NAME-frame-000.png` and so on.
+/// Frames a second of a clip whose generator gives none.
+const DEFAULT_FPS: f64 = 8.0;
+
+/// Saves an image as `NAME.png`, a clip as `NAME.gif` and `NAME-frame-000.png` and so on; the paths, the GIF first.
 pub(crate) fn save_frames(
     folder: &Path,
     name: &str,
     media: &Media,
     texts: &[(&str, String)],
 ) -> Result<Vec<PathBuf>> {
-    (0..media.frames())
-        .map(|frame| {
-            let file = match media.frames() {
-                1 => format!("{name}.png"),
-                _ => format!("{name}-frame-{frame:03}.png"),
-            };
-            let path = folder.join(file);
-            write_atomic(&path, &picture(media, frame, texts)?)?;
-            Ok(path)
-        })
-        .collect()
+    let mut paths = Vec::with_capacity(media.frames() + 1);
+    if media.frames() > 1 {
+        let path = folder.join(format!("{name}.gif"));
+        write_atomic(&path, &animation(media)?)?;
+        paths.push(path);
+    }
+    for frame in 0..media.frames() {
+        let file = match media.frames() {
+            1 => format!("{name}.png"),
+            _ => format!("{name}-frame-{frame:03}.png"),
+        };
+        let path = folder.join(file);
+        write_atomic(&path, &picture(media, frame, texts)?)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// The clip as an animated GIF that repeats for ever.
+fn animation(media: &Media) -> Result<Vec<u8>> {
+    let failed = |error: image::ImageError| Error::Picture(error.to_string());
+    let (width, height) = (media.width() as u32, media.height() as u32);
+    let delay = Delay::from_numer_denom_ms((1000.0 / media.fps().unwrap_or(DEFAULT_FPS)).round() as u32, 1);
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    encoder.set_repeat(Repeat::Infinite).map_err(failed)?;
+    for frame in 0..media.frames() {
+        let rgba =
+            media.frame(frame).as_chunks::<3>().0.iter().flat_map(|&[r, g, b]| [r, g, b, 255]).collect();
+        let Some(image) = RgbaImage::from_raw(width, height, rgba) else { continue };
+        encoder.encode_frame(Frame::from_parts(image, 0, 0, delay)).map_err(failed)?;
+    }
+    drop(encoder);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::AnimationDecoder;
+    use image::codecs::gif::GifDecoder;
+
+    use super::*;
+
+    #[test]
+    fn a_clip_becomes_an_animation_with_its_frame_rate() {
+        let pixels = (0..3u8).flat_map(|frame| vec![frame * 100; 4 * 2 * 3]).collect();
+        let media = Media::new(3, 2, 4, pixels).expect("the sizes agree").with_fps(Some(10.0));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let paths = save_frames(folder.path(), "clip", &media, &[]).expect("it is writable");
+        assert_eq!(paths.len(), 4);
+        let file = std::io::BufReader::new(std::fs::File::open(&paths[0]).expect("it was written"));
+        let frames = GifDecoder::new(file).expect("it is a GIF").into_frames();
+        let frames = frames.collect_frames().expect("it is whole");
+        assert_eq!(frames.len(), 3);
+        assert!(frames.iter().all(|frame| frame.delay().numer_denom_ms() == (100, 1)));
+        let values: Vec<u8> = frames.iter().map(|frame| frame.buffer().get_pixel(0, 0)[0]).collect();
+        assert_eq!(values, [0, 100, 200]);
+    }
 }

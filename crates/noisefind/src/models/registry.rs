@@ -200,7 +200,7 @@ impl ModelSource {
             dtype: config.dtype.parse()?,
             loras: config.lora.iter().map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
             vae: config.vae.clone(),
-            motion_adapter: None,
+            motion_adapter: config.motion_adapter.clone(),
             decoding: if config.vae_tiling { Decoding::Tiled } else { Decoding::Whole },
         };
         let options = GenerationOptions {
@@ -212,7 +212,8 @@ impl ModelSource {
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
             width: config.width,
-            num_frames: None,
+            num_frames: config.num_frames,
+            fps: config.fps,
             // Whoever asks for pictures hands over as many noises as are to be computed together.
             batch_size: usize::MAX,
         };
