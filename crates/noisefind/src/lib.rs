@@ -2,6 +2,33 @@
 //!
 //! The library prints nothing and never exits: results are typed values, progress goes to an
 //! [`observer::Observer`], and everything that lasts goes to a run folder.
+//!
+//! Settings that the caller leaves open take the model's values or the defaults:
+//!
+//! ```
+//! use noisefind::config::TuneOptions;
+//! use noisefind::registry::ModelSource;
+//!
+//! let options = TuneOptions { prompt: Some("a green dog".to_owned()), seed: Some(7), ..TuneOptions::default() };
+//! let config = options.resolve(&ModelSource::find(options.model_name())?.defaults()?)?;
+//! assert_eq!(config.generation.num_inference_steps, 20);
+//! assert_eq!(config.run.evaluations, 160);
+//! # Ok::<(), noisefind::Error>(())
+//! ```
+//!
+//! A whole run, from prompt to samples, is `examples/tune_and_sample.rs`:
+//!
+//! ```no_run
+//! use noisefind::config::TuneOptions;
+//! use noisefind::rundir::IfOccupied;
+//! use noisefind::tune::{TuneRequest, tune};
+//!
+//! let options = TuneOptions { prompt: Some("a green dog".to_owned()), ..TuneOptions::default() };
+//! let request = TuneRequest::New { options: Box::new(options), out: None, if_occupied: IfOccupied::Refuse };
+//! let tuned = tune(&request, &mut ())?;
+//! println!("{:?}", tuned.policy);
+//! # Ok::<(), noisefind::Error>(())
+//! ```
 
 mod artifacts;
 pub mod config;

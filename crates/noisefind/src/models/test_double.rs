@@ -4,6 +4,10 @@ use noisefind_core::ports::{Generator, Scorer};
 
 /// A model with its scorers.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(test, feature = "test-doubles")),
+    allow(dead_code, reason = "there is none in the program")
+)]
 pub(crate) struct TestDouble {
     /// The name of the model.
     pub(crate) name: &'static str,
