@@ -3,7 +3,7 @@
 //! Run: cargo run --release -p noisefind-core --example ask_and_tell
 
 use noisefind_core::evaluation::Evaluation;
-use noisefind_core::method::{Find, FindConfig};
+use noisefind_core::method::{Find, FindConfig, Start};
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::Reward;
 use noisefind_core::run::{Run, RunConfig};
@@ -18,7 +18,8 @@ fn evaluate(noise: &Noise) -> Reward {
 fn main() -> noisefind_core::Result<()> {
     let shape = NoiseShape::image(4, 8, 8);
     let config = RunConfig { seed: 7, evaluations: 160, ..RunConfig::default() };
-    let mut run = Run::new(config, Box::new(Find::new(FindConfig::default(), shape)))?;
+    let find = Find::new(FindConfig::default(), &Start::new(shape, config.seed));
+    let mut run = Run::new(config, Box::new(find))?;
     while run.stop_reason().is_none() {
         let noises = run.ask();
         let evaluations = noises.into_iter().map(|noise| Evaluation { reward: evaluate(&noise), noise });
