@@ -16,6 +16,7 @@ SCRIPTS = [
     "diffusion/torch_file.py",
     "diffusion/adapters.py",
     "diffusion/variants.py",
+    "diffusion/seeds.py",
     "diffusion/sizes.py",
     "diffusion/tiling.py",
     "diffusion/default_model.py",

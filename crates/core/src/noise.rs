@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rng::NoiseSource;
+
 /// Shape of one initial noise: `[channels, (frames,) height, width]` of the latent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NoiseShape {
@@ -69,16 +71,25 @@ impl SampleKey {
 /// One initial noise `z_T` in *unit* space (a scheduler's `init_noise_sigma` is applied after it).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
-    /// Where this sample's other random numbers (steps of stochastic schedulers) come from.
+    /// Names this sample's other random numbers (steps of stochastic schedulers).
     pub key: SampleKey,
+    /// The generator of all of this sample's random numbers.
+    pub source: NoiseSource,
     shape: NoiseShape,
     values: Vec<f32>,
 }
 
 impl Noise {
-    /// Wraps `values` in memory order of `shape`; `None` where their number differs from `shape.numel()`.
+    /// Wraps `values` in memory order of `shape`; `None` where their number differs from `shape.numel()`. Further
+    /// random numbers of the sample come from the default generator.
     pub fn new(key: SampleKey, shape: NoiseShape, values: Vec<f32>) -> Option<Self> {
-        (values.len() == shape.numel()).then_some(Self { key, shape, values })
+        let source = NoiseSource::default();
+        (values.len() == shape.numel()).then_some(Self { key, source, shape, values })
+    }
+
+    /// The same noise, whose further random numbers come from `source`.
+    pub fn with_source(self, source: NoiseSource) -> Self {
+        Self { source, ..self }
     }
 
     /// The shape of this noise.

@@ -103,7 +103,9 @@ impl NoisePolicy {
     /// The sample that `key` names.
     pub fn sample(&self, source: NoiseSource, key: SampleKey) -> Noise {
         let epsilon = standard_noise(source, key, self.shape);
-        self.transform(key, &epsilon).expect("standard noise has the length of the policy's own shape")
+        let noise =
+            self.transform(key, &epsilon).expect("standard noise has the length of the policy's own shape");
+        noise.with_source(source)
     }
 
     /// Samples `0..count` of `iteration` under `seed`.

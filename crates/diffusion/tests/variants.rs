@@ -2,36 +2,10 @@
 
 mod common;
 
-use std::fs;
-use std::path::Path;
-
-use common::{F32, Golden, assert_close, golden_folder};
-use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, LoraSource, ModelFiles};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use common::{F32, Golden, assert_close, golden_folder, open_variant as open};
+use noisefind_diffusion::{GenerationOptions, LoadOptions, LoraSource};
 
 const PROMPT: &str = "a green dog";
-
-/// The pipeline of `family` with the scheduler that the variant's own config describes, and the folder that holds it.
-fn open(family: &str, variant: &str, load: &LoadOptions) -> (TempDir, DiffusionModel) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    common::copy(&golden_folder().join(family), folder.path());
-    let scheduler = golden_folder().join(format!("variants/{variant}.json"));
-    if scheduler.is_file() {
-        let read = |path: &Path| -> Value {
-            serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
-        };
-        // The index decides about the class.
-        let index = folder.path().join("model_index.json");
-        let mut keys = read(&index);
-        keys["scheduler"] = json!(["diffusers", read(&scheduler)["_class_name"]]);
-        fs::write(index, keys.to_string()).expect("it is writable");
-        fs::copy(scheduler, folder.path().join("scheduler/scheduler_config.json")).expect("it is writable");
-    }
-    let files = ModelFiles::directory(folder.path()).expect("it is a folder");
-    let model = DiffusionModel::open(files, load).expect("it opens");
-    (folder, model)
-}
 
 fn check(family: &str, variant: &str, load: &LoadOptions, options: &GenerationOptions) {
     let golden = Golden::read("variants");

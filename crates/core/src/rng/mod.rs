@@ -12,7 +12,7 @@ use std::f64::consts::TAU;
 use serde::{Deserialize, Serialize};
 
 pub use philox::philox4x32_10;
-pub use torch::torch_normal;
+pub use torch::{TorchStream, torch_normal};
 
 use crate::noise::{NoiseShape, SampleKey};
 
@@ -43,8 +43,15 @@ pub enum NoiseSource {
     /// [`philox4x32_10`], keyed by the whole [`SampleKey`].
     #[default]
     Philox,
-    /// [`torch_normal`]; fresh sample `i` of seed `s` is `torch.randn` under the seed `s + i`, as in diffusers.
+    /// [`TorchStream`], one generator for each sample; fresh sample `i` of seed `s` has the generator of seed `s + i`. This is
+    /// `generator=[torch.Generator().manual_seed(s + i) for i in range(n)]` in diffusers.
     Torch,
+    /// [`TorchStream`], one generator for a whole batch of fresh samples with one seed. This is
+    /// `generator=torch.Generator().manual_seed(s)` with `num_images_per_prompt=size` in diffusers.
+    TorchBatch {
+        /// Samples in the batch.
+        size: u32,
+    },
 }
 
 /// One endless stream of random numbers, identified by a sample key, a domain and a step.
@@ -123,19 +130,56 @@ impl Stream {
 
 /// The standard normal `epsilon` of one sample in memory order of `shape`, before any policy is applied.
 pub fn standard_noise(source: NoiseSource, key: SampleKey, shape: NoiseShape) -> Vec<f32> {
-    let domain = if key.is_fresh() { Domain::EvaluationNoise } else { Domain::InitialNoise };
-    match source {
-        NoiseSource::Philox => Stream::new(key, domain).normals(shape.numel()),
-        NoiseSource::Torch if key.is_fresh() => {
-            torch_normal(key.seed.wrapping_add(u64::from(key.index)), shape.numel())
-        }
-        NoiseSource::Torch => torch_normal(Stream::new(key, Domain::TorchSeed).next_u64(), shape.numel()),
-    }
+    SampleStream::new(source, key, shape.numel()).initial()
 }
 
-/// The standard normals that a stochastic scheduler adds to sample `key` at `step`, `count` of them.
-pub fn step_noise(key: SampleKey, step: u32, count: usize) -> Vec<f32> {
-    Stream::at_step(key, Domain::SchedulerStep, step).normals(count)
+/// All standard normals of one sample: first its initial noise, then the noise of each step of a stochastic scheduler.
+#[derive(Clone, Debug)]
+pub struct SampleStream {
+    key: SampleKey,
+    count: usize,
+    torch: Option<TorchStream>,
+    /// Samples that are drawn together, and which of them this is.
+    batch: (usize, usize),
+}
+
+impl SampleStream {
+    /// The stream of sample `key`, which draws `count` numbers at a time.
+    pub fn new(source: NoiseSource, key: SampleKey, count: usize) -> Self {
+        let (torch, batch) = match source {
+            NoiseSource::Philox => (None, (1, 0)),
+            NoiseSource::TorchBatch { size } if key.is_fresh() && key.index < size => {
+                (Some(TorchStream::new(key.seed)), (size as usize, key.index as usize))
+            }
+            NoiseSource::Torch | NoiseSource::TorchBatch { .. } => {
+                let seed = if key.is_fresh() {
+                    key.seed.wrapping_add(u64::from(key.index))
+                } else {
+                    Stream::new(key, Domain::TorchSeed).next_u64()
+                };
+                (Some(TorchStream::new(seed)), (1, 0))
+            }
+        };
+        Self { key, count, torch, batch }
+    }
+
+    /// The initial noise; to be asked for once, before any step.
+    pub fn initial(&mut self) -> Vec<f32> {
+        let domain = if self.key.is_fresh() { Domain::EvaluationNoise } else { Domain::InitialNoise };
+        self.of_torch().unwrap_or_else(|| Stream::new(self.key, domain).normals(self.count))
+    }
+
+    /// The noise of `step`; to be asked for once for each step that draws noise, in order.
+    pub fn step(&mut self, step: u32) -> Vec<f32> {
+        self.of_torch()
+            .unwrap_or_else(|| Stream::at_step(self.key, Domain::SchedulerStep, step).normals(self.count))
+    }
+
+    fn of_torch(&mut self) -> Option<Vec<f32>> {
+        let (size, index) = self.batch;
+        let all = self.torch.as_mut()?.normals(size * self.count);
+        Some(all[index * self.count..(index + 1) * self.count].to_vec())
+    }
 }
 
 #[cfg(test)]

@@ -14,20 +14,41 @@ const BLOCK: usize = 16;
 ///
 /// Like PyTorch, the generator uses the low 32 bits of `seed`.
 pub fn torch_normal(seed: u64, count: usize) -> Vec<f32> {
-    let mut generator = MersenneTwister::new(seed as u32);
-    if count < BLOCK { small_normals(&mut generator, count) } else { block_normals(&mut generator, count) }
+    TorchStream::new(seed).normals(count)
 }
 
-/// Fewer than 16 values: Box-Muller pairs in double precision, each rounded once at the end.
-fn small_normals(generator: &mut MersenneTwister, count: usize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(count + 1);
-    while values.len() < count {
-        let angle = TAU * generator.uniform_f64();
-        let radius = (-2.0 * libm::log1p(-generator.uniform_f64())).sqrt();
-        values.extend([(radius * libm::cos(angle)) as f32, (radius * libm::sin(angle)) as f32]);
+/// A `torch.Generator` on the CPU, from which several tensors are drawn one after the other.
+#[derive(Clone, Debug)]
+pub struct TorchStream {
+    generator: MersenneTwister,
+    /// The second of a pair of which only one value was asked for.
+    spare: Option<f64>,
+}
+
+impl TorchStream {
+    /// The generator after `manual_seed(seed)`; like PyTorch, it uses the low 32 bits of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { generator: MersenneTwister::new(seed as u32), spare: None }
     }
-    values.truncate(count);
-    values
+
+    /// The next `torch.randn(count, generator=self)` in single precision.
+    pub fn normals(&mut self, count: usize) -> Vec<f32> {
+        if count < BLOCK { self.small_normals(count) } else { block_normals(&mut self.generator, count) }
+    }
+
+    /// Fewer than 16 values: Box-Muller pairs in double precision, each rounded once at the end.
+    fn small_normals(&mut self, count: usize) -> Vec<f32> {
+        let mut normal = || {
+            if let Some(spare) = self.spare.take() {
+                return spare;
+            }
+            let angle = TAU * self.generator.uniform_f64();
+            let radius = (-2.0 * libm::log1p(-self.generator.uniform_f64())).sqrt();
+            self.spare = Some(radius * libm::sin(angle));
+            radius * libm::cos(angle)
+        };
+        (0..count).map(|_| normal() as f32).collect()
+    }
 }
 
 /// 16 values or more: blocks of 16; an incomplete last block is drawn again over the last 16 values.
@@ -105,6 +126,7 @@ fn cephes_sine_cosine(angle: f32) -> (f32, f32) {
 }
 
 /// MT19937 (Matsumoto and Nishimura, 1998).
+#[derive(Clone, Debug)]
 struct MersenneTwister {
     state: [u32; STATE_WORDS],
     next: usize,

@@ -4,7 +4,7 @@
 
 use burn::tensor::{DType, Int, Tensor};
 use noisefind_core::noise::{Noise, NoiseShape};
-use noisefind_core::rng::step_noise;
+use noisefind_core::rng::SampleStream;
 
 use super::{DiffusionModel, PreparedPrompt};
 use crate::scheduler::{Samples, State};
@@ -43,12 +43,12 @@ impl DiffusionModel {
         let start = on_device(noises.iter().map(Noise::values), shape, &placement);
         let mut state = State::new(start * schedule.init_noise_sigma());
         let mut check = DivergenceCheck::default();
+        let mut streams = noise_streams(prompt, noises);
         for at in 0..schedule.len() {
             let output = self.predict(prompt, at, &state.samples);
             check.add(&output);
             let noise = schedule.draws_noise(at).then(|| {
-                let drawn: Vec<Vec<f32>> =
-                    noises.iter().map(|noise| step_noise(noise.key, at as u32, shape.numel())).collect();
+                let drawn: Vec<Vec<f32>> = streams.iter_mut().map(|stream| stream.step(at as u32)).collect();
                 on_device(drawn.iter().map(Vec::as_slice), shape, &placement)
             });
             state = schedule.step(at, state, output, noise);
@@ -81,6 +81,20 @@ impl DiffusionModel {
         debug_assert_eq!(guided.dims(), [batch, frames, height, width, channels]);
         guided
     }
+}
+
+/// The streams of the samples' step noise, past the initial noise, where a step draws any.
+fn noise_streams(prompt: &PreparedPrompt, noises: &[Noise]) -> Vec<SampleStream> {
+    let schedule = &prompt.schedule;
+    if !(0..schedule.len()).any(|at| schedule.draws_noise(at)) {
+        return Vec::new();
+    }
+    let stream = |noise: &Noise| {
+        let mut stream = SampleStream::new(noise.source, noise.key, noise.values().len());
+        stream.initial();
+        stream
+    };
+    noises.iter().map(stream).collect()
 }
 
 /// Counts the steps whose output holds a number that is none, without waiting for the device. What is not a number once

@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
-use noisefind_diffusion::{Decoding, DeviceChoice, DtypeChoice, LoadOptions, ModelFiles, Placement};
+use noisefind_diffusion::{
+    Decoding, DeviceChoice, DiffusionModel, DtypeChoice, LoadOptions, ModelFiles, Placement,
+};
 use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The CPU in the format of the golden numbers.
 pub const F32: LoadOptions = LoadOptions {
@@ -152,4 +156,25 @@ pub fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32)
     assert!(worst <= tolerance, "{what}: differs by {worst}, tolerance {tolerance}");
     let magnitude = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
     assert!(magnitude > 10.0 * tolerance, "{what}: the golden numbers are too small to tell anything");
+}
+
+/// The pipeline of `family` with the scheduler that the variant's own config describes, and the folder that holds it.
+pub fn open_variant(family: &str, variant: &str, load: &LoadOptions) -> (TempDir, DiffusionModel) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy(&golden_folder().join(family), folder.path());
+    let scheduler = golden_folder().join(format!("variants/{variant}.json"));
+    if scheduler.is_file() {
+        let read = |path: &Path| -> Value {
+            serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
+        };
+        // The index decides about the class.
+        let index = folder.path().join("model_index.json");
+        let mut keys = read(&index);
+        keys["scheduler"] = json!(["diffusers", read(&scheduler)["_class_name"]]);
+        fs::write(index, keys.to_string()).expect("it is writable");
+        fs::copy(scheduler, folder.path().join("scheduler/scheduler_config.json")).expect("it is writable");
+    }
+    let files = ModelFiles::directory(folder.path()).expect("it is a folder");
+    let model = DiffusionModel::open(files, load).expect("it opens");
+    (folder, model)
 }
