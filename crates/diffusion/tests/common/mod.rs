@@ -165,7 +165,7 @@ pub fn open_variant(family: &str, variant: &str, load: &LoadOptions) -> (TempDir
     let scheduler = golden_folder().join(format!("variants/{variant}.json"));
     if scheduler.is_file() {
         let read = |path: &Path| -> Value {
-            serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
+            noisefind_nn::json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
         };
         // The index decides about the class.
         let index = folder.path().join("model_index.json");
