@@ -36,11 +36,14 @@ pub struct Cell {
     /// Their rewards, in the order of their seeds.
     pub rewards: Vec<Option<f64>>,
     /// Their mean rewards by held-out scorers.
-    pub watched: BTreeMap<String, Option<f64>>,
+    #[serde(alias = "watched")]
+    pub held_out: BTreeMap<String, Option<f64>>,
     /// Rise of the mean reward in standard deviations of the base.
-    pub gain_sigmas: Option<f64>,
+    #[serde(alias = "gain_sigmas")]
+    pub standardised_gain: Option<f64>,
     /// 95 % interval of it, by bootstrap over seeds.
-    pub gain_sigmas_ci95: Option<Interval>,
+    #[serde(alias = "gain_sigmas_ci95")]
+    pub standardised_gain_ci95: Option<Interval>,
     /// Diversity over that of the base.
     pub diversity_ratio: Option<f64>,
     /// Of the base cell alone: the best of n of its pictures.
@@ -86,13 +89,14 @@ pub struct BestOf {
     /// How often the judge accepts them.
     pub success_rate: Option<f64>,
     /// Rise of the mean reward in standard deviations of the base.
-    pub gain_sigmas: Option<f64>,
+    #[serde(alias = "gain_sigmas")]
+    pub standardised_gain: Option<f64>,
 }
 
 #[cfg(test)]
 impl Cell {
     /// A cell of one prompt that holds little more than this.
-    pub fn example(method: &str, seed: u64, rewards: [f64; 2], gain_sigmas: Option<f64>) -> Self {
+    pub fn example(method: &str, seed: u64, rewards: [f64; 2], standardised_gain: Option<f64>) -> Self {
         let arm = serde_json::json!({
             "reward_mean": null, "reward_ci95": null, "reward_p5": null, "reward_p50": null, "reward_p95": null,
             "rewards_missing": 0, "success_rate": null, "success_ci95": null, "diversity": null,
@@ -101,7 +105,7 @@ impl Cell {
             "prompt": "a toy", "method": method, "budget": 0, "seed": seed, "samples": 2, "model_sha256": "",
             "category": "colour", "half": "development", "evaluations": 0, "learning_seconds": 0.0,
             "stop_reason": "", "curve": [], "kl_nats": null, "noise_norm_ratio": null, "arm": arm,
-            "rewards": rewards, "watched": {}, "gain_sigmas": gain_sigmas, "gain_sigmas_ci95": null,
+            "rewards": rewards, "held_out": {}, "standardised_gain": standardised_gain, "standardised_gain_ci95": null,
             "diversity_ratio": null,
         });
         serde_json::from_value(text).unwrap()

@@ -142,10 +142,10 @@ fn measure(
         kl_nats: Some(learnt.policy.kl_nats()),
         noise_norm_ratio: Some(noise_norm_ratio(&learnt.policy)),
         diversity_ratio: arm.diversity.zip(base_diversity).map(|(own, base)| own / base),
-        watched: watched(workbench, &drawn),
+        held_out: held_out(workbench, &drawn),
         best_of: if base.is_none() { best_of(&drawn) } else { Vec::new() },
-        gain_sigmas: gain.map(|gain| gain.value),
-        gain_sigmas_ci95: gain.map(|gain| [gain.low, gain.high]),
+        standardised_gain: gain.map(|gain| gain.value),
+        standardised_gain_ci95: gain.map(|gain| [gain.low, gain.high]),
         arm,
         rewards,
         key,
@@ -163,14 +163,14 @@ fn noise_norm_ratio(policy: &NoisePolicy) -> f64 {
     mean(&squares).sqrt()
 }
 
-fn watched(workbench: &Workbench, drawn: &Drawn) -> BTreeMap<String, Option<f64>> {
+fn held_out(workbench: &Workbench, drawn: &Drawn) -> BTreeMap<String, Option<f64>> {
     let mean_of = |rewards: &[Reward]| {
         let given: Vec<f64> = rewards.iter().filter_map(Reward::given).collect();
         (!given.is_empty()).then(|| mean(&given))
     };
     workbench
-        .watched()
-        .zip(&drawn.watched)
+        .held_out()
+        .zip(&drawn.held_out)
         .map(|(name, rewards)| (name.to_owned(), mean_of(rewards)))
         .collect()
 }
@@ -187,7 +187,7 @@ fn best_of(drawn: &Drawn) -> Vec<BestOf> {
             n,
             reward_mean,
             success_rate: expected_of_best(&rewards, &judgements, n),
-            gain_sigmas: reward_mean.filter(|_| spread > 0.0).map(|reward| (reward - base) / spread),
+            standardised_gain: reward_mean.filter(|_| spread > 0.0).map(|reward| (reward - base) / spread),
         }
     };
     BEST_OF.into_iter().map(of).collect()
@@ -201,7 +201,7 @@ fn told(cell: &Cell) -> String {
         cell.key.method,
         cell.key.seed,
         number(cell.arm.success_rate),
-        number(cell.gain_sigmas),
+        number(cell.standardised_gain),
         number(cell.diversity_ratio),
         number(cell.kl_nats),
         cell.learning_seconds,

@@ -44,7 +44,7 @@ pub struct Workbench {
     /// What is climbed.
     pub scorer: Box<dyn Scorer>,
     judge: Option<Box<dyn Scorer>>,
-    watched: Vec<Box<dyn Scorer>>,
+    held_out: Vec<Box<dyn Scorer>>,
     /// SHA-256 over the model's files, so that records of different models are not mixed.
     pub model_sha256: String,
 }
@@ -70,7 +70,7 @@ impl WorkbenchArgs {
         Ok(Workbench {
             scorer: open(&reward)?,
             judge: defaults.judge.as_ref().map(open).transpose()?,
-            watched: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
+            held_out: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
             model: source.open(&generation, "")?,
             model_sha256: source.sha256()?,
         })
@@ -85,8 +85,8 @@ impl WorkbenchArgs {
 
 impl Workbench {
     /// Names of the held-out scorers, in the order of what they say.
-    pub fn watched(&self) -> impl Iterator<Item = &str> {
-        self.watched.iter().map(|scorer| scorer.name())
+    pub fn held_out(&self) -> impl Iterator<Item = &str> {
+        self.held_out.iter().map(|scorer| scorer.name())
     }
 
     /// Draws one picture a seed from `policy` and shows it to everybody.
@@ -95,7 +95,7 @@ impl Workbench {
             generator: &mut *self.model.generator,
             reward: None,
             judge: self.judge.as_deref_mut(),
-            watched: &mut self.watched,
+            held_out: &mut self.held_out,
             source: NoiseSource::Philox,
             prompt,
             batch_size: GENERATION_BATCH,

@@ -83,8 +83,8 @@ impl Observer for Terminal {
             "climbs   {} by {}, {} evaluations{again}",
             header.reward, header.method, header.evaluations
         ));
-        if !header.watched.is_empty() {
-            say(&format!("watches  {}", header.watched.join(", ")));
+        if !header.held_out.is_empty() {
+            say(&format!("watches  {}", header.held_out.join(", ")));
         }
         say(&format!("run      {}", header.run));
         self.evaluations = header.evaluations;
@@ -111,7 +111,7 @@ impl Observer for Terminal {
             |value: Option<f64>| value.map_or_else(|| "missing".to_owned(), |value| format!("{value:.3}"));
         let sigmas =
             |sigmas: Option<f64>| sigmas.map(|sigmas| format!(" ({sigmas:+.1} sigma)")).unwrap_or_default();
-        let watched = line.watched.iter().map(|one| {
+        let held_out = line.held_out.iter().map(|one| {
             format!("{} {}{}  ", one.scorer, number(one.reward_mean), sigmas(one.standardised_gain))
         });
         let what = format!(
@@ -119,7 +119,7 @@ impl Observer for Terminal {
             number(record.reward_mean),
             sigmas(record.standardised_gain),
             number(record.best_reward),
-            watched.collect::<String>(),
+            held_out.collect::<String>(),
             record.kl_nats,
         );
         self.advance(record.evaluations, self.evaluations, &what);

@@ -1,12 +1,12 @@
 //! The comparison as a short table for people.
 
-use noisefind::comparison::{Arm, Comparison, Interval, RivalResult, ScorerArm};
+use noisefind::comparison::{Arm, BaselineResult, Comparison, Interval, ScorerArm};
 use noisefind::prompts::PromptsTuned;
 
 /// Base beside tuned, then what it cost and what the same cost would buy otherwise.
 pub fn comparison(compared: &Comparison) -> String {
     let (base, tuned) = (&compared.base, &compared.tuned);
-    let scorers = [("part of the reward", &compared.parts), ("held out", &compared.watched)];
+    let scorers = [("part of the reward", &compared.parts), ("held out", &compared.held_out)];
     let names = scorers.iter().flat_map(|(_, scorers)| scorers.iter().map(|one| one.scorer.chars().count()));
     let width = names.max().unwrap_or_default().max(12);
     let line = |name: &str, base: &str, tuned: &str| format!("{name:<width$}  {base:<26}{tuned}\n");
@@ -22,7 +22,8 @@ pub fn comparison(compared: &Comparison) -> String {
         for one in scorers {
             let cell = |arm: &ScorerArm| with_interval(arm.reward_mean, arm.reward_ci95);
             table += &line(&one.scorer, &cell(&one.base), &cell(&one.tuned));
-            let (gain, interval) = (signed(one.gain_sigmas), signed_interval(one.gain_sigmas_ci95));
+            let (gain, interval) =
+                (signed(one.standardised_gain), signed_interval(one.standardised_gain_ci95));
             table += &line("", &format!("{kind}, gain {gain}{interval} base sigmas"), "");
         }
     }
@@ -37,7 +38,8 @@ pub fn comparison(compared: &Comparison) -> String {
         }
     };
     let against: String = compared.against.iter().map(rival_line).collect();
-    let (gain, interval) = (signed(compared.gain_sigmas), signed_interval(compared.gain_sigmas_ci95));
+    let (gain, interval) =
+        (signed(compared.standardised_gain), signed_interval(compared.standardised_gain_ci95));
     format!(
         "{table}\ngain {gain}{interval} base sigmas on {} fresh seeds, diversity ratio {}, KL {:.1} nats\n\
          {} evaluations in {:.1} s\n{rival}{against}",
@@ -68,7 +70,7 @@ pub fn prompts(tuned: &PromptsTuned) -> String {
         |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.2}"));
     let rows = tuned.runs.iter().filter_map(|run| {
         let compared = run.tuned.comparison.as_ref()?;
-        let gain = signed(compared.gain_sigmas) + &signed_interval(compared.gain_sigmas_ci95);
+        let gain = signed(compared.standardised_gain) + &signed_interval(compared.standardised_gain_ci95);
         let success = success(compared.base.success_rate, compared.tuned.success_rate);
         let diversity = ratio(compared.diversity_ratio);
         Some(line(&run.prompt, &gain, &success, &diversity, &run.tuned.run.display().to_string()))
@@ -76,7 +78,7 @@ pub fn prompts(tuned: &PromptsTuned) -> String {
     let mean = &tuned.mean;
     let means = line(
         "mean",
-        &signed(mean.gain_sigmas),
+        &signed(mean.standardised_gain),
         &success(mean.base_success_rate, mean.tuned_success_rate),
         &ratio(mean.diversity_ratio),
         "",
@@ -85,7 +87,7 @@ pub fn prompts(tuned: &PromptsTuned) -> String {
     std::iter::once(heading).chain(rows).chain([means]).collect::<Vec<_>>().join("\n")
 }
 
-fn rival_line(rival: &RivalResult) -> String {
+fn rival_line(rival: &BaselineResult) -> String {
     let each = match rival.generations_per_picture {
         1 => format!("{} evaluations", rival.evaluations),
         n => format!("{n} generations a picture"),
@@ -93,8 +95,9 @@ fn rival_line(rival: &RivalResult) -> String {
     let more = [("success rate", rival.success_rate), ("diversity ratio", rival.diversity_ratio)];
     let more: String =
         more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value:.3}"))).collect();
-    let gain =
-        rival.gain_sigmas.map_or_else(|| "unknown".to_owned(), |gain| format!("{gain:+.2} base sigmas"));
+    let gain = rival
+        .standardised_gain
+        .map_or_else(|| "unknown".to_owned(), |gain| format!("{gain:+.2} base sigmas"));
     format!("\n{} ({each}): mean reward {}, gain {gain}{more}", rival.rival, number(rival.reward_mean))
 }
 

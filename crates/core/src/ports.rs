@@ -1,5 +1,7 @@
 //! The two things the method knows of the world: a frozen generator and a black-box scorer.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::Media;
 use crate::noise::{Noise, NoiseShape};
 
@@ -7,7 +9,10 @@ use crate::noise::{Noise, NoiseShape};
 pub type PortError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// The reward of one sample: higher is better, and a missing reward is missing, never 0.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// In files it is a number, or the text of the reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Reward {
     /// A finite number.
     Given(f64),

@@ -6,6 +6,8 @@
 
 use std::ops::ControlFlow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::media::Media;
 use crate::noise::{Noise, NoiseShape};
@@ -49,13 +51,15 @@ pub struct Sample {
 }
 
 /// What the scorers of a rollout say of one sample, in the order of the scorers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// One for each scorer that is optimised.
     pub rewards: Vec<Reward>,
     /// The judge's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<Reward>,
     /// One for each held-out scorer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<Reward>,
 }
 
@@ -127,31 +131,30 @@ impl<'a> Rollout<'a> {
 
     fn score(&mut self, media: &Media) -> Result<Scores> {
         let prompt = self.prompt;
+        let media = std::slice::from_ref(media);
         let all = |scorers: &mut [&mut dyn Scorer]| -> Result<Vec<Reward>> {
-            scorers.iter_mut().map(|scorer| score_one(&mut **scorer, prompt, media)).collect()
+            let each = scorers.iter_mut().map(|scorer| score(&mut **scorer, prompt, media));
+            Ok(each.collect::<Result<Vec<_>>>()?.concat())
         };
         Ok(Scores {
             rewards: all(&mut self.rewards)?,
-            judgement: match &mut self.judge {
-                Some(judge) => Some(score_one(&mut **judge, prompt, media)?),
-                None => None,
-            },
+            judgement: all(self.judge.as_mut_slice())?.pop(),
             held_out: all(&mut self.held_out)?,
         })
     }
 }
 
-/// Scores one media. A reward that the scorer gave is a finite number from here on.
+/// Scores media that are there already, in the same order. A reward that is given is a finite number from here on.
 ///
 /// # Errors
-/// Where the scorer fails, or returns anything but one reward.
-pub fn score_one(scorer: &mut dyn Scorer, prompt: &str, media: &Media) -> Result<Reward> {
+/// Where the scorer fails, or returns another number of rewards.
+pub fn score(scorer: &mut dyn Scorer, prompt: &str, media: &[Media]) -> Result<Vec<Reward>> {
     let rewards = scorer
-        .score(prompt, std::slice::from_ref(media))
+        .score(prompt, media)
         .map_err(|source| Error::Scorer { name: scorer.name().to_owned(), source })?;
-    check_count(&format!("scorer {}", scorer.name()), "rewards", 1, rewards.len())?;
-    let finite = |reward: Reward| reward.given().map_or(reward.clone(), Reward::from_number);
-    Ok(rewards.into_iter().map(finite).next().unwrap_or(Reward::Missing("no reward".to_owned())))
+    check_count(&format!("scorer {}", scorer.name()), "rewards", media.len(), rewards.len())?;
+    let finite = |reward: Reward| reward.given().map_or(reward, Reward::from_number);
+    Ok(rewards.into_iter().map(finite).collect())
 }
 
 fn check_count(port: &str, things: &'static str, expected: usize, found: usize) -> Result<()> {

@@ -45,7 +45,7 @@ mod run;
 pub use config::reward;
 pub use diagnose::{doctor, inspect, readiness, self_test};
 pub use error::{Error, Result};
-pub use evaluate::{comparison, draw, rivals, score};
+pub use evaluate::{baselines, comparison, evaluator, score};
 pub use images as pictures;
 pub use models::{hashes, registry};
 pub use noisefind_core as core;

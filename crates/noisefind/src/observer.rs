@@ -1,10 +1,13 @@
 //! How long work tells somebody how it goes; the library itself prints nothing.
 
+use noisefind_core::media::Media;
+use noisefind_core::noise::SampleKey;
+use noisefind_core::ports::Reward;
 use serde::Serialize;
 
 use crate::record::MetricsLine;
 
-/// Watches long work. Every method has a body that does nothing, so a program implements what it shows.
+/// Follows long work. Every method has a body that does nothing, so a program implements what it shows.
 pub trait Observer {
     /// Everything is open and checked; work starts.
     fn started(&mut self, _header: &Header) {}
@@ -18,16 +21,20 @@ pub trait Observer {
     /// One step of the method is done and saved.
     fn stepped(&mut self, _line: &MetricsLine) {}
 
-    /// `done` of `total` pictures of the final comparison, or of `sample`, are drawn; told before the first too.
-    fn drawn(&mut self, _done: usize, _total: usize) {}
+    /// A sample is generated, scored and recorded, while tuning or after it; `reward` is `None` where there is no scorer,
+    /// or the scale of several rewards is not measured yet.
+    fn sampled(&mut self, _key: SampleKey, _media: &Media, _reward: Option<&Reward>) {}
 
-    /// Asked after every batch; `true` ends the work at this safe point.
+    /// `done` of `total` samples of the final comparison, or of `sample`, are there; told before the first too.
+    fn generated(&mut self, _done: usize, _total: usize) {}
+
+    /// Asked after every sample; `true` ends the work at this safe point.
     fn interrupted(&self) -> bool {
         false
     }
 }
 
-/// Watches nothing.
+/// Follows nothing.
 impl Observer for () {}
 
 /// What the work will be.
@@ -42,7 +49,7 @@ pub struct Header {
     /// Name of the reward.
     pub reward: String,
     /// Names of the held-out scorers.
-    pub watched: Vec<String>,
+    pub held_out: Vec<String>,
     /// Name of the method.
     pub method: String,
     /// Where the model runs.

@@ -91,23 +91,16 @@ pub enum Error {
         /// Base pictures.
         pictures: usize,
     },
-    /// A scorer that does not give one reward a picture.
-    #[error("reward `{scorer}` gave {found} rewards for {pictures} pictures")]
-    Count {
-        /// The scorer's name.
-        scorer: String,
-        /// Rewards that it gave.
+    /// A sum without terms.
+    #[error("a sum of 0 rewards; name at least one")]
+    NoTerms,
+    /// The units of another sum.
+    #[error("a sum of {terms} rewards needs one base mean and deviation each, found {found}")]
+    Base {
+        /// Terms of the sum.
+        terms: usize,
+        /// Base statistics that were given.
         found: usize,
-        /// Pictures that it saw.
-        pictures: usize,
-    },
-    /// A sum of no rewards, or with the standards of another sum.
-    #[error("a weighted reward needs one standard a reward, found {parts} rewards and {standards} standards")]
-    Parts {
-        /// Scorers to be summed.
-        parts: usize,
-        /// Standards given for them.
-        standards: usize,
     },
     /// A weight that is no weight.
     #[error("the weight of reward `{scorer}` is {weight}, expected a finite number other than 0")]

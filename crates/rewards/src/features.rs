@@ -74,7 +74,7 @@ mod tests {
             assert_eq!(*length.unwrap(), computed);
         }
         assert_eq!(computed, 3);
-        assert!(cache.get("a bird", || Err(Error::Parts { parts: 0, standards: 0 })).is_err());
+        assert!(cache.get("a bird", || Err(Error::NoTerms)).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Scorers and judges: pictures and a prompt in, rewards out.
 //!
-//! A scorer implements [`noisefind_core::ports::Scorer`]. [`Cached`], [`Screened`] and [`Weighted`] wrap any of
-//! them.
+//! A scorer implements [`noisefind_core::ports::Scorer`]. [`Cached`] and [`Screened`] wrap any of them, and [`RewardSum`]
+//! makes one reward of several.
 
 mod aesthetic;
 mod cached;
@@ -17,11 +17,11 @@ pub mod judge;
 mod linear_stack;
 pub mod preprocess;
 pub mod resize;
+mod reward_sum;
 mod screened;
 #[cfg(test)]
 mod testing;
 mod vocabularies;
-mod weighted;
 
 pub use aesthetic::{Aesthetic, AestheticHead};
 pub use cached::Cached;
@@ -30,5 +30,5 @@ pub use clip_score::{ClipScore, ClipVariant};
 pub use error::Error;
 pub use hps::{Hps, HpsVersion};
 pub use jpeg_size::{JpegSize, jpeg_bytes};
+pub use reward_sum::{RewardSum, Term};
 pub use screened::Screened;
-pub use weighted::{Part, Standard, Weighted};

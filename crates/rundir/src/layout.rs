@@ -10,11 +10,12 @@ pub struct Layout {
 
 impl Layout {
     /// What a run folder may hold at its top; anything else is somebody else's.
-    pub(crate) const NAMES: [&str; 14] = [
+    pub(crate) const NAMES: [&str; 15] = [
         ".lock",
         "config.toml",
         "environment.json",
         "metrics.jsonl",
+        "rewards.jsonl",
         "answers.jsonl",
         "policy",
         "policy.safetensors",
@@ -50,6 +51,11 @@ impl Layout {
     /// One record a step, one line a record.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
+    }
+
+    /// What the scorers said of each sample, one line a sample: the journal of an unfinished step.
+    pub fn rewards(&self) -> PathBuf {
+        self.root.join("rewards.jsonl")
     }
 
     /// What external scorers answered, so that a resumed run need not ask again.

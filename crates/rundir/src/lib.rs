@@ -8,7 +8,7 @@ mod atomic;
 mod error;
 mod events;
 mod layout;
-mod metrics;
+mod lines;
 mod policy;
 mod reader;
 mod tensors;

@@ -44,7 +44,15 @@ impl RunReader {
     /// # Errors
     /// Where a whole line is not a record.
     pub fn metrics<R: DeserializeOwned>(&self) -> Result<Vec<R>> {
-        crate::metrics::read(&self.layout.metrics())
+        crate::lines::read(&self.layout.metrics())
+    }
+
+    /// The samples that were scored so far, without a torn last line.
+    ///
+    /// # Errors
+    /// Where a whole line is not a record.
+    pub fn samples<R: DeserializeOwned>(&self) -> Result<Vec<R>> {
+        crate::lines::read(&self.layout.rewards())
     }
 
     /// The finished policy, verified; `None` while the run goes on.

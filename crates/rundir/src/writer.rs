@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::atomic::{is_temporary, names_in, remove_if_there, sweep_temporaries, sync_folder, write_atomic};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, step_of};
-use crate::metrics::MetricsWriter;
+use crate::lines::LineWriter;
 use crate::policy::PolicyFile;
 use crate::tensors::TensorFile;
 
@@ -25,7 +25,8 @@ pub enum IfOccupied {
 /// A run that is being written; holds the folder's lock until it is dropped or the process dies.
 pub struct RunWriter {
     layout: Layout,
-    metrics: MetricsWriter,
+    metrics: LineWriter,
+    rewards: LineWriter,
     _lock: File,
 }
 
@@ -40,8 +41,8 @@ pub struct Resumed<M> {
 }
 
 impl RunWriter {
-    /// Whether a new run may be made in `root`, without touching anything. A run that ended before its first step was
-    /// saved holds nothing to lose, so it is in nobody's way.
+    /// Whether a new run may be made in `root`, without touching anything. A run that ended before its first sample was
+    /// scored may be replaced, because it holds nothing to lose.
     ///
     /// # Errors
     /// [`Error::HoldsRun`] or [`Error::Foreign`] where the folder is taken.
@@ -52,7 +53,7 @@ impl RunWriter {
             && names.iter().any(|name| name == "environment.json")
         {
             return match if_occupied {
-                IfOccupied::Refuse if !saved_steps(&Layout::new(root))?.is_empty() => {
+                IfOccupied::Refuse if holds_samples(&Layout::new(root))? => {
                     Err(Error::HoldsRun(root.to_owned()))
                 }
                 IfOccupied::Refuse | IfOccupied::Replace => Ok(()),
@@ -99,13 +100,22 @@ impl RunWriter {
             None => None,
         };
         let last_step = checkpoint.as_ref().map_or(0, |(step, _)| *step);
-        let metrics = MetricsWriter::open_after(&layout.metrics(), last_step)?;
-        Ok(Resumed { writer: Self { layout, metrics, _lock: lock }, config, checkpoint })
+        let metrics = LineWriter::open_after(&layout.metrics(), last_step)?;
+        let rewards = LineWriter::open_whole(&layout.rewards())?;
+        Ok(Resumed { writer: Self { layout, metrics, rewards, _lock: lock }, config, checkpoint })
     }
 
     /// Where things lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Appends what the scorers said of one sample, synced: from here on a kill does not lose it.
+    ///
+    /// # Errors
+    /// Where the system refuses; the line is taken back.
+    pub fn save_sample(&mut self, record: &impl Serialize) -> Result<()> {
+        self.rewards.append(record)
     }
 
     /// Saves step number `step` (from 1): the record, then the state, both synced; then drops the states that
@@ -153,7 +163,7 @@ impl RunWriter {
         Self::check(root, if_occupied)?;
         // Without its config the folder is no run any more, whenever a kill comes.
         for name in ["config.toml"].into_iter().chain(Layout::NAMES) {
-            // What programs answered may have cost money, and holds for every run with the same pictures.
+            // What external processes answered may have cost money, and holds for every run with the same pictures.
             let stays = name == ".lock" || name == "answers.jsonl" && if_occupied == IfOccupied::Refuse;
             if !stays {
                 remove_if_there(&root.join(name))?;
@@ -161,13 +171,20 @@ impl RunWriter {
         }
         sweep_temporaries(root)?;
         sync_folder(root)?;
-        let metrics = MetricsWriter::open_after(&layout.metrics(), 0)?;
+        let metrics = LineWriter::open_after(&layout.metrics(), 0)?;
+        let rewards = LineWriter::open_whole(&layout.rewards())?;
         let path = layout.environment();
         let json = serde_json::to_vec_pretty(environment).map_err(|error| Error::invalid(&path, error))?;
         write_atomic(&path, &json)?;
         write_atomic(&layout.config(), config.as_bytes())?;
-        Ok(Self { layout, metrics, _lock: lock })
+        Ok(Self { layout, metrics, rewards, _lock: lock })
     }
+}
+
+/// Whether a sample of the run was scored.
+fn holds_samples(layout: &Layout) -> Result<bool> {
+    let has_line = fs::metadata(layout.rewards()).is_ok_and(|file| file.len() > 0);
+    Ok(has_line || !saved_steps(layout)?.is_empty())
 }
 
 /// The steps that have a checkpoint, in rising order.

@@ -54,6 +54,26 @@ fn refuses_a_folder_that_holds_a_run_unless_told_to_replace_it() {
 }
 
 #[test]
+fn a_scored_sample_is_kept_before_the_first_step_is_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(create(folder.path(), IfOccupied::Refuse).unwrap());
+    let mut writer = create(folder.path(), IfOccupied::Refuse).expect("nothing was scored yet");
+    writer.save_sample(&Record { step: 0 }).unwrap();
+    drop(writer);
+    let path = folder.path().join("rewards.jsonl");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, [&whole[..], b"{\"st"].concat()).unwrap();
+    assert!(matches!(create(folder.path(), IfOccupied::Refuse), Err(Error::HoldsRun(_))));
+    let Resumed { mut writer, checkpoint, .. } = RunWriter::resume::<u32>(folder.path()).unwrap();
+    assert_eq!(checkpoint, None);
+    writer.save_sample(&Record { step: 0 }).unwrap();
+    assert_eq!(RunReader::open(folder.path()).unwrap().samples::<Record>().unwrap().len(), 2);
+    drop(writer);
+    create(folder.path(), IfOccupied::Replace).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
+#[test]
 fn never_writes_among_foreign_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("Cargo.toml"), "").unwrap();

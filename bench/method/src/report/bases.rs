@@ -61,10 +61,11 @@ pub fn in_one_unit(mut cells: Vec<Cell>) -> Vec<Cell> {
     for cell in &mut cells {
         let Some(base) = bases.of(cell) else { continue };
         let factor = base.own_spread / base.spread;
-        cell.gain_sigmas = cell.gain_sigmas.map(|gain| factor * gain);
-        cell.gain_sigmas_ci95 = cell.gain_sigmas_ci95.map(|interval| interval.map(|end| factor * end));
+        cell.standardised_gain = cell.standardised_gain.map(|gain| factor * gain);
+        cell.standardised_gain_ci95 =
+            cell.standardised_gain_ci95.map(|interval| interval.map(|end| factor * end));
         for best in &mut cell.best_of {
-            best.gain_sigmas = best.gain_sigmas.map(|gain| factor * gain);
+            best.standardised_gain = best.standardised_gain.map(|gain| factor * gain);
         }
     }
     cells
@@ -85,7 +86,7 @@ mod tests {
         assert_eq!((base.mean, base.own_spread), (10.0, 2f64.sqrt()));
         let pooled = standard_deviation(&[9.0, 11.0, 20.0, 40.0]);
         assert_eq!(base.spread, pooled);
-        assert_eq!(in_one_unit(cells)[2].gain_sigmas, Some(2f64.sqrt() / pooled * 10.0));
+        assert_eq!(in_one_unit(cells)[2].standardised_gain, Some(2f64.sqrt() / pooled * 10.0));
         assert_eq!(Bases::new(&[]).of(&Cell::example("find", 1, [0.0; 2], None)), None);
     }
 }

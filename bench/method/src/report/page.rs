@@ -111,8 +111,8 @@ pub fn prompt_table(cells: &[Cell], method: &str) -> String {
                 [0, 1, 2, 3, 4].map(|at| number(values[at].get(prompt).copied(), 2));
             // With several seeds the interval of one of them would mislead.
             let seeds = cells.iter().filter(cell_of).count();
-            let interval = cell.gain_sigmas_ci95.filter(|_| seeds == 1);
-            clear += usize::from(cell.gain_sigmas_ci95.is_some_and(|[low, _]| low > 0.0));
+            let interval = cell.standardised_gain_ci95.filter(|_| seeds == 1);
+            clear += usize::from(cell.standardised_gain_ci95.is_some_and(|[low, _]| low > 0.0));
             let interval = interval.map(|[low, high]| format!(" [{low:.2}, {high:.2}]")).unwrap_or_default();
             let _ = writeln!(
                 text,

@@ -90,7 +90,7 @@ impl Contender {
             let best = cell.best_of.iter().find(|best| best.n == *n)?;
             return match figure {
                 Figure::Success => best.success_rate,
-                Figure::Gain => best.gain_sigmas,
+                Figure::Gain => best.standardised_gain,
                 _ => None,
             };
         }
@@ -98,7 +98,7 @@ impl Contender {
             Figure::Success => cell.arm.success_rate,
             Figure::Gain if cell.key.method == BASE => Some(0.0),
             Figure::DiversityRatio if cell.key.method == BASE => Some(1.0),
-            Figure::Gain => cell.gain_sigmas,
+            Figure::Gain => cell.standardised_gain,
             Figure::DiversityRatio => cell.diversity_ratio,
             Figure::KlNats => cell.kl_nats,
             Figure::NoiseNormRatio => cell.noise_norm_ratio,

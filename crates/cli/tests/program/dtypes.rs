@@ -24,6 +24,6 @@ fn tuning_in_bf16_reaches_the_reward_of_f32_within_noise() {
         let found = number(&half[arm]["reward_mean"]);
         assert!((low..=high).contains(&found), "{arm}: {found} in bf16, {low} to {high} in f32");
     }
-    let gains = [&single, &half].map(|compared| number(&compared["gain_sigmas"]));
+    let gains = [&single, &half].map(|compared| number(&compared["standardised_gain"]));
     assert!(gains.iter().all(|gain| *gain > 0.0), "{gains:?}");
 }

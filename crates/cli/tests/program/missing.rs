@@ -61,9 +61,9 @@ fn what_a_held_out_scorer_does_not_say_is_recorded_with_its_reason() {
     let (code, _, stderr) = outcome(folder.path(), &small_run(&["--watch", &watch]));
     assert_eq!(code, Some(0), "{stderr}");
     for record in metrics(&folder.path().join("run")) {
-        let watched = &record["watched"][0];
-        assert_eq!((&watched["rewards"][0], &watched["rewards"][1]), (&Value::Null, &Value::from(1.0)));
-        assert_eq!(watched["missing_reasons"], json("[\"the external scorer gave none\"]"));
+        let held_out = &record["held_out"][0];
+        assert_eq!((&held_out["rewards"][0], &held_out["rewards"][1]), (&Value::Null, &Value::from(1.0)));
+        assert_eq!(held_out["missing_reasons"], json("[\"the external scorer gave none\"]"));
         assert_eq!(record["missing_reasons"], json("[]"));
     }
     let warning = "8 of 16 rewards of the held-out scorer shell are missing: the external scorer gave none";

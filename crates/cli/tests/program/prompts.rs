@@ -56,7 +56,7 @@ fn each_prompt_gets_a_run_and_the_table_shows_them_all() {
     fs::write(folder.path().join("list.txt"), format!("a green fox\n{LIST}")).unwrap();
     let tuned = json(&succeed(folder.path(), &arguments(&["--json"])));
     assert_eq!(tuned["runs"].as_array().unwrap().len(), 4);
-    assert!(tuned["mean"]["gain_sigmas"].as_f64().unwrap() > 0.0);
+    assert!(tuned["mean"]["standardised_gain"].as_f64().unwrap() > 0.0);
     let inspected = json(&succeed(folder.path(), &["inspect", "runs/list/a-green-dog-3", "--json"]));
     assert_eq!(tuned["runs"][1]["stop_reason"], inspected["policy"]["stop_reason"]);
 }

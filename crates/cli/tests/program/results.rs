@@ -23,8 +23,8 @@ fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
         "samples",
         "base",
         "tuned",
-        "gain_sigmas",
-        "gain_sigmas_ci95",
+        "standardised_gain",
+        "standardised_gain_ci95",
         "diversity_ratio",
         "kl_nats",
         "evaluations",
@@ -40,7 +40,7 @@ fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
         .iter()
         .for_each(|key| assert!(keys(&compared["best_of_n"]).contains(key)));
     // The fake reward is almost linear in the noise, so a method that learns anything gains.
-    assert!(compared["gain_sigmas_ci95"][0].as_f64().unwrap() > 0.0, "{compared}");
+    assert!(compared["standardised_gain_ci95"][0].as_f64().unwrap() > 0.0, "{compared}");
     assert_eq!(compared["best_of_n"]["n"], 5);
 
     let run = folder.path().join("run");

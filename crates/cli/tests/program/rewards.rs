@@ -1,4 +1,4 @@
-//! Several rewards at once, and held-out scorers that are watched and never climbed.
+//! Several rewards at once, and held-out scorers that are held_out and never climbed.
 
 use serde_json::Value;
 
@@ -40,8 +40,8 @@ fn several_rewards_count_by_their_weights_in_spreads_of_the_first_batch() {
 
     let compared = &tuned["comparison"];
     assert_eq!(compared["reward"], "fake=2 + fake-red=-0.5");
-    assert!(compared["parts"][0]["gain_sigmas_ci95"][0].as_f64().unwrap() > 0.0, "{compared}");
-    assert!(compared["parts"][1]["gain_sigmas"].as_f64().unwrap() < 0.0, "{compared}");
+    assert!(compared["parts"][0]["standardised_gain_ci95"][0].as_f64().unwrap() > 0.0, "{compared}");
+    assert!(compared["parts"][1]["standardised_gain"].as_f64().unwrap() < 0.0, "{compared}");
     // The standards are those of the run, not those of the comparison.
     assert_eq!(&json(&succeed(folder.path(), &["compare", "run", "--json"])), compared);
 }
@@ -73,14 +73,15 @@ fn a_held_out_scorer_is_recorded_and_changes_nothing_while_it_stands() {
     }
     assert!(stdout.contains("held out, gain +"), "{stdout}");
     let records = metrics(&folder.path().join("run"));
-    assert_eq!(numbers(&records[1]["watched"][0]["rewards"]).len(), 16);
+    assert_eq!(numbers(&records[1]["held_out"][0]["rewards"]).len(), 16);
 
     let other = ["compare", "run", "--json", "--watch", "fake-red", "--watch", "jpeg-size"];
     let compared = json(&succeed(folder.path(), &other));
-    assert_eq!(compared["watched"][0]["scorer"], "fake-red");
+    assert_eq!(compared["held_out"][0]["scorer"], "fake-red");
     for key in ["reward_mean", "reward_ci95", "rewards_missing"] {
         assert!(
-            !compared["watched"][1]["base"][key].is_null() && !compared["watched"][1]["tuned"][key].is_null()
+            !compared["held_out"][1]["base"][key].is_null()
+                && !compared["held_out"][1]["tuned"][key].is_null()
         );
     }
 }
@@ -104,19 +105,22 @@ fn a_held_out_scorer_that_falls_ends_the_run_with_the_policy_from_before_the_fal
         ]
     };
     let free = json(&succeed(folder.path(), &arguments("free")));
-    let arguments = [&arguments("watched")[..], &["--watch", "fake-red"]].concat();
+    let arguments = [&arguments("held_out")[..], &["--watch", "fake-red"]].concat();
     let (code, stdout, stderr) = outcome(folder.path(), &arguments);
     assert_eq!(code, Some(0), "{stderr}");
-    let watched = json(&stdout);
-    assert_eq!(watched["stop_reason"], "held-out-fell");
-    assert!(watched["evaluations"].as_u64() < free["evaluations"].as_u64());
+    let held_out = json(&stdout);
+    assert_eq!(held_out["stop_reason"], "held-out-fell");
+    assert!(held_out["evaluations"].as_u64() < free["evaluations"].as_u64());
     assert!(stderr.contains("warning: the held-out scorer fake-red fell"), "{stderr}");
     // Green was climbed less far than without a watch, and red is what it was, as far as can be told.
-    let gain = |tuned: &Value| tuned["comparison"]["gain_sigmas"].as_f64().unwrap();
-    assert!(gain(&watched) < gain(&free));
-    assert!(watched["comparison"]["watched"][0]["gain_sigmas"].as_f64().unwrap() > -1.0, "{watched}");
-    let resumed = json(&succeed(folder.path(), &["tune", "--resume", "watched", "--json"]));
-    assert_eq!(resumed, watched);
+    let gain = |tuned: &Value| tuned["comparison"]["standardised_gain"].as_f64().unwrap();
+    assert!(gain(&held_out) < gain(&free));
+    assert!(
+        held_out["comparison"]["held_out"][0]["standardised_gain"].as_f64().unwrap() > -1.0,
+        "{held_out}"
+    );
+    let resumed = json(&succeed(folder.path(), &["tune", "--resume", "held_out", "--json"]));
+    assert_eq!(resumed, held_out);
 }
 
 #[cfg(unix)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use noisefind_core::evaluation::Evaluation;
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
-use noisefind_core::run::{Run, Step};
+use noisefind_core::ports::Reward;
+use noisefind_core::run::Run;
 use noisefind_rundir::{Layout, remove_if_there};
 
 use crate::artifacts::noise_file;
@@ -17,10 +17,12 @@ use crate::images::save_frames;
 /// What the names of these images begin with.
 const PREFIX: &str = "best-";
 
-/// The noises of the run's best samples.
+/// The noises of the run's best samples, and the samples of the running step that may be among them.
 #[derive(Default)]
 pub(crate) struct BestNoises {
     noises: Vec<Noise>,
+    /// Given rewards of the running step.
+    rewards: Vec<f64>,
 }
 
 impl BestNoises {
@@ -28,23 +30,34 @@ impl BestNoises {
     pub(crate) fn read(layout: &Layout, shape: NoiseShape) -> Result<Self> {
         let path = layout.best_noises();
         let noises = if path.exists() { noise_file::read_keyed(&path, shape)? } else { Vec::new() };
-        Ok(Self { noises })
+        Ok(Self { noises, rewards: Vec::new() })
     }
 
-    /// Adds the noises and the images of those samples of `step` that are among the best. Nothing is removed before
-    /// the step is saved, so that a kill leaves at least what the last saved step needs.
-    pub(crate) fn add(&mut self, layout: &Layout, config: &TuneConfig, run: &Run, step: &Step) -> Result<()> {
+    /// Takes in the reward of a sample of the running step, `None` where it is not known yet; -> whether the sample
+    /// may be among the best, so that its image is needed.
+    pub(crate) fn observe(&mut self, run: &Run, reward: Option<&Reward>) -> bool {
+        let Some(reward) = reward else { return true };
+        let Some(reward) = reward.given() else { return false };
+        let best = run.best_samples().iter().map(|sample| sample.reward);
+        let better = best.chain(self.rewards.iter().copied()).filter(|other| *other >= reward).count();
+        self.rewards.push(reward);
+        better < run.config().best_noises
+    }
+
+    /// Adds the noises of those samples of a step that are among the best. Nothing is removed before the step is saved,
+    /// so that a kill leaves at least what the last saved step needs.
+    pub(crate) fn add(&mut self, layout: &Layout, run: &Run, noises: &[Noise]) -> Result<()> {
+        self.rewards.clear();
         let best = run.best_samples().iter().map(|sample| sample.key).collect::<Vec<_>>();
-        let mut added = false;
-        let of_step = step.evaluations.iter().zip(&step.media);
-        for (sample, media) in of_step.filter(|(sample, _)| best.contains(&sample.key())) {
-            save_image(layout, config, sample, media)?;
-            added = true;
-            if self.noises.iter().all(|noise| noise.key != sample.key()) {
-                self.noises.push(sample.noise.clone());
-            }
+        let is_new = |noise: &&Noise| {
+            best.contains(&noise.key) && self.noises.iter().all(|known| known.key != noise.key)
+        };
+        let new = noises.iter().filter(is_new).cloned().collect::<Vec<_>>();
+        if new.is_empty() {
+            return Ok(());
         }
-        if added { noise_file::write(&layout.best_noises(), run.shape(), &self.noises) } else { Ok(()) }
+        self.noises.extend(new);
+        noise_file::write(&layout.best_noises(), run.shape(), &self.noises)
     }
 
     /// Removes what is no longer among the best, after the step is saved.
@@ -60,16 +73,24 @@ impl BestNoises {
     }
 }
 
-fn save_image(layout: &Layout, config: &TuneConfig, sample: &Evaluation, media: &Media) -> Result<()> {
-    let SampleKey { seed, iteration, index } = sample.key();
-    let reward = sample.reward.given().map(|reward| format!("{} {reward}", sum_name(&config.reward)));
+/// Saves the image of a sample that may be among the best.
+pub(crate) fn save_image(
+    layout: &Layout,
+    config: &TuneConfig,
+    key: SampleKey,
+    media: &Media,
+    reward: Option<&Reward>,
+) -> Result<()> {
+    let SampleKey { seed, iteration, index } = key;
+    let reward =
+        reward.and_then(Reward::given).map(|reward| format!("{} {reward}", sum_name(&config.reward)));
     let texts = [
         ("prompt", config.prompt.clone()),
         ("seed", format!("{seed}, step {}, sample {index}", iteration + 1)),
         ("model", config.generation.model.clone()),
         ("reward", reward.unwrap_or_default()),
     ];
-    save_frames(&layout.images(), &name(sample.key()), media, &texts)?;
+    save_frames(&layout.images(), &name(key), media, &texts)?;
     Ok(())
 }
 

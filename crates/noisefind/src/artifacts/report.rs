@@ -36,11 +36,11 @@ pub(crate) fn report(
     row("5 % to 95 %", &|arm| format!("{} to {}", number(arm.reward_p5), number(arm.reward_p95)));
     row("success rate", &|arm| with_interval(arm.success_rate, arm.success_ci95));
     row("diversity", &|arm| number(arm.diversity));
-    for (kind, scorers) in [("part", &compared.parts), ("held out", &compared.watched)] {
+    for (kind, scorers) in [("part", &compared.parts), ("held out", &compared.held_out)] {
         for one in scorers {
             let cell = |arm: &ScorerArm| with_interval(arm.reward_mean, arm.reward_ci95);
             let (name, base, tuned) = (escaped(&one.scorer), cell(&one.base), cell(&one.tuned));
-            let gain = with_interval(one.gain_sigmas, one.gain_sigmas_ci95);
+            let gain = with_interval(one.standardised_gain, one.standardised_gain_ci95);
             let _ = writeln!(
                 rows,
                 "<tr><th>{name} ({kind})</th><td>{base}</td><td>{tuned}</td><td>gain {gain} sigmas</td></tr>"
@@ -67,7 +67,7 @@ pub(crate) fn report(
         seconds = compared.elapsed_seconds,
         seed = config.run.seed,
         grid = picture(grid, "base above tuned"),
-        gain = with_interval(compared.gain_sigmas, compared.gain_sigmas_ci95),
+        gain = with_interval(compared.standardised_gain, compared.standardised_gain_ci95),
         ratio = number(compared.diversity_ratio),
         kl = compared.kl_nats,
         n = compared.best_of_n.n,

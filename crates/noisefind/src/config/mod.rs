@@ -45,7 +45,7 @@ pub struct TuneOptions {
     pub seed: Option<u64>,
     /// Generator of initial noise; default `philox`.
     pub noise_rng: Option<NoiseSource>,
-    /// Pictures handed to the model at once: memory and speed, never a result; default 8.
+    /// Noises that the model gets at once: memory and speed, never a result; default 8 of a small model, 1 of others.
     pub generation_batch: Option<usize>,
     /// How many of the best noises are saved; default 4.
     #[serde(alias = "kept_noises")]
@@ -121,8 +121,9 @@ pub struct TuneConfig {
     /// The model and how it draws.
     #[serde(flatten)]
     pub generation: GenerationConfig,
-    /// Pictures handed to the model at once.
-    pub generation_batch: usize,
+    /// Noises that the model gets at once; absent: eight of a small model, one of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation_batch: Option<usize>,
     /// Budget and steps of the run.
     #[serde(flatten)]
     pub run: RunConfig,
@@ -359,12 +360,12 @@ impl TuneOptions {
             max_seconds: self.max_seconds,
             samples: self.samples.unwrap_or(32),
             generation: self.resolve_generation(defaults)?,
-            generation_batch: self.generation_batch.unwrap_or(8),
+            generation_batch: self.generation_batch,
             run: self.resolve_run(),
             method: self.method.clone().unwrap_or_default(),
         };
         let run = &config.run;
-        require(config.generation_batch >= 1, "generation-batch", &0, "1 or more")?;
+        require(config.generation_batch != Some(0), "generation-batch", &0, "1 or more")?;
         require(run.evaluations >= 2, "evaluations", &run.evaluations, "2 or more")?;
         require(run.batch_size >= 2, "batch-size", &run.batch_size, "2 or more")?;
         if run.batch_size > run.evaluations {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use noisefind_core::ports::Scorer;
+use noisefind_core::rollout;
 use noisefind_rewards::image_reward;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::evaluate::draw;
 use crate::evaluate::score::read_picture;
 
 /// Where a folder of pictures may say what they should score.
@@ -62,7 +62,7 @@ impl SelfTest {
         let expected = Expected::read(folder, scorer.name())?;
         let files: Vec<PathBuf> = expected.rewards.keys().map(|name| folder.join(name)).collect();
         let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
-        let found = draw::score(scorer, &expected.prompt, &media)?;
+        let found = rollout::score(scorer, &expected.prompt, &media)?;
         let pictures: Vec<Compared> = files
             .into_iter()
             .zip(expected.rewards.values())

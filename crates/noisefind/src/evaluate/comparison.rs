@@ -7,7 +7,7 @@ use noisefind_core::statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::diversity::mean_pairwise_distance;
-use crate::evaluate::draw::Drawn;
+use crate::evaluate::evaluator::Evaluated;
 
 /// Lower and upper end of a 95 % interval.
 pub type Interval = [f64; 2];
@@ -15,43 +15,46 @@ pub type Interval = [f64; 2];
 /// The result; the keys are those that `--json` prints. What could not be measured is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// What should be drawn.
+    /// What should be evaluated.
     pub prompt: String,
     /// Name of the reward.
     pub reward: String,
     /// Name of the judge.
     pub judge: Option<String>,
-    /// Fresh pictures an arm.
+    /// Fresh samples an arm.
     pub samples: usize,
-    /// Seed of the first picture; the others follow one by one.
+    /// Seed of the first sample; the others follow one by one.
     pub first_seed: u64,
     /// The model as it is: noise from N(0, I).
     pub base: Arm,
     /// The same seeds under the policy.
     pub tuned: Arm,
     /// Difference of the mean rewards in standard deviations of the base arm.
-    pub gain_sigmas: Option<f64>,
+    #[serde(alias = "gain_sigmas")]
+    pub standardised_gain: Option<f64>,
     /// 95 % interval of it, by bootstrap over seeds.
-    pub gain_sigmas_ci95: Option<Interval>,
+    #[serde(alias = "gain_sigmas_ci95")]
+    pub standardised_gain_ci95: Option<Interval>,
     /// Diversity of the tuned arm over that of the base arm.
     pub diversity_ratio: Option<f64>,
     /// Divergence of the policy from N(0, I), summed, in nats.
     pub kl_nats: f64,
-    /// Pictures generated and scored for tuning.
+    /// Samples generated and scored for tuning.
     pub evaluations: usize,
     /// Seconds that tuning took.
     pub elapsed_seconds: f64,
-    /// The rival at equal cost.
+    /// Best-of-n at equal cost.
     pub best_of_n: BestOfN,
-    /// Each part of a reward of several, in its own units; empty where one scorer is climbed.
+    /// Each part of a reward of several, in its own units; empty where one scorer is optimised.
     #[serde(default)]
     pub parts: Vec<ScorerComparison>,
-    /// Each held-out scorer, which was never climbed.
+    /// Each held-out scorer, which was never optimised.
     #[serde(default)]
-    pub watched: Vec<ScorerComparison>,
-    /// Other rivals that were asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub against: Vec<RivalResult>,
+    #[serde(alias = "watched")]
+    pub held_out: Vec<ScorerComparison>,
+    /// Other baselines that were asked for.
+    #[serde(default, alias = "against", skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<BaselineResult>,
 }
 
 /// One scorer on both arms, in its own units.
@@ -64,9 +67,11 @@ pub struct ScorerComparison {
     /// The same seeds under the policy.
     pub tuned: ScorerArm,
     /// Difference of the means in standard deviations of the base arm.
-    pub gain_sigmas: Option<f64>,
+    #[serde(alias = "gain_sigmas")]
+    pub standardised_gain: Option<f64>,
     /// 95 % interval of it, by bootstrap over seeds.
-    pub gain_sigmas_ci95: Option<Interval>,
+    #[serde(alias = "gain_sigmas_ci95")]
+    pub standardised_gain_ci95: Option<Interval>,
 }
 
 /// What one scorer said of one arm.
@@ -76,19 +81,19 @@ pub struct ScorerArm {
     pub reward_mean: Option<f64>,
     /// 95 % interval of the mean, by bootstrap.
     pub reward_ci95: Option<Interval>,
-    /// Pictures without a reward.
+    /// Samples without a reward.
     pub rewards_missing: usize,
 }
 
-/// Who looked at the pictures.
+/// Names of all scorers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScorerNames {
-    /// The reward that was climbed.
+    /// The reward that was optimised.
     pub reward: String,
     /// Its parts.
     pub parts: Vec<String>,
     /// The held-out scorers.
-    pub watched: Vec<String>,
+    pub held_out: Vec<String>,
     /// The judge.
     pub judge: Option<String>,
 }
@@ -100,53 +105,56 @@ pub struct Arm {
     pub reward_mean: Option<f64>,
     /// 95 % interval of the mean, by bootstrap.
     pub reward_ci95: Option<Interval>,
-    /// Reward that 5 % of the pictures stay below.
+    /// Reward that 5 % of the rewards stay below.
     pub reward_p5: Option<f64>,
     /// Median reward.
     pub reward_p50: Option<f64>,
-    /// Reward that 95 % of the pictures stay below.
+    /// Reward that 95 % of the rewards stay below.
     pub reward_p95: Option<f64>,
-    /// Pictures without a reward.
+    /// Samples without a reward.
     pub rewards_missing: usize,
-    /// Share of the judged pictures that are what the prompt says.
+    /// Success rate: fraction of the judged samples that show what the prompt says.
     pub success_rate: Option<f64>,
     /// 95 % interval of it (Wilson).
     pub success_ci95: Option<Interval>,
-    /// Mean pairwise distance of the pictures, 0 to 1.
+    /// Mean pairwise distance of the samples, 0 to 1.
     pub diversity: Option<f64>,
 }
 
-/// Taking the best of `n` base pictures for each picture wanted.
+/// The best of `n` base samples for each image wanted.
 ///
-/// At equal cost: tuning costs `evaluations` once and one generation for each of the `samples` pictures; spent
-/// on best-of-n for as many pictures, that is `n = 1 + floor(evaluations / samples)` generations a picture.
+/// At equal cost: tuning costs `evaluations` once and one generation for each of the `samples` images; spent
+/// on best-of-n for as many images, that is `n = 1 + floor(evaluations / samples)` generations a image.
 /// The rewards are estimated without drawing anew: the mean over all subsets of `n` of the base arm; where the
 /// arm has fewer than `n` rewards they are unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestOfN {
-    /// Generations a picture.
+    /// Generations a image.
     pub n: usize,
-    /// Mean reward of the picture with the best reward.
+    /// Mean reward of the image with the best reward.
     pub reward_mean: Option<f64>,
-    /// How often the judge accepts that picture.
+    /// How often the judge accepts that image.
     pub success_rate: Option<f64>,
 }
 
-/// How a rival does; what cannot be known is `null`.
+/// How a baseline does; what cannot be known is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RivalResult {
+pub struct BaselineResult {
     /// `best-of-8`, `random-search`.
-    pub rival: String,
-    /// Pictures generated and scored once, before the first picture wanted.
+    #[serde(alias = "rival")]
+    pub baseline: String,
+    /// Samples generated and scored once, before the first image wanted.
     pub evaluations: usize,
-    /// Pictures generated for each picture wanted.
-    pub generations_per_picture: usize,
+    /// Samples generated for each image wanted.
+    #[serde(alias = "generations_per_image")]
+    pub generations_per_image: usize,
     /// Mean reward.
     pub reward_mean: Option<f64>,
-    /// Share of the judged pictures that are what the prompt says.
+    /// Success rate: fraction of the judged samples that show what the prompt says.
     pub success_rate: Option<f64>,
     /// Rise of the mean reward in standard deviations of the base.
-    pub gain_sigmas: Option<f64>,
+    #[serde(alias = "gain_sigmas")]
+    pub standardised_gain: Option<f64>,
     /// Diversity over that of the base.
     pub diversity_ratio: Option<f64>,
 }
@@ -154,29 +162,29 @@ pub struct RivalResult {
 /// Both arms of a comparison.
 pub struct Arms {
     /// Noise from N(0, I).
-    pub base: Drawn,
+    pub base: Evaluated,
     /// The same seeds under the policy.
-    pub tuned: Drawn,
+    pub tuned: Evaluated,
     /// What the numbers say.
     pub comparison: Comparison,
 }
 
-/// What is known of the run besides the pictures.
+/// What is known of the run besides the images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cost {
     /// Divergence of the policy, in nats.
     pub kl_nats: f64,
-    /// Pictures generated and scored for tuning.
+    /// Samples generated and scored for tuning.
     pub evaluations: usize,
     /// Seconds that tuning took.
     pub elapsed_seconds: f64,
 }
 
 impl Comparison {
-    /// Compares two arms that were drawn from the same seeds.
-    pub fn new(prompt: &str, names: ScorerNames, base: &Drawn, tuned: &Drawn, cost: Cost) -> Self {
+    /// Compares two arms that were evaluated from the same seeds.
+    pub fn new(prompt: &str, names: ScorerNames, base: &Evaluated, tuned: &Evaluated, cost: Cost) -> Self {
         let samples = base.seeds.len();
-        // The resamples are named by the pictures, so a report is reproducible to the last digit.
+        // The resamples are named by the images, so a report is reproducible to the last digit.
         let first_seed = base.seeds.first().copied().unwrap_or_default();
         let gain = standardised_gain(&numbers(&base.rewards), &numbers(&tuned.rewards), first_seed);
         let (base_arm, tuned_arm) = (Arm::new(base, first_seed), Arm::new(tuned, first_seed));
@@ -192,8 +200,8 @@ impl Comparison {
             first_seed,
             base: base_arm,
             tuned: tuned_arm,
-            gain_sigmas: gain.map(|gain| gain.value),
-            gain_sigmas_ci95: gain.map(interval),
+            standardised_gain: gain.map(|gain| gain.value),
+            standardised_gain_ci95: gain.map(interval),
             diversity_ratio,
             kl_nats: cost.kl_nats,
             evaluations: cost.evaluations,
@@ -203,18 +211,18 @@ impl Comparison {
                 [_] => Vec::new(),
                 parts => ScorerComparison::all(parts, &base.parts, &tuned.parts, first_seed),
             },
-            watched: ScorerComparison::all(&names.watched, &base.watched, &tuned.watched, first_seed),
-            against: Vec::new(),
+            held_out: ScorerComparison::all(&names.held_out, &base.held_out, &tuned.held_out, first_seed),
+            baselines: Vec::new(),
         }
     }
 }
 
 impl Arm {
-    /// Sums up what was drawn; `seed` names the resamples of the bootstrap.
-    pub fn new(drawn: &Drawn, seed: u64) -> Self {
-        let rewards = given(&drawn.rewards);
-        let judged = given(&drawn.judgements);
-        let of_reward = ScorerArm::new(&drawn.rewards, seed);
+    /// Sums up what was evaluated; `seed` names the resamples of the bootstrap.
+    pub fn new(evaluated: &Evaluated, seed: u64) -> Self {
+        let rewards = given(&evaluated.rewards);
+        let judged = given(&evaluated.judgements);
+        let of_reward = ScorerArm::new(&evaluated.rewards, seed);
         let successes = judged.iter().filter(|judgement| **judgement >= 0.5).count();
         let success = success_rate(successes, judged.len());
         Self {
@@ -226,7 +234,7 @@ impl Arm {
             rewards_missing: of_reward.rewards_missing,
             success_rate: success.map(|success| success.value),
             success_ci95: success.map(interval),
-            diversity: mean_pairwise_distance(&drawn.media),
+            diversity: mean_pairwise_distance(&evaluated.media),
         }
     }
 }
@@ -243,8 +251,8 @@ impl ScorerComparison {
             scorer: scorer.to_owned(),
             base: ScorerArm::new(base, seed),
             tuned: ScorerArm::new(tuned, seed),
-            gain_sigmas: gain.map(|gain| gain.value),
-            gain_sigmas_ci95: gain.map(interval),
+            standardised_gain: gain.map(|gain| gain.value),
+            standardised_gain_ci95: gain.map(interval),
         }
     }
 }
@@ -255,7 +263,7 @@ impl ScorerArm {
         let mean = mean_estimate(&given, seed);
         Self {
             reward_mean: mean.map(|mean| mean.value),
-            // One picture says nothing about the spread.
+            // One image says nothing about the spread.
             reward_ci95: mean.filter(|_| given.len() >= 2).map(interval),
             rewards_missing: rewards.len() - given.len(),
         }
@@ -263,10 +271,10 @@ impl ScorerArm {
 }
 
 impl BestOfN {
-    fn at_equal_cost(base: &Drawn, evaluations: usize) -> Self {
+    fn at_equal_cost(base: &Evaluated, evaluations: usize) -> Self {
         let n = 1 + evaluations / base.seeds.len().max(1);
         let rewards = given(&base.rewards);
-        // Each reward belongs to a picture; all of these must have been judged too.
+        // Each reward belongs to a image; all of these must have been judged too.
         let judged = base
             .rewards
             .iter()
@@ -299,23 +307,23 @@ fn given(rewards: &[Reward]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn drawn(rewards: &[f64], judgements: &[f64]) -> Drawn {
+    fn evaluated(rewards: &[f64], judgements: &[f64]) -> Evaluated {
         let all = |values: &[f64]| values.iter().map(|value| Reward::from_number(*value)).collect();
         let seeds = (100..).take(rewards.len()).collect();
-        Drawn {
+        Evaluated {
             seeds,
             rewards: all(rewards),
             judgements: all(judgements),
-            watched: vec![all(judgements)],
-            ..Drawn::default()
+            held_out: vec![all(judgements)],
+            ..Evaluated::default()
         }
     }
 
-    fn compare(base: &Drawn, tuned: &Drawn) -> Comparison {
+    fn compare(base: &Evaluated, tuned: &Evaluated) -> Comparison {
         let cost = Cost { kl_nats: 1.0, evaluations: 4, elapsed_seconds: 2.0 };
         let names = ScorerNames {
             reward: "fake".to_owned(),
-            watched: vec!["taste".to_owned()],
+            held_out: vec!["taste".to_owned()],
             judge: Some("judge".to_owned()),
             ..ScorerNames::default()
         };
@@ -324,25 +332,28 @@ mod tests {
 
     #[test]
     fn gain_is_in_standard_deviations_of_the_base() {
-        let compared =
-            compare(&drawn(&[1.0, 3.0, 1.0, 3.0], &[0.0, 1.0, 0.0, 0.0]), &drawn(&[5.0; 4], &[1.0; 4]));
+        let compared = compare(
+            &evaluated(&[1.0, 3.0, 1.0, 3.0], &[0.0, 1.0, 0.0, 0.0]),
+            &evaluated(&[5.0; 4], &[1.0; 4]),
+        );
         let spread = (4f64 / 3.0).sqrt();
-        assert!((compared.gain_sigmas.unwrap() - 3.0 / spread).abs() < 1e-12);
+        assert!((compared.standardised_gain.unwrap() - 3.0 / spread).abs() < 1e-12);
         assert_eq!((compared.base.success_rate, compared.tuned.success_rate), (Some(0.25), Some(1.0)));
         assert_eq!((compared.samples, compared.first_seed), (4, 100));
-        let watched = &compared.watched[0];
-        assert_eq!((watched.base.reward_mean, watched.tuned.reward_mean), (Some(0.25), Some(1.0)));
-        assert_eq!(watched.gain_sigmas, Some(1.5));
-        // 4 evaluations over 4 samples buy one more picture each; one of the six pairs has no 3.
+        let held_out = &compared.held_out[0];
+        assert_eq!((held_out.base.reward_mean, held_out.tuned.reward_mean), (Some(0.25), Some(1.0)));
+        assert_eq!(held_out.standardised_gain, Some(1.5));
+        // 4 evaluations over 4 samples buy one more image each; one of the six pairs has no 3.
         assert_eq!(compared.best_of_n.n, 2);
         assert!((compared.best_of_n.reward_mean.unwrap() - (5.0 * 3.0 + 1.0) / 6.0).abs() < 1e-12);
     }
 
     #[test]
     fn what_is_missing_stays_missing() {
-        let compared = compare(&drawn(&[1.0, f64::NAN], &[f64::NAN; 2]), &drawn(&[2.0, 2.0], &[f64::NAN; 2]));
+        let compared =
+            compare(&evaluated(&[1.0, f64::NAN], &[f64::NAN; 2]), &evaluated(&[2.0, 2.0], &[f64::NAN; 2]));
         assert_eq!(compared.base.rewards_missing, 1);
         assert_eq!((compared.base.success_rate, compared.base.reward_ci95), (None, None));
-        assert_eq!((compared.gain_sigmas, compared.best_of_n.reward_mean), (None, None));
+        assert_eq!((compared.standardised_gain, compared.best_of_n.reward_mean), (None, None));
     }
 }

@@ -1,7 +1,7 @@
 //! Generating and scoring outside of tuning, and the statistics over it.
 
+pub mod baselines;
 pub mod comparison;
 mod diversity;
-pub mod draw;
-pub mod rivals;
+pub mod evaluator;
 pub mod score;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{Reward, Scorer};
+use noisefind_core::rollout;
 use serde::Serialize;
 
 use crate::config::{GenerationConfig, TuneOptions, checked_prompt, no_reward};
 use crate::error::{Error, Result};
-use crate::evaluate::draw;
 use crate::models::registry::ModelSource;
 
 /// Pictures that are in memory at the same time.
@@ -46,7 +46,7 @@ pub fn score<E: From<Error>>(
     let mut scorers = scorers(&source, &config, prompt, rewards, defaults.reward)?;
     for files in files.chunks(BATCH) {
         let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
-        let score = |scorer: &mut Box<dyn Scorer>| draw::score(&mut **scorer, prompt, &media);
+        let score = |scorer: &mut Box<dyn Scorer>| Ok(rollout::score(&mut **scorer, prompt, &media)?);
         let rewards = scorers.iter_mut().map(score).collect::<Result<Vec<_>>>()?;
         for (at, file) in files.iter().enumerate() {
             for (scorer, rewards) in scorers.iter().zip(&rewards) {

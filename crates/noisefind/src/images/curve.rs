@@ -21,7 +21,7 @@ pub struct Curve<'a> {
     /// Mean reward of fresh tuned samples.
     pub tuned: Option<f64>,
     /// Held-out scorers by name, in base standard deviations; where there are any, a second chart shows them.
-    pub watched: &'a [(String, Vec<(u64, f64)>)],
+    pub held_out: &'a [(String, Vec<(u64, f64)>)],
 }
 
 const WIDTH: usize = 900;
@@ -33,11 +33,11 @@ const WATCHED_HEIGHT: usize = 280;
 /// # Errors
 /// Where the drawing library reports one.
 pub fn curve(shown: &Curve<'_>) -> Result<Vec<u8>> {
-    let height = if shown.watched.is_empty() { HEIGHT } else { HEIGHT + WATCHED_HEIGHT };
+    let height = if shown.held_out.is_empty() { HEIGHT } else { HEIGHT + WATCHED_HEIGHT };
     canvas::draw(WIDTH, height, &[("Title", shown.title.to_owned())], |area| {
         let (above, below) = area.split_vertically(HEIGHT as u32);
         draw_reward(shown, &above)?;
-        if shown.watched.is_empty() { Ok(()) } else { draw_watched(shown, &below) }
+        if shown.held_out.is_empty() { Ok(()) } else { draw_watched(shown, &below) }
     })
 }
 
@@ -66,7 +66,7 @@ fn draw_reward(shown: &Curve<'_>, area: &Area<'_>) -> Result<()> {
 
 fn draw_watched(shown: &Curve<'_>, area: &Area<'_>) -> Result<()> {
     let values =
-        shown.watched.iter().flat_map(|(_, steps)| steps.iter().map(|(_, value)| *value)).chain([0.0]);
+        shown.held_out.iter().flat_map(|(_, steps)| steps.iter().map(|(_, value)| *value)).chain([0.0]);
     let axes = Axes {
         caption: "held-out scorers",
         name: "base standard deviations",
@@ -74,7 +74,7 @@ fn draw_watched(shown: &Curve<'_>, area: &Area<'_>) -> Result<()> {
         range: range(values),
     };
     let mut chart = axes.draw(area)?;
-    for ((name, steps), colour) in shown.watched.iter().zip(WATCHED.into_iter().cycle()) {
+    for ((name, steps), colour) in shown.held_out.iter().zip(WATCHED.into_iter().cycle()) {
         draw_line(&mut chart, name, colour, steps)?;
     }
     draw_legend(&mut chart)
@@ -161,15 +161,15 @@ mod tests {
     #[test]
     fn draws_flat_empty_and_ordinary_curves() {
         for steps in [vec![], vec![(16, 0.5)], vec![(16, 0.1), (32, 0.3)]] {
-            let watched = [("taste".to_owned(), steps.clone())];
-            for (watched, height) in [(&watched[..0], 480), (&watched[..], 760)] {
+            let held_out = [("taste".to_owned(), steps.clone())];
+            for (held_out, height) in [(&held_out[..0], 480), (&held_out[..], 760)] {
                 let shown = Curve {
                     title: "a dog",
                     reward: "clip-score",
                     steps: &steps,
                     base: None,
                     tuned: Some(0.5),
-                    watched,
+                    held_out,
                 };
                 let shown = image::load_from_memory(&curve(&shown).unwrap()).unwrap();
                 assert_eq!((shown.width(), shown.height()), (900, height));

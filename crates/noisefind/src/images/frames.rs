@@ -13,6 +13,27 @@ use crate::images::png::picture;
 /// Frames a second of a clip whose generator gives none.
 const DEFAULT_FPS: f64 = 8.0;
 
+/// Reads back what [`save_frames`] saved; `None` where a file is absent or damaged, or the frames differ in size.
+pub(crate) fn read_frames(folder: &Path, name: &str) -> Option<Media> {
+    let image = folder.join(format!("{name}.png"));
+    let frames = if image.exists() {
+        vec![read_image(&image)?]
+    } else {
+        let paths = (0..).map(|frame| folder.join(format!("{name}-frame-{frame:03}.png")));
+        paths.take_while(|path| path.exists()).map(|path| read_image(&path)).collect::<Option<Vec<_>>>()?
+    };
+    let (width, height) = frames.first()?.dimensions();
+    if frames.iter().any(|frame| frame.dimensions() != (width, height)) {
+        return None;
+    }
+    let pixels = frames.iter().flat_map(|frame| frame.as_raw()).copied().collect();
+    Media::new(frames.len(), height as usize, width as usize, pixels).ok()
+}
+
+fn read_image(path: &Path) -> Option<image::RgbImage> {
+    Some(image::open(path).ok()?.into_rgb8())
+}
+
 /// Saves an image as `NAME.png`, a clip as `NAME.gif` and `NAME-frame-000.png` and so on; the paths, the GIF first.
 pub(crate) fn save_frames(
     folder: &Path,
@@ -77,5 +98,24 @@ mod tests {
         assert!(frames.iter().all(|frame| frame.delay().numer_denom_ms() == (100, 1)));
         let values: Vec<u8> = frames.iter().map(|frame| frame.buffer().get_pixel(0, 0)[0]).collect();
         assert_eq!(values, [0, 100, 200]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_read_back_and_what_is_incomplete_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Media::new(1, 1, 2, vec![1, 2, 3, 4, 5, 6]).unwrap();
+        let clip = Media::new(2, 1, 1, vec![1, 2, 3, 4, 5, 6]).unwrap();
+        save_frames(folder.path(), "image", &image, &[]).unwrap();
+        save_frames(folder.path(), "clip", &clip, &[]).unwrap();
+        assert_eq!(read_frames(folder.path(), "image"), Some(image));
+        assert_eq!(read_frames(folder.path(), "clip"), Some(clip));
+        assert_eq!(read_frames(folder.path(), "none"), None);
+        std::fs::write(folder.path().join("clip-frame-001.png"), "half a file").unwrap();
+        assert_eq!(read_frames(folder.path(), "clip"), None);
     }
 }

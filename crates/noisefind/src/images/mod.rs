@@ -7,6 +7,6 @@ mod grid;
 mod png;
 
 pub use curve::{Curve, curve};
-pub(crate) use frames::save_frames;
+pub(crate) use frames::{read_frames, save_frames};
 pub use grid::{Cell, Row, grid};
 pub use png::picture;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use noisefind_core::noise::SampleKey;
+use noisefind_core::rollout::Scores;
 use noisefind_core::run::{HeldOutRecord, RunHeader, RunState, StepRecord};
 use noisefind_core::state::NamedTensor;
-use noisefind_rewards::Standard;
+use noisefind_core::statistics::BaseStatistics;
 use noisefind_rundir::{Event, EventValue, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -20,15 +22,16 @@ pub struct MetricsLine {
     /// What the method says.
     #[serde(flatten)]
     pub record: StepRecord,
-    /// Each part of a reward of several, in its own units.
+    /// Each term of a reward of several, in its own units.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRecord>,
     /// Each held-out scorer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub watched: Vec<HeldOutRecord>,
+    #[serde(alias = "watched")]
+    pub held_out: Vec<HeldOutRecord>,
 }
 
-/// What one part of a weighted reward said of a step's samples.
+/// What one term of a reward of several said of a step's samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartRecord {
     /// Its name.
@@ -60,8 +63,8 @@ impl MetricsLine {
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         let parts = self.parts.iter().map(|part| (format!("parts/{}", part.scorer), part.reward_mean));
-        let watched = self.watched.iter().map(|one| (format!("held_out/{}", one.scorer), one.reward_mean));
-        let values = own.chain(parts).chain(watched);
+        let held_out = self.held_out.iter().map(|one| (format!("held_out/{}", one.scorer), one.reward_mean));
+        let values = own.chain(parts).chain(held_out);
         let values = values.filter_map(|(name, value)| Some((name, EventValue::Scalar(value?))));
         Event { step: self.step, elapsed_seconds: self.elapsed_seconds, values: values.collect() }
     }
@@ -111,23 +114,68 @@ pub struct Environment {
 /// What a step checkpoint says beside its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Saved {
-    /// The step whose policy is the best so far.
-    pub best_step: u32,
-    /// Mean and spread on the model as it is of each part of the reward; `None` before they are measured.
-    pub standards: Option<Vec<Standard>>,
-    /// The method's own memory.
+    /// Base statistics of each term of a standardised reward; `None` before they are measured, and in raw scale.
+    #[serde(alias = "standards")]
+    pub base: Option<Vec<BaseStatistics>>,
+    /// Everything of the run that is no array.
     pub header: RunHeader,
 }
 
+/// The part of [`Saved`] that a comparison needs, which also checkpoints of earlier versions have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SavedBase {
+    /// As in [`Saved`].
+    #[serde(alias = "standards")]
+    pub base: Option<Vec<BaseStatistics>>,
+}
+
+/// One line of `rewards.jsonl`: a sample that was generated and scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleLine {
+    /// What the sample is for.
+    pub phase: Phase,
+    /// Steps that were saved before.
+    pub step: u32,
+    /// Names the sample.
+    pub key: SampleKey,
+    /// What the scorers say, in the order of the config: a number, or why there is none.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Frames a second of a clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    /// Seconds since the run began, resumed parts added up.
+    pub elapsed_seconds: f64,
+}
+
+/// What a sample of a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The method learns from it.
+    Tuning,
+    /// It belongs to the base arm of the final comparison.
+    Base,
+    /// It belongs to the tuned arm of the final comparison.
+    Tuned,
+}
+
+impl Phase {
+    /// As in file names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tuning => "tuning",
+            Self::Base => "base",
+            Self::Tuned => "tuned",
+        }
+    }
+}
+
 /// The state as a file.
-pub(crate) fn to_file(
-    state: RunState,
-    best_step: u32,
-    standards: Option<Vec<Standard>>,
-) -> TensorFile<Saved> {
+pub(crate) fn to_file(state: RunState, base: Option<Vec<BaseStatistics>>) -> TensorFile<Saved> {
     let entry = |tensor: NamedTensor| (tensor.name, Tensor { shape: tensor.shape, values: tensor.values });
     let tensors = state.tensors.into_iter().map(entry).collect();
-    TensorFile { tensors, metadata: Saved { best_step, standards, header: state.header } }
+    TensorFile { tensors, metadata: Saved { base, header: state.header } }
 }
 
 /// The state that [`to_file`] wrote.

@@ -6,26 +6,26 @@ use noisefind_rundir::RunReader;
 
 use crate::config::TuneOptions;
 use crate::error::Result;
+use crate::evaluate::baselines::{self, Baseline};
 use crate::evaluate::comparison::{Arms, Comparison, Cost};
-use crate::evaluate::rivals::{self, Rival};
 use crate::observer::Observer;
-use crate::record::{MetricsLine, Saved};
+use crate::record::{MetricsLine, SavedBase};
 use crate::run::sample::{policy_for, read_policy, warn_about_policy};
 use crate::run::session::Session;
 
 /// What differs from the comparison at the end of tuning.
 #[derive(Clone, Debug, Default)]
 pub struct CompareRequest {
-    /// Fresh pictures an arm; `None`: as in the run's config.
+    /// Fresh samples an arm; `None`: as in the run's config.
     pub samples: Option<u32>,
-    /// Seed of the first picture; `None`: those of the run's own final comparison.
+    /// Seed of the first sample; `None`: those of the run's own final comparison.
     pub seed: Option<u64>,
     /// Judge; `None`: as in the run's config.
     pub judge: Option<String>,
     /// Held-out scorers; `None`: as in the run's config.
     pub watch: Option<Vec<String>>,
     /// What else a user could have done with the run's evaluations.
-    pub against: Vec<Rival>,
+    pub baselines: Vec<Baseline>,
 }
 
 /// Compares the policy of the run in `root` with the model as it is; writes nothing. `None` where the observer
@@ -48,8 +48,8 @@ pub fn compare(
         ..TuneOptions::default()
     };
     let mut session = Session::open(&changed.or(recorded), None)?;
-    if let Some(checkpoint) = reader.last_checkpoint::<Saved>()? {
-        session.use_standards(checkpoint.metadata.standards)?;
+    if let Some(checkpoint) = reader.last_checkpoint::<SavedBase>()? {
+        session.use_base(checkpoint.metadata.base)?;
     }
     let policy = policy_for(&file, session.noise_shape(), &session.config.generation.model)?;
     warn_about_policy(&file, &session.source, &session.config.prompt, observer)?;
@@ -63,18 +63,18 @@ pub fn compare(
         elapsed_seconds: reader.metrics::<MetricsLine>()?.last().map_or(0.0, |line| line.elapsed_seconds),
     };
     let budget = (session.config.run.seed, cost.evaluations);
-    let Some(Arms { base, mut comparison, .. }) = session.compare(&policy, &seeds, cost, observer)? else {
-        return Ok(None);
-    };
-    for rival in &request.against {
-        let result = match rival {
-            Rival::BestOf(n) => Some(rivals::best_of(*n, &base)),
-            Rival::RandomSearch => {
-                rivals::random_search(&mut session.sampler(), policy.shape(), budget, &base, observer)?
+    let arms = session.compare(&policy, &seeds, cost, observer, [&mut (), &mut ()])?;
+    let Some(Arms { base, mut comparison, .. }) = arms else { return Ok(None) };
+    for baseline in &request.baselines {
+        let result = match baseline {
+            Baseline::BestOf(n) => Some(baselines::best_of(*n, &base)),
+            Baseline::RandomSearch => {
+                let mut evaluator = session.evaluator();
+                baselines::random_search(&mut evaluator, policy.shape(), budget, &base, observer)?
             }
         };
         let Some(result) = result else { return Ok(None) };
-        comparison.against.push(result);
+        comparison.baselines.push(result);
     }
     Ok(Some(comparison))
 }

@@ -1,6 +1,7 @@
 //! The work of each command: tune, tune a list of prompts, sample, compare.
 
 pub mod compare;
+mod journal;
 pub mod prompts;
 pub mod sample;
 mod session;

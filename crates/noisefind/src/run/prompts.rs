@@ -68,7 +68,8 @@ pub struct PromptFailed {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Means {
     /// Gain in standard deviations of each prompt's base.
-    pub gain_sigmas: Option<f64>,
+    #[serde(alias = "gain_sigmas")]
+    pub standardised_gain: Option<f64>,
     /// Success of the model as it is, over the prompts that the judge can read.
     pub base_success_rate: Option<f64>,
     /// Success under the policies, over the same prompts.
@@ -223,7 +224,7 @@ impl Means {
             compared.clone().filter_map(|one| Some((one.base.success_rate?, one.tuned.success_rate?)));
         let (base, tuned) = judged.unzip();
         Self {
-            gain_sigmas: mean(compared.clone().filter_map(|one| one.gain_sigmas).collect()),
+            standardised_gain: mean(compared.clone().filter_map(|one| one.standardised_gain).collect()),
             base_success_rate: mean(base),
             tuned_success_rate: mean(tuned),
             diversity_ratio: mean(compared.filter_map(|one| one.diversity_ratio).collect()),

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use noisefind_core::media::Media;
-use noisefind_core::noise::NoiseShape;
+use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::policy::NoisePolicy;
+use noisefind_core::ports::Reward;
+use noisefind_core::rollout::{Rollout, Sample, default_generation_batch};
 use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
 use serde::Serialize;
 
 use crate::artifacts::noise_file;
 use crate::config::{TuneOptions, checked_prompt, require};
 use crate::error::{Error, Result};
-use crate::evaluate::draw::{Sampler, noise_of};
+use crate::evaluate::evaluator::{Evaluator, Journal, noise_of};
 use crate::images::{Cell, Row, grid, save_frames};
 use crate::models::registry::ModelSource;
 use crate::observer::Observer;
@@ -99,34 +101,51 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     if let Some(path) = &request.save_noise {
         noise_file::write(path, shape, &noises)?;
     }
-    let mut sampler = Sampler {
-        generator: &mut *model.generator,
-        reward: None,
-        judge: None,
-        watched: &mut [],
-        source: rng,
-        prompt,
-        batch_size: options.generation_batch.unwrap_or(8),
-        keep_latents: request.save_latents.is_some(),
-    };
-    let drawn = sampler.draw_noises(&noises, (0, noises.len()), observer)?;
+    let mut rollout = Rollout::new(prompt, &mut *model.generator);
+    rollout.generation_batch = options.generation_batch.unwrap_or(default_generation_batch(shape));
+    rollout.with_latents = request.save_latents.is_some();
+    let mut saved = Saving { request, prompt, model: &config.model, images: Vec::new() };
+    let counted = (0, noises.len());
+    let evaluated = Evaluator { rollout, reward: None, source: rng }.evaluate_recorded(
+        noises.clone(),
+        counted,
+        observer,
+        &mut saved,
+    )?;
+    let pictures = saved.images;
     if let Some(path) = &request.save_latents {
-        noise_file::write_latents(path, shape, &noises[..drawn.latents.len()], &drawn.latents)?;
-    }
-    let mut pictures = Vec::new();
-    for (media, seed) in drawn.media.iter().zip(&drawn.seeds) {
-        let texts =
-            [("prompt", prompt.to_owned()), ("seed", seed.to_string()), ("model", config.model.clone())];
-        pictures.extend(
-            save_frames(&request.out, &format!("seed-{seed}"), media, &texts)?
-                .into_iter()
-                .map(|file| SampledPicture { file, seed: *seed }),
-        );
+        noise_file::write_latents(path, shape, &noises[..evaluated.latents.len()], &evaluated.latents)?;
     }
     if let Some(path) = &request.grid {
-        write_atomic(path, &sheet(prompt, &drawn.media, &drawn.seeds)?)?;
+        write_atomic(path, &sheet(prompt, &evaluated.media, &evaluated.seeds)?)?;
     }
     Ok(Sampled { prompt: prompt.to_owned(), model: config.model, pictures, grid: request.grid.clone() })
+}
+
+/// Saves each sample before the next is generated.
+struct Saving<'a> {
+    request: &'a SampleRequest,
+    prompt: &'a str,
+    model: &'a str,
+    images: Vec<SampledPicture>,
+}
+
+impl Journal for Saving<'_> {
+    fn known(&mut self, _noise: &Noise) -> Result<Option<Sample>> {
+        Ok(None)
+    }
+
+    fn record(&mut self, sample: &Sample, _reward: Option<&Reward>) -> Result<()> {
+        let seed = sample.noise.key.seed;
+        let texts = [
+            ("prompt", self.prompt.to_owned()),
+            ("seed", seed.to_string()),
+            ("model", self.model.to_owned()),
+        ];
+        let files = save_frames(&self.request.out, &format!("seed-{seed}"), &sample.media, &texts)?;
+        self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed }));
+        Ok(())
+    }
 }
 
 /// The policy in a file, or in the run folder that holds it.

@@ -2,19 +2,21 @@
 
 use std::path::Path;
 
-use noisefind_core::noise::NoiseShape;
+use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Reward, Scorer};
+use noisefind_core::rng::NoiseSource;
+use noisefind_core::rollout::{Rollout, Scores, default_generation_batch};
 use noisefind_core::run::StopReason;
-use noisefind_core::statistics::mean;
-use noisefind_rewards::{Part, Standard, Weighted};
+use noisefind_core::statistics::{BaseStatistics, mean};
+use noisefind_rewards::{RewardSum, Term};
 use noisefind_rundir::Provenance;
 
 use crate::config::reward::{RewardScale, RewardTerm, sum_name};
 use crate::config::{TuneConfig, TuneOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost, ScorerNames};
-use crate::evaluate::draw::{Sampler, fresh_seeds};
+use crate::evaluate::evaluator::{Evaluator, Journal, fresh_seeds, noise_of};
 use crate::machine;
 use crate::models::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
 use crate::models::registry::{ModelSource, OpenModel};
@@ -33,12 +35,14 @@ pub struct Session {
     pub scorer_hashes: ScorerHashes,
     /// The model.
     pub model: OpenModel,
-    /// What is climbed.
-    pub reward: Weighted,
-    /// What is never climbed; none where the model brings none.
+    /// The scorers that are optimised.
+    pub scorers: Vec<Box<dyn Scorer>>,
+    /// Makes one reward of theirs.
+    pub reward: RewardSum,
+    /// The judge, which is never optimised; none where the model brings none.
     pub judge: Option<Box<dyn Scorer>>,
-    /// What is measured at every step and never climbed.
-    pub watched: Vec<Box<dyn Scorer>>,
+    /// The held-out scorers, which are measured at every step and never optimised.
+    pub held_out: Vec<Box<dyn Scorer>>,
 }
 
 impl Session {
@@ -58,18 +62,18 @@ impl Session {
             source.recommended_rewards(model)
         })?;
         let open = |name: &str| source.open_scorer(name, &config.generation, answers);
-        let reward = open_reward(&config, &|name| match (&running, open(name)) {
+        let (scorers, reward) = open_rewards(&config, &|name| match (&running, open(name)) {
             (Some(_), Err(error)) => Err(source.recommends(name, error)),
             (_, opened) => opened,
         })?;
-        let watched = config.watch.iter().map(|name| open(name)).collect::<Result<_>>()?;
+        let held_out = config.watch.iter().map(|name| open(name)).collect::<Result<_>>()?;
         let judge = config.judge.as_deref().map(&open).transpose()?;
         let model = match running {
             Some(model) => model,
             None => source.open(&config.generation, &config.prompt)?,
         };
         let (hashes, scorer_hashes) = (source.hashes()?, scorer_hashes(&config)?);
-        Ok(Self { config, source, hashes, scorer_hashes, model, reward, judge, watched })
+        Ok(Self { config, source, hashes, scorer_hashes, model, scorers, reward, judge, held_out })
     }
 
     /// Says what the user should know about the prompt.
@@ -114,35 +118,30 @@ impl Session {
         Ok(embedding.map_err(noisefind_core::Error::Generator)?)
     }
 
-    /// Uses what was measured when a saved run began; `None` where that was not yet.
+    /// Uses the base statistics that were measured when a saved run began; `None` where that was not yet.
     ///
     /// # Errors
-    /// Where the number of standards is not that of the rewards.
-    pub fn use_standards(&mut self, standards: Option<Vec<Standard>>) -> Result<()> {
+    /// Where their number is not that of the rewards.
+    pub fn use_base(&mut self, base: Option<Vec<BaseStatistics>>) -> Result<()> {
+        let Some(base) = base else { return Ok(()) };
         let name = sum_name(&self.config.reward);
-        match standards {
-            Some(standards) => {
-                self.reward.set_standards(standards).map_err(|source| Error::reward(&name, source))
-            }
-            None => Ok(()),
+        self.reward.set_base(base).map_err(|source| Error::reward(&name, source))
+    }
+
+    /// What each term of a reward of several said of the samples of a step; none of one scorer alone.
+    pub(crate) fn part_records(&self, samples: &[Scores]) -> Vec<PartRecord> {
+        let terms = self.reward.terms();
+        if terms.len() == 1 {
+            return Vec::new();
         }
-    }
-
-    /// What the run depends on to go on with the same rewards.
-    pub fn standards(&self) -> Option<Vec<Standard>> {
-        self.reward.standards().map(<[Standard]>::to_vec)
-    }
-
-    /// What the parts of a reward of several said of the pictures that were scored last.
-    pub fn part_records(&self) -> Vec<PartRecord> {
-        let parts = self.reward.parts().iter().zip(self.reward.last());
-        let record = |(part, rewards): (&Part, &Vec<Reward>)| {
-            let rewards = rewards.iter().map(Reward::given).collect::<Vec<_>>();
-            let given = rewards.iter().flatten().copied().collect::<Vec<_>>();
+        let record = |(at, term): (usize, &Term)| {
+            let rewards: Vec<Option<f64>> =
+                samples.iter().map(|scores| scores.rewards.get(at).and_then(Reward::given)).collect();
+            let given: Vec<f64> = rewards.iter().flatten().copied().collect();
             let reward_mean = (!given.is_empty()).then(|| mean(&given));
-            PartRecord { scorer: part.scorer.name().to_owned(), rewards, reward_mean }
+            PartRecord { scorer: term.scorer.clone(), rewards, reward_mean }
         };
-        if parts.len() == 1 { Vec::new() } else { parts.map(record).collect() }
+        terms.iter().enumerate().map(record).collect()
     }
 
     /// Where a policy of this run comes from.
@@ -178,47 +177,56 @@ impl Session {
         }
     }
 
-    /// Draws base and tuned pictures from the same seeds and compares them; `None` where the observer
-    /// interrupted.
+    /// Generates and scores base and tuned samples from the same seeds and compares them; `journals` know and record the
+    /// samples of each arm. `None` where the observer interrupted.
     ///
     /// # Errors
-    /// Whatever the model or a scorer reports.
-    pub fn compare(
+    /// Whatever the model, a scorer or a journal reports.
+    pub(crate) fn compare(
         &mut self,
         policy: &NoisePolicy,
         seeds: &[u64],
         cost: Cost,
         observer: &mut dyn Observer,
+        [base_journal, tuned_journal]: [&mut dyn Journal; 2],
     ) -> Result<Option<Arms>> {
-        let mut sampler = self.sampler();
-        let total = 2 * seeds.len();
-        let base = sampler.draw(&NoisePolicy::standard(policy.shape()), seeds, (0, total), observer)?;
-        let tuned = sampler.draw(policy, seeds, (seeds.len(), total), observer)?;
+        let (standard, total) = (NoisePolicy::standard(policy.shape()), 2 * seeds.len());
+        let mut evaluator = self.evaluator();
+        let noises = |policy: &NoisePolicy, source: NoiseSource| -> Vec<Noise> {
+            seeds.iter().map(|seed| noise_of(policy, source, *seed)).collect()
+        };
+        let source = evaluator.source;
+        let base = noises(&standard, source);
+        let base = evaluator.evaluate_recorded(base, (0, total), observer, base_journal)?;
+        let tuned = noises(policy, source);
+        let tuned = evaluator.evaluate_recorded(tuned, (seeds.len(), total), observer, tuned_journal)?;
         if base.seeds.len() + tuned.seeds.len() < total {
             return Ok(None);
         }
         let names = ScorerNames {
             reward: sum_name(&self.config.reward),
-            parts: self.reward.parts().iter().map(|part| part.scorer.name().to_owned()).collect(),
-            watched: self.watched.iter().map(|scorer| scorer.name().to_owned()).collect(),
+            parts: self.reward.terms().iter().map(|term| term.scorer.clone()).collect(),
+            held_out: self.held_out.iter().map(|scorer| scorer.name().to_owned()).collect(),
             judge: self.config.judge.clone(),
         };
         let comparison = Comparison::new(&self.config.prompt, names, &base, &tuned, cost);
         Ok(Some(Arms { base, tuned, comparison }))
     }
 
-    /// The model with its scorer and judge.
-    pub fn sampler(&mut self) -> Sampler<'_> {
-        Sampler {
-            generator: &mut *self.model.generator,
-            reward: Some(&mut self.reward),
-            judge: self.judge.as_deref_mut(),
-            watched: &mut self.watched,
-            source: self.config.run.noise_rng,
-            prompt: &self.config.prompt,
-            batch_size: self.config.generation_batch,
-            keep_latents: false,
-        }
+    /// The model with its scorers and judge.
+    pub fn evaluator(&mut self) -> Evaluator<'_> {
+        let generation_batch = self.generation_batch();
+        let mut rollout = Rollout::new(&self.config.prompt, &mut *self.model.generator);
+        rollout.rewards = borrowed(&mut self.scorers);
+        rollout.held_out = borrowed(&mut self.held_out);
+        rollout.judge = self.judge.as_deref_mut().map(|judge| judge as &mut dyn Scorer);
+        rollout.generation_batch = generation_batch;
+        Evaluator { rollout, reward: Some(&self.reward), source: self.config.run.noise_rng }
+    }
+
+    /// Noises that the model gets at once.
+    pub(crate) fn generation_batch(&self) -> usize {
+        self.config.generation_batch.unwrap_or_else(|| default_generation_batch(self.noise_shape()))
     }
 
     /// The seeds of the run's own final comparison.
@@ -227,12 +235,24 @@ impl Session {
     }
 }
 
-/// The weighted sum of what is climbed.
-fn open_reward(config: &TuneConfig, open: &dyn Fn(&str) -> Result<Box<dyn Scorer>>) -> Result<Weighted> {
-    let part = |term: &RewardTerm| Ok(Part { scorer: open(&term.scorer)?, weight: term.weight });
-    let parts = config.reward.iter().map(part).collect::<Result<Vec<_>>>()?;
-    let sum = if is_standardised(config) { Weighted::standardised(parts) } else { Weighted::raw(parts) };
-    sum.map_err(|source| Error::reward(&sum_name(&config.reward), source))
+/// Scorers as a rollout takes them.
+pub(crate) fn borrowed(scorers: &mut [Box<dyn Scorer>]) -> Vec<&mut dyn Scorer> {
+    scorers.iter_mut().map(|scorer| &mut **scorer as &mut dyn Scorer).collect()
+}
+
+/// The scorers that are optimised, and the sum of their rewards.
+fn open_rewards(
+    config: &TuneConfig,
+    open: &dyn Fn(&str) -> Result<Box<dyn Scorer>>,
+) -> Result<(Vec<Box<dyn Scorer>>, RewardSum)> {
+    let scorers = config.reward.iter().map(|term| open(&term.scorer)).collect::<Result<Vec<_>>>()?;
+    let term = |(scorer, term): (&Box<dyn Scorer>, &RewardTerm)| Term {
+        scorer: scorer.name().to_owned(),
+        weight: term.weight,
+    };
+    let terms = scorers.iter().zip(&config.reward).map(term).collect();
+    let sum = if is_standardised(config) { RewardSum::standardised(terms) } else { RewardSum::raw(terms) };
+    Ok((scorers, sum.map_err(|source| Error::reward(&sum_name(&config.reward), source))?))
 }
 
 /// Whether rewards are measured in spreads of the model as it is; one scorer alone keeps its own units.

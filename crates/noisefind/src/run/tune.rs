@@ -1,27 +1,34 @@
 //! Tuning: the caller's loop around the method, with everything saved after every step.
 
+use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use noisefind_core::evaluation::Evaluation;
 use noisefind_core::method::{Method, Start};
-use noisefind_core::run::{Run, Step, StopReason, held_out_warning, step};
+use noisefind_core::noise::Noise;
+use noisefind_core::policy::NoisePolicy;
+use noisefind_core::ports::Reward;
+use noisefind_core::rollout::{Rollout, Scores};
+use noisefind_core::run::{Run, StopReason, held_out_warning};
 use noisefind_rundir::{
     EventFile, IfOccupied, Layout, PolicyFile, Resumed, RunReader, RunWriter, TensorFile,
     file_name_from_prompt,
 };
 use serde::Serialize;
 
-use crate::artifacts::best::BestNoises;
+use crate::artifacts::best::{BestNoises, save_image};
 use crate::artifacts::finish;
 use crate::config::TuneOptions;
 use crate::config::reward::sum_name;
 use crate::error::{Error, Result};
-use crate::evaluate::comparison::{Comparison, Cost};
-use crate::evaluate::draw::score;
+use crate::evaluate::comparison::{Arms, Comparison, Cost};
 use crate::machine;
 use crate::observer::{Header, Observer};
-use crate::record::{Environment, MetricsLine, Saved, state_of, to_file};
-use crate::run::session::Session;
+use crate::record::{Environment, MetricsLine, Phase, Saved, state_of, to_file};
+use crate::run::journal::{ArmJournal, Journaled, line};
+use crate::run::session::{Session, borrowed};
 
 /// What to tune.
 #[derive(Clone, Debug)]
@@ -84,12 +91,38 @@ struct Tuning {
     run: Run,
     events: EventFile,
     best: BestNoises,
-    best_step: u32,
+    /// The steps that are saved.
+    metrics: Vec<MetricsLine>,
+    /// Samples after them that are recorded.
+    journaled: Journaled,
+    clock: Clock,
+}
+
+/// The time that a run took and may take.
+struct Clock {
     /// Seconds of the resumed parts.
     elapsed_before: f64,
-    /// Seconds up to the last saved step: what a later reader finds in the run folder.
-    elapsed_saved: f64,
     started: Instant,
+    max_seconds: Option<f64>,
+}
+
+impl Clock {
+    fn start(elapsed_before: f64, max_seconds: Option<f64>) -> Self {
+        Self { elapsed_before, started: Instant::now(), max_seconds }
+    }
+
+    fn elapsed_seconds(&self) -> f64 {
+        self.elapsed_before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Why the run should stop now, after a step or between two samples.
+    fn stop_reason(&self, observer: &dyn Observer) -> Option<StopReason> {
+        if observer.interrupted() {
+            return Some(StopReason::Interrupted);
+        }
+        let is_over = self.max_seconds.is_some_and(|limit| self.elapsed_seconds() >= limit);
+        is_over.then_some(StopReason::SecondsUsed)
+    }
 }
 
 impl Tuning {
@@ -107,15 +140,14 @@ impl Tuning {
         let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &environment)?;
         let events = events(writer.layout(), Some(&environment), &[])?;
         Ok(Self {
+            clock: Clock::start(0.0, config.max_seconds),
             session,
             writer,
             run,
             events,
             best: BestNoises::default(),
-            best_step: 0,
-            elapsed_before: 0.0,
-            elapsed_saved: 0.0,
-            started: Instant::now(),
+            metrics: Vec::new(),
+            journaled: Journaled::default(),
         })
     }
 
@@ -127,22 +159,22 @@ impl Tuning {
         let environment = reader.json::<Environment>(&writer.layout().environment())?;
         check_weights(&session, environment.as_ref())?;
         let method = start_method(&mut session)?;
-        let (run, best_step) = match checkpoint {
+        let run = match checkpoint {
             Some((_, TensorFile { tensors, metadata })) => {
-                session.use_standards(metadata.standards)?;
+                session.use_base(metadata.base)?;
                 let mut run = Run::resume(method, &state_of(tensors, metadata.header))?;
                 run.forgive_missing();
-                (run, metadata.best_step)
+                run
             }
-            None => (Run::new(session.config.run.clone(), method)?, 0),
+            None => Run::new(session.config.run.clone(), method)?,
         };
-        let lines = reader.metrics::<MetricsLine>()?;
-        let events = events(writer.layout(), environment.as_ref(), &lines)?;
-        let elapsed_before = lines.last().map_or(0.0, |line| line.elapsed_seconds);
-        let elapsed_saved = elapsed_before;
-        let started = Instant::now();
+        let metrics = reader.metrics::<MetricsLine>()?;
+        let events = events(writer.layout(), environment.as_ref(), &metrics)?;
+        let journaled = Journaled::read(&reader, run.progress().iteration)?;
+        let saved = metrics.last().map_or(0.0, |line| line.elapsed_seconds);
+        let clock = Clock::start(saved.max(journaled.elapsed_seconds()), session.config.max_seconds);
         let best = BestNoises::read(writer.layout(), run.shape())?;
-        Ok(Self { session, writer, run, events, best, best_step, elapsed_before, elapsed_saved, started })
+        Ok(Self { session, writer, run, events, best, metrics, journaled, clock })
     }
 
     fn header(&self) -> Header {
@@ -152,13 +184,13 @@ impl Tuning {
             model: config.generation.model.clone(),
             noise_shape: self.run.shape().dims(),
             reward: sum_name(&config.reward),
-            watched: config.watch.clone(),
+            held_out: config.watch.clone(),
             method: config.method.name().to_owned(),
             device: self.session.model.device.clone(),
             dtype: self.session.model.dtype.clone(),
             threads: machine::threads(),
             evaluations: config.run.evaluations,
-            evaluations_done: self.run.progress().evaluations,
+            evaluations_done: self.run.progress().evaluations + self.journaled.tuning_samples(),
             run: self.writer.layout().root().display().to_string(),
         }
     }
@@ -166,48 +198,107 @@ impl Tuning {
     fn run_steps(&mut self, observer: &mut dyn Observer) -> Result<StopReason> {
         loop {
             match self.run.stop_reason() {
-                Some(StopReason::RewardsMissing) => return Err(self.rewards_missing()?),
+                Some(StopReason::RewardsMissing) => return Err(self.rewards_missing()),
                 Some(reason) => return Ok(reason),
                 None => {}
             }
-            if observer.interrupted() {
-                return Ok(StopReason::Interrupted);
+            if let Some(reason) = self.clock.stop_reason(observer) {
+                return Ok(reason);
             }
-            if self.session.config.max_seconds.is_some_and(|limit| self.elapsed_seconds() >= limit) {
-                return Ok(StopReason::SecondsUsed);
+            match self.step(observer)? {
+                ControlFlow::Continue(line) => {
+                    observer.stepped(&line);
+                    line.record.warnings.iter().for_each(|warning| observer.warned(warning));
+                    self.metrics.push(line);
+                }
+                ControlFlow::Break(reason) => return Ok(reason),
             }
-            let line = self.step()?;
-            observer.stepped(&line);
-            line.record.warnings.iter().for_each(|warning| observer.warned(warning));
         }
     }
 
-    /// One step of the method, saved.
-    fn step(&mut self) -> Result<MetricsLine> {
-        let Session { model, reward, config, watched, .. } = &mut self.session;
-        let stepped = step(&mut self.run, &config.prompt, &mut *model.generator, reward)?;
-        self.best.add(self.writer.layout(), config, &self.run, &stepped)?;
-        let Step { mut record, media, .. } = stepped;
-        let answers = watched
-            .iter_mut()
-            .map(|scorer| {
-                let rewards = score(&mut **scorer, &config.prompt, &media)?;
-                Ok((scorer.name(), rewards))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let watched = self.run.observe_held_out(&answers);
-        record.warnings.extend(watched.iter().filter_map(held_out_warning));
+    /// One step of the method, saved; or why it ended before all samples were scored. Those that were are recorded.
+    fn step(&mut self, observer: &mut dyn Observer) -> Result<ControlFlow<StopReason, MetricsLine>> {
+        let noises = self.run.ask();
+        let scores = match self.evaluate(&noises, observer)? {
+            ControlFlow::Continue(scores) => scores,
+            ControlFlow::Break(reason) => return Ok(ControlFlow::Break(reason)),
+        };
+        let layout = self.writer.layout().clone();
+        let sum = &mut self.session.reward;
+        let rewards: Vec<&[Reward]> = scores.iter().map(|one| one.rewards.as_slice()).collect();
+        sum.measure(&rewards)
+            .map_err(|source| Error::reward(&sum_name(&self.session.config.reward), source))?;
+        let evaluation = |(noise, rewards): (&Noise, &[Reward])| Evaluation {
+            noise: noise.clone(),
+            reward: sum.reward(rewards),
+        };
+        let evaluations = noises.iter().zip(rewards).map(evaluation).collect();
+        let mut record = self.run.tell(evaluations)?;
+        let answers = self.session.held_out.iter().enumerate().map(|(at, scorer)| {
+            let rewards = scores.iter().filter_map(|one| one.held_out.get(at).cloned()).collect();
+            (scorer.name(), rewards)
+        });
+        let held_out = self.run.observe_held_out(&answers.collect::<Vec<_>>());
+        record.warnings.extend(held_out.iter().filter_map(held_out_warning));
+        self.best.add(&layout, &self.run, &noises)?;
         let step = self.run.progress().iteration;
+        let elapsed_seconds = self.clock.elapsed_seconds();
+        let parts = self.session.part_records(&scores);
+        let line = MetricsLine { step, elapsed_seconds, record, parts, held_out };
+        let base = self.session.reward.base().map(<[_]>::to_vec);
+        let state = to_file(self.run.state(), base);
         // The policy of iteration `k` is what step `k` left.
-        self.best_step = self.run.progress().best_iteration;
-        let (elapsed_seconds, parts) = (self.elapsed_seconds(), self.session.part_records());
-        let line = MetricsLine { step, elapsed_seconds, record, parts, watched };
-        let state = to_file(self.run.state(), self.best_step, self.session.standards());
-        self.writer.save_step(step, &line, &state, Some(self.best_step))?;
-        self.best.prune(self.writer.layout(), &self.run)?;
+        self.writer.save_step(step, &line, &state, Some(self.run.progress().best_iteration))?;
+        self.best.prune(&layout, &self.run)?;
         self.events.append(&line.event())?;
-        self.elapsed_saved = elapsed_seconds;
-        Ok(line)
+        self.journaled = Journaled::default();
+        Ok(ControlFlow::Continue(line))
+    }
+
+    /// What the scorers say of each noise. Samples that an earlier process recorded are not generated again; every other
+    /// is recorded before the next is scored.
+    fn evaluate(
+        &mut self,
+        noises: &[Noise],
+        observer: &mut dyn Observer,
+    ) -> Result<ControlFlow<StopReason, Vec<Scores>>> {
+        let step = self.run.progress().iteration;
+        let generation_batch = self.session.generation_batch();
+        let Self { session, writer, run, best, journaled, clock, .. } = self;
+        let Session { model, scorers, held_out, reward: sum, config, .. } = session;
+        let layout = writer.layout().clone();
+        let known =
+            |noise: &Noise| journaled.find(Phase::Tuning, step, noise.key).map(|line| line.scores.clone());
+        let mut scores: Vec<Option<Scores>> = noises.iter().map(known).collect();
+        let reward_of = |scores: &Scores| sum.is_measured().then(|| sum.reward(&scores.rewards));
+        for known in scores.iter().flatten() {
+            best.observe(run, reward_of(known).as_ref());
+        }
+        let gaps: Vec<usize> = (0..noises.len()).filter(|&at| scores[at].is_none()).collect();
+        let mut rollout = Rollout::new(&config.prompt, &mut *model.generator);
+        rollout.rewards = borrowed(scorers);
+        rollout.held_out = borrowed(held_out);
+        rollout.generation_batch = generation_batch;
+        let (mut stop_reason, mut done) = (None, 0);
+        rollout.run(gaps.iter().map(|&at| noises[at].clone()).collect(), |sample| {
+            let (key, reward) = (sample.noise.key, reward_of(&sample.scores));
+            if best.observe(run, reward.as_ref()) {
+                save_image(&layout, config, key, &sample.media, reward.as_ref())?;
+            }
+            writer.save_sample(&line(Phase::Tuning, step, &sample, clock.elapsed_seconds()))?;
+            observer.sampled(key, &sample.media, reward.as_ref());
+            // Samples come in the order of their noises.
+            scores[gaps[done]] = Some(sample.scores);
+            done += 1;
+            stop_reason = clock.stop_reason(observer);
+            let is_over = stop_reason.is_some();
+            Ok::<_, Error>(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        let all: Option<Vec<Scores>> = scores.into_iter().collect();
+        Ok(match (all, stop_reason) {
+            (Some(all), _) => ControlFlow::Continue(all),
+            (None, reason) => ControlFlow::Break(reason.unwrap_or(StopReason::Interrupted)),
+        })
     }
 
     fn finish(mut self, stop_reason: StopReason, observer: &mut dyn Observer) -> Result<Tuned> {
@@ -216,7 +307,7 @@ impl Tuning {
             run: layout.root().to_owned(),
             policy: None,
             evaluations: self.run.progress().evaluations,
-            elapsed_seconds: self.elapsed_saved,
+            elapsed_seconds: self.metrics.last().map_or(0.0, |line| line.elapsed_seconds),
             stop_reason,
             comparison: None,
         };
@@ -224,7 +315,7 @@ impl Tuning {
             return Ok(tuned);
         }
         if self.run.progress().base.is_none() {
-            return Err(self.rewards_missing()?);
+            return Err(self.rewards_missing());
         }
         let policy = self.run.best_policy().clone();
         let file = PolicyFile {
@@ -234,16 +325,11 @@ impl Tuning {
         };
         self.writer.save_policy(&file)?;
         tuned.policy = Some(layout.policy());
-        let cost = Cost {
-            kl_nats: policy.kl_nats(),
-            evaluations: tuned.evaluations,
-            elapsed_seconds: tuned.elapsed_seconds,
-        };
-        let seeds = self.session.fresh_seeds();
-        match self.session.compare(&policy, &seeds, cost, observer)? {
+        match self.compare(&policy, &tuned, observer)? {
             Some(arms) => {
-                let pictures = finish::write(&layout, &self.session.config, stop_reason, &arms)?;
-                self.events.append(&pictures.event(self.run.progress().iteration, tuned.elapsed_seconds))?;
+                let overview =
+                    finish::write(&layout, &self.session.config, stop_reason, &self.metrics, &arms)?;
+                self.events.append(&overview.event(self.run.progress().iteration, tuned.elapsed_seconds))?;
                 tuned.comparison = Some(arms.comparison);
             }
             None => tuned.stop_reason = StopReason::Interrupted,
@@ -251,21 +337,45 @@ impl Tuning {
         Ok(tuned)
     }
 
-    /// The run is over without a result, with the reasons of its last step.
-    fn rewards_missing(&self) -> Result<Error> {
-        let root = self.writer.layout().root();
-        let last = RunReader::open(root)?.metrics::<MetricsLine>()?.pop();
-        Ok(Error::RewardsMissing {
-            run: root.to_owned(),
-            evaluations: self.run.progress().evaluations,
-            in_a_row: self.run.progress().missing_in_a_row,
-            reasons: last.map(|line| line.record.missing_reasons).unwrap_or_default(),
-            can_go_on: self.run.stop_reason() == Some(StopReason::RewardsMissing),
-        })
+    /// Base against tuned on fresh seeds, every sample recorded; `None` where the observer interrupted.
+    fn compare(
+        &mut self,
+        policy: &NoisePolicy,
+        tuned: &Tuned,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Arms>> {
+        let cost = Cost {
+            kl_nats: policy.kl_nats(),
+            evaluations: tuned.evaluations,
+            elapsed_seconds: tuned.elapsed_seconds,
+        };
+        let (layout, config) = (self.writer.layout().clone(), self.session.config.clone());
+        let seeds = self.session.fresh_seeds();
+        let writer = RefCell::new(&mut self.writer);
+        let elapsed_seconds = || self.clock.elapsed_seconds();
+        let arm = |phase| ArmJournal {
+            phase,
+            step: self.run.progress().iteration,
+            journaled: &self.journaled,
+            config: &config,
+            layout: &layout,
+            writer: &writer,
+            elapsed_seconds: &elapsed_seconds,
+        };
+        let (mut base, mut tuned) = (arm(Phase::Base), arm(Phase::Tuned));
+        self.session.compare(policy, &seeds, cost, observer, [&mut base, &mut tuned])
     }
 
-    fn elapsed_seconds(&self) -> f64 {
-        self.elapsed_before + self.started.elapsed().as_secs_f64()
+    /// The run is over without a result, with the reasons of its last step.
+    fn rewards_missing(&self) -> Error {
+        let last = self.metrics.last();
+        Error::RewardsMissing {
+            run: self.writer.layout().root().to_owned(),
+            evaluations: self.run.progress().evaluations,
+            in_a_row: self.run.progress().missing_in_a_row,
+            reasons: last.map(|line| line.record.missing_reasons.clone()).unwrap_or_default(),
+            can_go_on: self.run.stop_reason() == Some(StopReason::RewardsMissing),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one record a line, appended and synced; a torn last line is normal.
+//! Files of JSON lines: one record a line, appended and synced; a torn last line is normal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -9,18 +9,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The end of the file, where records are added.
-pub(crate) struct MetricsWriter {
+/// The end of a file, where records are added.
+pub(crate) struct LineWriter {
     path: PathBuf,
     file: File,
     length: u64,
 }
 
-impl MetricsWriter {
+impl LineWriter {
     /// Opens the file and cuts it after the record of `last_step` (0 empties it), so that a resumed run says
-    /// what an uninterrupted one says.
+    /// what an uninterrupted one says. Each record is an object with the number `step`, in rising order.
     pub(crate) fn open_after(path: &Path, last_step: u32) -> Result<Self> {
-        let length = length_up_to(path, last_step)? as u64;
+        #[derive(Deserialize)]
+        struct Step {
+            step: u32,
+        }
+        let is_kept =
+            |line: &[u8]| serde_json::from_slice::<Step>(line).is_ok_and(|record| record.step <= last_step);
+        let length = lines(path)?.iter().take_while(|line| is_kept(line)).map(Vec::len).sum();
+        Self::open_at(path, length)
+    }
+
+    /// Opens the file and cuts off a torn last line.
+    pub(crate) fn open_whole(path: &Path) -> Result<Self> {
+        let length = lines(path)?.iter().map(Vec::len).sum();
+        Self::open_at(path, length)
+    }
+
+    fn open_at(path: &Path, length: usize) -> Result<Self> {
+        let length = length as u64;
         let file =
             OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("write", path))?;
         file.set_len(length).map_err(Error::io("write", path))?;
@@ -48,9 +65,8 @@ pub(crate) fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
         .iter()
         .enumerate()
         .map(|(at, line)| {
-            serde_json::from_slice(line).map_err(|error| {
-                Error::invalid(path, format!("line {} is not a step record: {error}", at + 1))
-            })
+            serde_json::from_slice(line)
+                .map_err(|error| Error::invalid(path, format!("line {} is not a record: {error}", at + 1)))
         })
         .collect()
 }
@@ -67,21 +83,6 @@ fn lines(path: &Path) -> Result<Vec<Vec<u8>>> {
         lines.pop();
     }
     Ok(lines)
-}
-
-fn length_up_to(path: &Path, last_step: u32) -> Result<usize> {
-    #[derive(Deserialize)]
-    struct Step {
-        step: u32,
-    }
-    let mut length = 0;
-    for line in lines(path)? {
-        match serde_json::from_slice::<Step>(&line) {
-            Ok(record) if record.step <= last_step => length += line.len(),
-            _ => break,
-        }
-    }
-    Ok(length)
 }
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
     fn every_cut_reads_as_the_whole_lines_before_it_and_can_be_continued() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let mut writer = MetricsWriter::open_after(&path, 0).unwrap();
+        let mut writer = LineWriter::open_after(&path, 0).unwrap();
         for step in 1..=3 {
             writer.append(&record(step)).unwrap();
         }
@@ -111,7 +112,7 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let kept = read::<Record>(&path).unwrap().len() as u32;
             assert_eq!(kept, whole[..cut].iter().filter(|byte| **byte == b'\n').count() as u32);
-            let mut writer = MetricsWriter::open_after(&path, kept).unwrap();
+            let mut writer = LineWriter::open_after(&path, kept).unwrap();
             for step in kept + 1..=3 {
                 writer.append(&record(step)).unwrap();
             }
@@ -120,12 +121,24 @@ mod tests {
     }
 
     #[test]
+    fn whole_lines_stay_and_a_torn_one_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rewards.jsonl");
+        let mut writer = LineWriter::open_whole(&path).unwrap();
+        (1..=2).for_each(|step| writer.append(&record(step)).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], b"{\"step\":3,\"rew"].concat()).unwrap();
+        LineWriter::open_whole(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
     fn records_after_the_checkpoint_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let mut writer = MetricsWriter::open_after(&path, 0).unwrap();
+        let mut writer = LineWriter::open_after(&path, 0).unwrap();
         (1..=3).for_each(|step| writer.append(&record(step)).unwrap());
-        MetricsWriter::open_after(&path, 2).unwrap();
+        LineWriter::open_after(&path, 2).unwrap();
         assert_eq!(read::<Record>(&path).unwrap(), [record(1), record(2)]);
     }
 
@@ -135,6 +148,6 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         std::fs::write(&path, "{\"step\":1,\"reward\":0.5}\nnonsense\n").unwrap();
         let message = read::<Record>(&path).unwrap_err().to_string();
-        assert!(message.contains("line 2 is not a step record"), "{message}");
+        assert!(message.contains("line 2 is not a record"), "{message}");
     }
 }
