@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use noisefind::core::policy::NoisePolicy;
-use noisefind::draw::fresh_seeds;
+use noisefind::evaluator::fresh_seeds;
 use serde::{Deserialize, Serialize};
 
 use crate::candidates::Grammar;

@@ -94,7 +94,7 @@ fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Le
         if let Some(reason) = run.stop_reason() {
             break reason;
         }
-        let record = step(run, prompt, &mut *workbench.model.generator, &mut *workbench.scorer)?.record;
+        let record = step(run, &mut workbench.learner(prompt))?.record;
         curve.add(&record.rewards, run.policy(), record.predictive_r2);
     };
     Ok(Learnt {

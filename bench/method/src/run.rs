@@ -11,7 +11,7 @@ use noisefind::core::ports::Reward;
 use noisefind::core::statistics::{
     expected_best_of_n, expected_of_best, mean, standard_deviation, standardised_gain,
 };
-use noisefind::draw::{Drawn, fresh_seeds};
+use noisefind::evaluator::{Evaluated, fresh_seeds};
 
 use crate::cell::{BestOf, Cell, Key};
 use crate::learn::learn;
@@ -163,7 +163,7 @@ fn noise_norm_ratio(policy: &NoisePolicy) -> f64 {
     mean(&squares).sqrt()
 }
 
-fn held_out(workbench: &Workbench, drawn: &Drawn) -> BTreeMap<String, Option<f64>> {
+fn held_out(workbench: &Workbench, drawn: &Evaluated) -> BTreeMap<String, Option<f64>> {
     let mean_of = |rewards: &[Reward]| {
         let given: Vec<f64> = rewards.iter().filter_map(Reward::given).collect();
         (!given.is_empty()).then(|| mean(&given))
@@ -176,7 +176,7 @@ fn held_out(workbench: &Workbench, drawn: &Drawn) -> BTreeMap<String, Option<f64
 }
 
 /// Best-of-n over the pictures that have a reward and a judgement.
-fn best_of(drawn: &Drawn) -> Vec<BestOf> {
+fn best_of(drawn: &Evaluated) -> Vec<BestOf> {
     let both = drawn.rewards.iter().zip(&drawn.judgements);
     let both = both.filter_map(|(reward, judgement)| Some((reward.given()?, judgement.given()?)));
     let (rewards, judgements): (Vec<f64>, Vec<f64>) = both.unzip();

@@ -8,8 +8,10 @@ use noisefind::config::TuneOptions;
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::ports::Scorer;
 use noisefind::core::rng::NoiseSource;
-use noisefind::draw::{Drawn, Sampler, score};
+use noisefind::core::rollout::Rollout;
+use noisefind::evaluator::{Evaluated, Evaluator};
 use noisefind::registry::{ModelSource, OpenModel};
+use noisefind_rewards::{RewardSum, Term};
 
 /// Pictures handed to the model at once.
 pub const GENERATION_BATCH: usize = 16;
@@ -20,10 +22,10 @@ pub struct WorkbenchArgs {
     /// Model folder in the diffusers layout, or emoji-64, which ships with noisefind
     #[arg(long, default_value = "emoji-64")]
     model: String,
-    /// Scorer to climb [default: the model's own]
+    /// Scorer to optimise [default: the model's own]
     #[arg(long)]
     reward: Option<String>,
-    /// Held-out scorer: recorded, never climbed; repeatable
+    /// Held-out scorer: recorded, never optimised; repeatable
     #[arg(long, value_name = "NAME")]
     watch: Vec<String>,
     /// Denoising steps a picture [default: the model's own]
@@ -41,8 +43,10 @@ pub struct WorkbenchArgs {
 pub struct Workbench {
     /// The frozen model.
     pub model: OpenModel,
-    /// What is climbed.
+    /// What is optimised.
     pub scorer: Box<dyn Scorer>,
+    /// Its reward alone.
+    reward: RewardSum,
     judge: Option<Box<dyn Scorer>>,
     held_out: Vec<Box<dyn Scorer>>,
     /// SHA-256 over the model's files, so that records of different models are not mixed.
@@ -67,8 +71,10 @@ impl WorkbenchArgs {
         let open = |name: &String| source.open_scorer(name, &generation, None);
         let reward =
             self.reward.clone().or(defaults.reward).context("the model has no scorer: give --reward")?;
+        let scorer = open(&reward)?;
         Ok(Workbench {
-            scorer: open(&reward)?,
+            reward: RewardSum::raw(vec![Term { scorer: scorer.name().to_owned(), weight: 1.0 }])?,
+            scorer,
             judge: defaults.judge.as_ref().map(open).transpose()?,
             held_out: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
             model: source.open(&generation, "")?,
@@ -89,20 +95,26 @@ impl Workbench {
         self.held_out.iter().map(|scorer| scorer.name())
     }
 
-    /// Draws one picture a seed from `policy` and shows it to everybody.
-    pub fn look(&mut self, prompt: &str, policy: &NoisePolicy, seeds: &[u64]) -> Result<Drawn> {
-        let mut sampler = Sampler {
-            generator: &mut *self.model.generator,
-            reward: None,
-            judge: self.judge.as_deref_mut(),
-            held_out: &mut self.held_out,
-            source: NoiseSource::Philox,
-            prompt,
-            batch_size: GENERATION_BATCH,
-            keep_latents: false,
-        };
-        let mut drawn = sampler.draw(policy, seeds, (0, seeds.len()), &mut ())?;
-        drawn.rewards = score(&mut *self.scorer, prompt, &drawn.media)?;
-        Ok(drawn)
+    /// Generates one sample a seed from `policy` and shows it to every scorer.
+    pub fn look(&mut self, prompt: &str, policy: &NoisePolicy, seeds: &[u64]) -> Result<Evaluated> {
+        let mut evaluator = self.evaluator(prompt);
+        Ok(evaluator.sample(policy, seeds, (0, seeds.len()), &mut ())?)
+    }
+
+    /// The model with the scorer that is optimised, and no other.
+    pub fn learner<'a>(&'a mut self, prompt: &'a str) -> Rollout<'a> {
+        let mut rollout = Rollout::new(prompt, &mut *self.model.generator);
+        rollout.rewards.push(&mut *self.scorer);
+        rollout
+    }
+
+    /// The model with everything that looks at its samples.
+    pub fn evaluator<'a>(&'a mut self, prompt: &'a str) -> Evaluator<'a> {
+        let mut rollout = Rollout::new(prompt, &mut *self.model.generator);
+        rollout.rewards.push(&mut *self.scorer);
+        rollout.judge = self.judge.as_deref_mut().map(|judge| judge as &mut dyn Scorer);
+        rollout.held_out = self.held_out.iter_mut().map(|scorer| &mut **scorer as &mut dyn Scorer).collect();
+        rollout.generation_batch = GENERATION_BATCH;
+        Evaluator { rollout, reward: Some(&self.reward), source: NoiseSource::Philox }
     }
 }

@@ -3,17 +3,23 @@
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use noisefind::core::media::Media;
+use noisefind::core::noise::SampleKey;
+use noisefind::core::ports::Reward;
 use noisefind::observer::{Found, Header, Observer};
 use noisefind::record::MetricsLine;
 
 use crate::interrupt;
 use crate::output::say;
 
-/// Watches the work for a person.
+/// Shows the work to a person.
 pub struct Terminal {
     bar: ProgressBar,
     phase: Phase,
+    /// What the last step gave, or what is generated.
+    what: String,
     evaluations: usize,
+    evaluations_done: usize,
     /// Evaluations and time when this process began, so that a resumed run shows its own speed.
     began: (usize, Instant),
     /// Tenths of the work that were told in plain lines.
@@ -23,14 +29,22 @@ pub struct Terminal {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Tuning,
-    Drawing,
+    Sampling,
 }
 
 impl Terminal {
-    /// A watcher that has not seen anything.
+    /// A display before the work begins.
     pub fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Self { bar, phase: Phase::Drawing, evaluations: 0, began: (0, Instant::now()), told: 0 }
+        Self {
+            bar,
+            phase: Phase::Sampling,
+            what: String::new(),
+            evaluations: 0,
+            evaluations_done: 0,
+            began: (0, Instant::now()),
+            told: 0,
+        }
     }
 
     /// Leaves the terminal as it was.
@@ -49,10 +63,10 @@ impl Terminal {
     }
 
     /// Moves the bar, or says a line each tenth of the work where there is no terminal.
-    fn advance(&mut self, done: usize, total: usize, what: &str) {
+    fn advance(&mut self, done: usize, total: usize) {
         let rate = (done - self.began.0.min(done)) as f64 / self.began.1.elapsed().as_secs_f64().max(1e-9);
         let left = (total.saturating_sub(done)) as f64 / rate.max(1e-9);
-        let message = format!("{what}{rate:.1} pictures/s  {} left", seconds(left));
+        let message = format!("{}{}  {} left", self.what, speed(rate), seconds(left));
         if !self.bar.is_hidden() {
             self.bar.set_message(message);
             self.bar.set_position(done as u64);
@@ -61,7 +75,7 @@ impl Terminal {
         let tenth = 10 * done / total.max(1);
         if tenth > self.told {
             self.told = tenth;
-            let word = if self.phase == Phase::Tuning { "tuned with" } else { "drew" };
+            let word = if self.phase == Phase::Tuning { "evaluated" } else { "generated" };
             say(&format!("{word} {done}/{total}  {message}"));
         }
     }
@@ -80,14 +94,16 @@ impl Observer for Terminal {
             done => format!(", {done} of them done before"),
         };
         say(&format!(
-            "climbs   {} by {}, {} evaluations{again}",
+            "reward   {} by {}, {} evaluations{again}",
             header.reward, header.method, header.evaluations
         ));
         if !header.held_out.is_empty() {
-            say(&format!("watches  {}", header.held_out.join(", ")));
+            say(&format!("held-out {}", header.held_out.join(", ")));
         }
         say(&format!("run      {}", header.run));
         self.evaluations = header.evaluations;
+        self.evaluations_done = header.evaluations_done;
+        self.what.clear();
         self.begin(Phase::Tuning, header.evaluations, header.evaluations_done);
     }
 
@@ -122,18 +138,36 @@ impl Observer for Terminal {
             held_out.collect::<String>(),
             record.kl_nats,
         );
-        self.advance(record.evaluations, self.evaluations, &what);
+        self.what = what;
+        self.evaluations_done = record.evaluations;
+        self.advance(record.evaluations, self.evaluations);
     }
 
-    fn drawn(&mut self, done: usize, total: usize) {
-        if self.phase == Phase::Tuning || self.bar.length() != Some(total as u64) {
-            self.begin(Phase::Drawing, total, 0);
+    fn sampled(&mut self, _key: SampleKey, _media: &Media, _reward: Option<&Reward>) {
+        if self.phase == Phase::Tuning {
+            self.evaluations_done += 1;
+            self.advance(self.evaluations_done, self.evaluations);
         }
-        self.advance(done, total, "fresh pictures  ");
+    }
+
+    fn generated(&mut self, done: usize, total: usize) {
+        if self.phase == Phase::Tuning || self.bar.length() != Some(total as u64) {
+            self.begin(Phase::Sampling, total, done);
+            self.what = "fresh samples  ".to_owned();
+        }
+        self.advance(done, total);
     }
 
     fn interrupted(&self) -> bool {
         interrupt::requested()
+    }
+}
+
+fn speed(samples_a_second: f64) -> String {
+    if samples_a_second >= 1.0 || samples_a_second <= 0.0 {
+        format!("{samples_a_second:.1} samples/s")
+    } else {
+        format!("{} a sample", seconds(1.0 / samples_a_second))
     }
 }
 

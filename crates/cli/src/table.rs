@@ -29,7 +29,7 @@ pub fn comparison(compared: &Comparison) -> String {
     }
     let best = &compared.best_of_n;
     let success = best.success_rate.map(|rate| format!(", success rate {rate:.3}")).unwrap_or_default();
-    let rival = match best.reward_mean {
+    let best_of_n = match best.reward_mean {
         Some(reward) => {
             format!("best of {} base pictures at the same cost: mean reward {reward:.3}{success}", best.n)
         }
@@ -37,12 +37,12 @@ pub fn comparison(compared: &Comparison) -> String {
             format!("best of {} base pictures at the same cost: unknown, needs as many --samples", best.n)
         }
     };
-    let against: String = compared.against.iter().map(rival_line).collect();
+    let baselines: String = compared.baselines.iter().map(baseline_line).collect();
     let (gain, interval) =
         (signed(compared.standardised_gain), signed_interval(compared.standardised_gain_ci95));
     format!(
         "{table}\ngain {gain}{interval} base sigmas on {} fresh seeds, diversity ratio {}, KL {:.1} nats\n\
-         {} evaluations in {:.1} s\n{rival}{against}",
+         {} evaluations in {:.1} s\n{best_of_n}{baselines}",
         compared.samples,
         number(compared.diversity_ratio),
         compared.kl_nats,
@@ -87,18 +87,22 @@ pub fn prompts(tuned: &PromptsTuned) -> String {
     std::iter::once(heading).chain(rows).chain([means]).collect::<Vec<_>>().join("\n")
 }
 
-fn rival_line(rival: &BaselineResult) -> String {
-    let each = match rival.generations_per_picture {
-        1 => format!("{} evaluations", rival.evaluations),
+fn baseline_line(baseline: &BaselineResult) -> String {
+    let each = match baseline.generations_per_image {
+        1 => format!("{} evaluations", baseline.evaluations),
         n => format!("{n} generations a picture"),
     };
-    let more = [("success rate", rival.success_rate), ("diversity ratio", rival.diversity_ratio)];
+    let more = [("success rate", baseline.success_rate), ("diversity ratio", baseline.diversity_ratio)];
     let more: String =
         more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value:.3}"))).collect();
-    let gain = rival
+    let gain = baseline
         .standardised_gain
         .map_or_else(|| "unknown".to_owned(), |gain| format!("{gain:+.2} base sigmas"));
-    format!("\n{} ({each}): mean reward {}, gain {gain}{more}", rival.rival, number(rival.reward_mean))
+    format!(
+        "\n{} ({each}): mean reward {}, gain {gain}{more}",
+        baseline.baseline,
+        number(baseline.reward_mean)
+    )
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {

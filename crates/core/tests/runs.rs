@@ -27,9 +27,19 @@ fn reward() -> impl FnMut(&str, &Media) -> f64 + Send {
     sometimes_missing(0.2, linear_reward((0..SHAPE.numel()).map(|at| (at as f32 * 0.3).cos()).collect()))
 }
 
+fn try_step(
+    run: &mut Run,
+    generator: &mut IdentityGenerator,
+    scorer: &mut dyn Scorer,
+) -> Result<Step, Error> {
+    let mut rollout = Rollout::new("a toy", generator);
+    rollout.rewards.push(scorer);
+    step(run, &mut rollout)
+}
+
 fn one_step(run: &mut Run, reward: impl FnMut(&str, &Media) -> f64 + Send) -> Step {
     let mut scorer = FunctionScorer::new("toy", reward);
-    step(run, "a toy", &mut IdentityGenerator::new(run.shape()), &mut scorer)
+    try_step(run, &mut IdentityGenerator::new(run.shape()), &mut scorer)
         .expect("the test doubles do not fail")
 }
 
@@ -241,11 +251,11 @@ fn a_port_that_miscounts_leaves_the_run_as_it_was() {
     }
     let mut run = default_run();
     let before = run.state();
-    let error = step(&mut run, "a toy", &mut IdentityGenerator::new(SHAPE), &mut Short).unwrap_err();
+    let error = try_step(&mut run, &mut IdentityGenerator::new(SHAPE), &mut Short).unwrap_err();
     assert_eq!(error.to_string(), "scorer short returned 0 rewards for 1 noises");
     assert_eq!(run.state(), before);
     let other = NoiseShape::image(1, 4, 4);
-    let error = step(&mut run, "a toy", &mut IdentityGenerator::new(other), &mut Short).unwrap_err();
+    let error = try_step(&mut run, &mut IdentityGenerator::new(other), &mut Short).unwrap_err();
     assert!(error.to_string().contains("[1, 4, 4]"), "{error}");
     assert_eq!(run.state(), before);
 }

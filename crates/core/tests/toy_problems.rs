@@ -10,6 +10,7 @@ use noisefind_core::noise::{NoiseShape, SampleKey};
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Generator, Scorer};
 use noisefind_core::rng::NoiseSource;
+use noisefind_core::rollout::Rollout;
 use noisefind_core::run::{Run, step};
 use noisefind_core::statistics::{mean, standard_deviation};
 
@@ -33,8 +34,10 @@ fn run_to_the_end(
 ) -> Run {
     let mut run = settings.start(shape);
     let (mut generator, mut scorer) = (IdentityGenerator::new(shape), FunctionScorer::new("toy", reward));
+    let mut rollout = Rollout::new("a toy", &mut generator);
+    rollout.rewards.push(&mut scorer);
     while run.stop_reason().is_none() {
-        step(&mut run, "a toy", &mut generator, &mut scorer).expect("the test doubles do not fail");
+        step(&mut run, &mut rollout).expect("the test doubles do not fail");
     }
     run
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use noisefind::baselines::Baseline;
 use noisefind::compare::{CompareRequest, compare};
-use noisefind::rivals::Rival;
 
 use crate::exit::Outcome;
 use crate::interrupt;
@@ -14,29 +14,29 @@ use crate::table;
 
 /// Compare the tuned policy of a run with the model as it is, on fresh seeds
 ///
-/// Best-of-n at equal cost: the pictures that tuning and drawing took, spread over the pictures wanted, are
-/// n = 1 + evaluations / samples (rounded down) base pictures for each, of which the best is kept.
+/// Best-of-n at equal cost: the samples that tuning and sampling took, divided by the images wanted, are
+/// n = 1 + evaluations / samples (rounded down) base samples for each, of which the best counts.
 #[derive(Args)]
 pub struct Flags {
     /// Run folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Fresh pictures, for base and tuned each [default: as when the run ended]
+    /// Fresh samples, for base and tuned each [default: as when the run ended]
     #[arg(long, value_name = "N")]
     samples: Option<u32>,
-    /// Seed of the first fresh picture [default: as when the run ended]
+    /// Seed of the first fresh sample [default: as when the run ended]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Judge that decides about success, never climbed [default: the model's own]
+    /// Judge that decides about success, never optimised [default: the model's own]
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
     /// Held-out scorer to report beside the reward; repeatable [default: those of the run]
     #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND")]
     watch: Vec<String>,
-    /// What else to compare with: best-of-N, or random-search around the best noise with as many evaluations as the
+    /// Baseline to compare with: best-of-N, or random-search around the best noise with as many evaluations as the
     /// run; repeatable
-    #[arg(long, value_name = "best-of-N|random-search")]
-    against: Vec<Rival>,
+    #[arg(long, alias = "against", value_name = "best-of-N|random-search")]
+    baseline: Vec<Baseline>,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -50,7 +50,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         seed: flags.seed,
         judge: flags.judge,
         watch: Some(flags.watch).filter(|names| !names.is_empty()),
-        against: flags.against,
+        baselines: flags.baseline,
     };
     let mut terminal = Terminal::new();
     let compared = compare(&flags.run, &request, &mut terminal)?;

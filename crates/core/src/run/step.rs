@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::error::{Error, Result};
 use crate::evaluation::Evaluation;
 use crate::media::Media;
-use crate::ports::{Generator, Scorer};
+use crate::ports::Reward;
 use crate::rollout::Rollout;
 use crate::run::{Run, StepRecord};
 
@@ -20,23 +20,18 @@ pub struct Step {
     pub media: Vec<Media>,
 }
 
-/// Asks, generates, scores and tells one batch.
+/// Asks, generates, scores and tells one batch. The reward is that of the first scorer of `rollout`; a sum of several is
+/// the caller's.
 ///
 /// # Errors
 /// Where the generator or the scorer fails or answers with the wrong number of things; the run is then as it
 /// was before and the step can be tried again.
-pub fn step(
-    run: &mut Run,
-    prompt: &str,
-    generator: &mut dyn Generator,
-    scorer: &mut dyn Scorer,
-) -> Result<Step> {
-    let mut rollout = Rollout::new(prompt, generator);
-    rollout.rewards.push(scorer);
+pub fn step(run: &mut Run, rollout: &mut Rollout<'_>) -> Result<Step> {
     let (mut evaluations, mut media) = (Vec::new(), Vec::new());
     rollout.run(run.ask(), |sample| {
         let reward = sample.scores.rewards.into_iter().next();
-        evaluations.extend(reward.map(|reward| Evaluation { noise: sample.noise, reward }));
+        let reward = reward.unwrap_or_else(|| Reward::Missing("the rollout has no scorer".to_owned()));
+        evaluations.push(Evaluation { noise: sample.noise, reward });
         media.push(sample.media);
         Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
