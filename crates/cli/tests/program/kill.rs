@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 use crate::{metrics, names, noisefind, outcome, succeed};
 
 /// Two rewards, because their standards are measured once, and a held-out scorer, because it has a memory.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 14] = [
     "tune",
     "a green dog",
-    "--model",
-    "fake",
     "--reward",
     "fake",
     "--reward",
@@ -37,8 +35,24 @@ fn spawn(folder: &Path, arguments: &[&str]) -> Child {
         .expect("the program starts")
 }
 
+fn settings_of<'a>(model: &'a str, out: &'a str) -> Vec<&'a str> {
+    SETTINGS.iter().copied().chain(["--model", model, "--batch-size", "8", "--out", out]).collect()
+}
+
 fn settings(out: &str) -> Vec<&str> {
-    SETTINGS.iter().copied().chain(["--batch-size", "8", "--out", out]).collect()
+    settings_of("fake", out)
+}
+
+/// The samples in the journal of `run`, in order, without what depends on the clock.
+fn samples(run: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(run.join("rewards.jsonl")).unwrap_or_default();
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let mut samples: Vec<serde_json::Value> =
+        whole.map(|line| serde_json::from_str(line).expect("a record")).collect();
+    for sample in &mut samples {
+        sample.as_object_mut().expect("an object").remove("elapsed_seconds");
+    }
+    samples
 }
 
 /// Records without what depends on the clock.
@@ -78,10 +92,19 @@ fn threads_change_nothing_in_a_run() {
 
 #[test]
 fn killed_at_random_moments_the_result_is_that_of_an_uninterrupted_run() {
+    kill_at_random_moments("fake");
+}
+
+#[test]
+fn killed_at_random_moments_a_run_over_clips_is_that_of_an_uninterrupted_one() {
+    kill_at_random_moments("fake-video");
+}
+
+fn kill_at_random_moments(model: &str) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let begun = Instant::now();
-    succeed(folder, &settings("whole"));
+    succeed(folder, &settings_of(model, "whole"));
     let whole_run = begun.elapsed();
 
     // A fixed sequence that looks random: what matters is that the moments fall everywhere.
@@ -94,7 +117,7 @@ fn killed_at_random_moments_the_result_is_that_of_an_uninterrupted_run() {
         let mut child = if began {
             spawn(folder, &["tune", "--resume", "killed"])
         } else {
-            spawn(folder, &settings("killed"))
+            spawn(folder, &settings_of(model, "killed"))
         };
         std::thread::sleep(whole_run.mul_f64(0.05 + 0.25 * share).max(Duration::from_millis(5)));
         let finished = child.try_wait().unwrap().is_some();
@@ -104,8 +127,12 @@ fn killed_at_random_moments_the_result_is_that_of_an_uninterrupted_run() {
     }
     assert!(kills >= 3, "the run was over before it could be killed");
     let began = folder.join("killed/config.toml").exists();
-    succeed(folder, &if began { vec!["tune", "--resume", "killed"] } else { settings("killed") });
+    succeed(folder, &if began { vec!["tune", "--resume", "killed"] } else { settings_of(model, "killed") });
     assert_same_result(folder, "whole", "killed");
+    // Every sample of the steps and of both arms was recorded once, so none was evaluated again.
+    let (whole, killed) = (samples(&folder.join("whole")), samples(&folder.join("killed")));
+    assert_eq!(whole.len(), 800 + 2 * 8);
+    assert_eq!(killed, whole);
 }
 
 #[cfg(unix)]

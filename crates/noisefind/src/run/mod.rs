@@ -5,4 +5,6 @@ mod journal;
 pub mod prompts;
 pub mod sample;
 mod session;
+#[cfg(test)]
+mod tests;
 pub mod tune;
