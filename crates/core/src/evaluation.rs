@@ -7,7 +7,7 @@ use crate::ports::Reward;
 /// One sample: its noise (with its key) and the reward that this very noise got.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// What was drawn.
+    /// The noise, with its key.
     pub noise: Noise,
     /// What came of it.
     pub reward: Reward,
@@ -25,7 +25,7 @@ impl Evaluation {
 pub struct Batch {
     /// The iteration, counted from 0.
     pub iteration: u32,
-    /// `pi_old`: the policy as it was when the noises were drawn.
+    /// `pi_old`: the policy as it was when the noises were sampled.
     pub policy: NoisePolicy,
     /// The samples, in order of their index.
     pub evaluations: Vec<Evaluation>,

@@ -9,7 +9,7 @@ use crate::rng::NoiseSource;
 pub struct NoiseShape {
     /// Latent channels.
     pub channels: usize,
-    /// Latent frames; `None` for a model that draws still pictures.
+    /// Latent frames; `None` for a model of images.
     pub frames: Option<usize>,
     /// Latent rows.
     pub height: usize,
@@ -18,7 +18,7 @@ pub struct NoiseShape {
 }
 
 impl NoiseShape {
-    /// Shape of a still picture's noise.
+    /// Shape of the noise of an image.
     pub const fn image(channels: usize, height: usize, width: usize) -> Self {
         Self { channels, frames: None, height, width }
     }
@@ -41,15 +41,15 @@ impl NoiseShape {
     }
 }
 
-/// Names one sample for ever: everything random about it is drawn from this key, so it does not depend on
-/// the batch it was computed in, the thread count, the dtype or the device.
+/// Names one sample: everything random about it comes from this key, so it does not depend on the batch that it was
+/// computed in, the thread count, the dtype or the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SampleKey {
     /// The run's seed.
     pub seed: u64,
     /// The iteration of the method, or a reserved number for samples outside of it.
     pub iteration: u32,
-    /// The sample's place in its iteration.
+    /// The sample's number in its iteration, from 0.
     pub index: u32,
 }
 
@@ -57,7 +57,7 @@ impl SampleKey {
     /// The iteration number of samples that judge a policy and are never learnt from.
     pub const FRESH: u32 = u32::MAX;
 
-    /// Key of fresh sample `index` under `seed`; base and tuned policy compared under it share their noise.
+    /// Key of fresh sample `index` under `seed`; base and tuned policy have the same standard normals under it.
     pub const fn fresh(seed: u64, index: u32) -> Self {
         Self { seed, iteration: Self::FRESH, index }
     }

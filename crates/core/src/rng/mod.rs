@@ -36,7 +36,7 @@ pub enum Domain {
     Test = 6,
 }
 
-/// Which generator draws initial noise.
+/// Which generator gives initial noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoiseSource {

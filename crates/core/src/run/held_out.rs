@@ -11,7 +11,7 @@ use crate::statistics::{BaseStatistics, mean};
 /// A level this many standard errors of the difference below its peak has fallen.
 const FALL_ERRORS: f64 = 2.5;
 /// Steps in a row below the peak that end a run: a scorer that is nothing but noise ends 2 % of runs of ten steps
-/// of 16 samples so, and a fall of 0.3 base standard deviations a step is seen after four.
+/// of 16 samples so, and a fall of 0.3 base standard deviations a step is found after four.
 const FALL_STEPS: u32 = 2;
 
 /// What a run remembers of one held-out scorer.

@@ -40,8 +40,8 @@ pub struct Find {
     mixtures: Vec<Mixture>,
 }
 
-/// The means of a policy as combinations of the noises that were observed when it was made. It takes the place of the
-/// noises in a saved state: each noise is sampled again from its key and the policy of its iteration, whose means are
+/// The means of a policy as combinations of the noises that were observed when it was made. A saved state
+/// has it instead of the noises: each noise is sampled again from its key and the policy of its iteration, whose means are
 /// combinations of earlier noises, down to the standard noise of the first iteration.
 struct Mixture {
     /// The iteration after which the policy was made.

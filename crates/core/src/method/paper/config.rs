@@ -27,7 +27,7 @@ pub struct PaperConfig {
     pub sigma_floor: f64,
     /// Passes over the recent batches in each iteration.
     pub epochs: usize,
-    /// Recent batches that are kept for reuse.
+    /// Recent batches that are reused.
     pub history_batches: usize,
     /// AdamW step size of the value network.
     pub value_learning_rate: f64,

@@ -32,7 +32,7 @@ struct Layer {
 
 impl ValueNetwork {
     /// A network of hidden `width` for Gaussians over `dimensions` numbers and a prompt `embedding` (possibly
-    /// empty), with first weights drawn under `seed`.
+    /// empty), with first weights sampled under `seed`.
     pub fn new(seed: u64, dimensions: usize, embedding: Vec<f32>, width: usize, learning_rate: f64) -> Self {
         let mut inputs = 2 * dimensions + embedding.len();
         let layers = (0..=HIDDEN_LAYERS)
@@ -132,18 +132,18 @@ impl ValueNetwork {
 }
 
 impl Layer {
-    /// Weights and biases uniform within `1 / sqrt(inputs)`, as `torch.nn.Linear` draws them.
+    /// Weights and biases uniform within `1 / sqrt(inputs)`, as `torch.nn.Linear` samples them.
     fn new(seed: u64, number: u32, inputs: usize, outputs: usize, learning_rate: f64) -> Self {
         let mut stream = Stream::new(SampleKey { seed, iteration: 0, index: number }, Domain::NetworkWeights);
         let bound = 1.0 / (inputs as f64).sqrt();
-        let mut draw = |count: usize| -> Vec<f32> {
+        let mut sample = |count: usize| -> Vec<f32> {
             (0..count).map(|_| (bound * (2.0 * stream.uniform() - 1.0)) as f32).collect()
         };
         Self {
             inputs,
             outputs,
-            weights: draw(inputs * outputs),
-            biases: draw(outputs),
+            weights: sample(inputs * outputs),
+            biases: sample(outputs),
             weight_optimizer: AdamW::new(inputs * outputs, learning_rate, 0.0),
             bias_optimizer: AdamW::new(outputs, learning_rate, 0.0),
         }
