@@ -4,6 +4,7 @@
 //! every file but `metrics.jsonl` appears whole or not at all, and readers of `metrics.jsonl` accept a torn
 //! last line. This crate knows files and nothing else: no tensor library, no model, no method.
 
+mod activity;
 mod atomic;
 mod error;
 mod events;
@@ -14,10 +15,12 @@ mod reader;
 mod tensors;
 mod writer;
 
+pub use activity::is_being_written;
 pub use atomic::{remove_if_there, write_atomic};
 pub use error::{Error, Result};
 pub use events::{Event, EventFile, EventValue};
 pub use layout::{Layout, file_name_from_prompt};
+pub use lines::records;
 pub use policy::{PolicyFile, Provenance};
 pub use reader::RunReader;
 pub use tensors::{Tensor, TensorFile, read_tensors};
