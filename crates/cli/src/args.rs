@@ -23,4 +23,6 @@ pub enum Command {
     Compare(compare::Flags),
     Inspect(inspect::Flags),
     Doctor(doctor::Flags),
+    #[cfg(feature = "serve")]
+    Serve(crate::commands::serve::Flags),
 }

@@ -31,5 +31,7 @@ fn run(arguments: Arguments) -> anyhow::Result<exit::Outcome> {
         Command::Compare(flags) => commands::compare::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Doctor(flags) => commands::doctor::run(flags),
+        #[cfg(feature = "serve")]
+        Command::Serve(flags) => commands::serve::run(flags),
     }
 }

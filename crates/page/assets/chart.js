@@ -6,6 +6,15 @@ import uPlot from "./uplot.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const HEIGHT = 220;
 
+/** An axis that holds all values; one of values that hardly differ is not stretched into a mountain. */
+function range(low, high) {
+  if (low == null || high == null) return [0, 1];
+  const least = Math.max(Math.abs(low), Math.abs(high)) * 0.02 || 1e-3;
+  const middle = (low + high) / 2;
+  const half = Math.max(high - low, least) * 0.58;
+  return [middle - half, middle + half];
+}
+
 function options({ series, width, height, cursorKey, mark, digits }) {
   const font = `11px ${colour("font") || "sans-serif"}`;
   const axis = { stroke: colour("faint"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font };
@@ -16,14 +25,14 @@ function options({ series, width, height, cursorKey, mark, digits }) {
     padding: [10, 8, 0, 0],
     cursor: { sync: cursorKey ? { key: cursorKey, setSeries: false } : undefined, drag: { x: false, y: false }, points: { size: 7 } },
     legend: { show: false },
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: { range: (_, low, high) => range(low, high) } },
     axes: [{ ...axis, size: 30, gap: 6 }, { ...axis, size: 54, gap: 6, values: (_, values) => values.map((value) => Number(value.toPrecision(4)).toString()) }],
     series: [{}, ...series.map((one) => ({
       label: one.name,
       stroke: one.isEdge ? "transparent" : colour(one.colour),
       width: one.isEdge ? 0 : 2,
       dash: one.dash,
-      points: { show: !one.isEdge && one.values.filter((value) => value != null).length < 40, size: 5, fill: colour(one.colour), stroke: colour(one.colour) },
+      points: { show: !one.isEdge && !one.isLevel && one.values.filter((value) => value != null).length < 40, size: 5, fill: colour(one.colour), stroke: colour(one.colour) },
       spanGaps: true,
     }))],
     bands,

@@ -108,6 +108,10 @@ function Steps({ views, at, setAt, stops }) {
     </section>`;
 }
 
+/** One run for each different prompt and model: only these have a base of their own. */
+const bases = (views) => views.filter((view, at) =>
+  views.findIndex((other) => other.summary.prompt === view.summary.prompt && other.summary.model === view.summary.model) === at);
+
 function Seeds({ views }) {
   const finished = views.filter((view) => view.pairs.length > 0);
   const rows = useMemo(() => {
@@ -127,7 +131,7 @@ function Seeds({ views }) {
     <section><div class="section-head"><h2>${rows.isShared ? "Same seeds side by side" : "Fresh samples side by side"}</h2>
         <span class="faint">${rows.isShared ? "each column is one seed" : "these runs share no seed; samples are in order"}</span></div>
       <div class="scroll seeds" tabindex="0" role="region" aria-label="Samples by seed" ...${clipGroup}>
-        <div class="seed-row">${html`<span class="seed-name"><span class="arm base">Base</span><span class="faint">${finished[0].summary.model}</span></span>`}${rows.rows.map((row) => cell(finished[0], row.pairs[0].base, `base, ${row.name}`))}</div>
+        ${bases(finished).map((view) => html`<div class="seed-row" key=${`base-${view.summary.id}`}><span class="seed-name"><span class="arm base">Base</span><span class="faint">${view.summary.prompt}</span></span>${rows.rows.map((row) => cell(view, row.pairs[finished.indexOf(view)].base, `base, ${row.name}`))}</div>`)}
         ${finished.map((view, at) => html`<div class="seed-row" key=${view.summary.id}><span class="seed-name"><${Name} at=${views.indexOf(view)} view=${view} /></span>${rows.rows.map((row) => cell(view, row.pairs[at].tuned, `${view.summary.prompt}, ${row.name}`))}</div>`)}
       </div>
     </section>`;

@@ -44,12 +44,11 @@ function Filter({ label, name, values, value }) {
 
 const Figure = ({ name, children }) => html`<div class="figure"><dt>${name}</dt><dd>${children}</dd></div>`;
 
-/** Success of base and tuned on one line from 0 to 100 %. */
+/** Success of base above that of tuned, from 0 to 100 %. */
 const SuccessBar = ({ base, tuned }) => html`
-  <svg class="success-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-    <rect width="100" height="6" rx="0" class="track" />
-    <rect width=${100 * (tuned ?? 0)} height="6" class="tuned" />
-    <rect x=${Math.max(0, Math.min(98.5, 100 * (base ?? 0)))} width="1.5" height="6" class="base" />
+  <svg class="success-bar" viewBox="0 0 100 9" preserveAspectRatio="none" aria-hidden="true">
+    <rect width="100" height="4" class="track" /><rect width=${100 * (base ?? 0)} height="4" class="base" />
+    <rect y="5" width="100" height="4" class="track" /><rect y="5" width=${100 * (tuned ?? 0)} height="4" class="tuned" />
   </svg>`;
 
 function Success({ run }) {
@@ -61,6 +60,14 @@ function Success({ run }) {
 export const StateBadge = ({ run }) => html`
   <span class=${`state ${run.state}`}>${run.state === "running" ? "Running" : run.state === "finished" ? "Finished" : "Stopped"}</span>`;
 
+/** The image that stands for the run; of a finished one, the same seed before it. */
+function Thumbs({ run }) {
+  const seed = /^tuned-(\d+)$/.exec(run.thumbnail ?? "")?.[1];
+  const thumb = (key) => html`<span class="thumb" key=${key}>${key
+    ? html`<img src=${imageUrl(run.id, key, "thumbnail")} alt="" loading="lazy" decoding="async" width="64" height="64" />` : null}</span>`;
+  return html`<span class="thumbs">${seed ? thumb(`base-${seed}`) : null}${thumb(run.thumbnail)}</span>`;
+}
+
 function Row({ run, at, total, chosen, full }) {
   const choose = (event) => {
     const next = event.target.checked ? [...chosen, run.id] : chosen.filter((id) => id !== run.id);
@@ -71,9 +78,7 @@ function Row({ run, at, total, chosen, full }) {
     <li class="row" aria-posinset=${at + 1} aria-setsize=${total}>
       <input type="checkbox" checked=${isChosen} disabled=${!isChosen && full} onChange=${choose} aria-label=${`Compare ${run.prompt}`} />
       <a class="row-link" ...${link(`/run/${run.id}`)}>
-        <span class="thumb">${run.thumbnail
-          ? html`<img src=${imageUrl(run.id, run.thumbnail, "thumbnail")} alt="" loading="lazy" decoding="async" width="64" height="64" />`
-          : null}</span>
+        <${Thumbs} run=${run} />
         <span class="row-text">
           <span class="prompt">${run.prompt || run.name}</span>
           <span class="meta">${run.state === "finished" ? null : html`<${StateBadge} run=${run} />`}

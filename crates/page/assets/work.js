@@ -79,11 +79,11 @@ export function RunActions({ run, jobs }) {
 }
 
 const FIELDS = [
-  ["evaluations", "Evaluations", "Samples to generate and score while tuning", { type: "number", min: 2, placeholder: "160" }],
-  ["samples", "Fresh samples", "For base and tuned each, at the end", { type: "number", min: 2, placeholder: "32" }],
-  ["seed", "Seed", "Random seed", { type: "number", min: 0, placeholder: "0" }],
-  ["num_inference_steps", "Denoising steps", "The model's own where empty", { type: "number", min: 1, placeholder: "the model's own" }],
-  ["guidance_scale", "Guidance", "Classifier-free guidance", { type: "number", min: 0, step: "any", placeholder: "the model's own" }],
+  ["evaluations", "Evaluations", "Samples to generate and score while tuning.", { type: "number", min: 2, placeholder: "160" }],
+  ["samples", "Fresh samples", "For base and tuned each, at the end.", { type: "number", min: 2, placeholder: "32" }],
+  ["seed", "Seed", "Random seed.", { type: "number", min: 0, placeholder: "0" }],
+  ["num_inference_steps", "Denoising steps", "The model's own where empty.", { type: "number", min: 1, placeholder: "the model's own" }],
+  ["guidance_scale", "Guidance", "Classifier-free guidance.", { type: "number", min: 0, step: "any", placeholder: "the model's own" }],
 ];
 
 function work(form) {

@@ -12,6 +12,7 @@ mod layout;
 mod lines;
 mod policy;
 mod reader;
+mod records;
 mod tensors;
 mod writer;
 
@@ -20,8 +21,8 @@ pub use atomic::{remove_if_there, write_atomic};
 pub use error::{Error, Result};
 pub use events::{Event, EventFile, EventValue};
 pub use layout::{Layout, file_name_from_prompt};
-pub use lines::records;
 pub use policy::{PolicyFile, Provenance};
 pub use reader::RunReader;
+pub use records::records;
 pub use tensors::{Tensor, TensorFile, read_tensors};
 pub use writer::{IfOccupied, Resumed, RunWriter};

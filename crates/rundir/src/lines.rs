@@ -26,13 +26,13 @@ impl LineWriter {
         }
         let is_kept =
             |line: &[u8]| serde_json::from_slice::<Step>(line).is_ok_and(|record| record.step <= last_step);
-        let length = lines(&content(path)?).take_while(|line| is_kept(line)).map(<[u8]>::len).sum();
+        let length = lines(path)?.iter().take_while(|line| is_kept(line)).map(Vec::len).sum();
         Self::open_at(path, length)
     }
 
     /// Opens the file and cuts off a torn last line.
     pub(crate) fn open_whole(path: &Path) -> Result<Self> {
-        let length = lines(&content(path)?).map(<[u8]>::len).sum();
+        let length = lines(path)?.iter().map(Vec::len).sum();
         Self::open_at(path, length)
     }
 
@@ -61,15 +61,8 @@ impl LineWriter {
 
 /// All whole records; none where the file does not exist.
 pub(crate) fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
-    records(path, &content(path)?)
-}
-
-/// All whole records in `bytes`, the content of the file `path`; a torn last line is left out.
-///
-/// # Errors
-/// Where a whole line is not a record.
-pub fn records<R: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<R>> {
-    lines(bytes)
+    lines(path)?
+        .iter()
         .enumerate()
         .map(|(at, line)| {
             serde_json::from_slice(line)
@@ -79,16 +72,17 @@ pub fn records<R: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<R>>
 }
 
 /// Lines with their line feed; what follows the last line feed is torn and left out.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
-}
-
-/// The bytes of the file; none where it does not exist.
-fn content(path: &Path) -> Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(Error::io("read", path)),
+fn lines(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    if lines.last().is_some_and(|line| !line.ends_with(b"\n")) {
+        lines.pop();
     }
+    Ok(lines)
 }
 
 #[cfg(test)]

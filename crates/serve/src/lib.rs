@@ -84,24 +84,36 @@ impl Server {
         format!("http://{}/#token={}", self.state.address, self.state.token)
     }
 
-    /// Serves until `stop` says true; then work in progress is asked to stop and save, and is waited for.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Serves until it is stopped; then work in progress is asked to stop and save, and is waited for.
+    pub async fn run(self, stopped: Stopped) {
+        let Stopped(mut stopped) = stopped;
         let watcher = tokio::spawn(watcher::watch(self.state.clone()));
         let serving = connection::serve(self.listener, self.state.clone());
         tokio::select! {
             () = serving => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {}
         }
         watcher.abort();
         self.state.jobs.stop().await;
     }
 }
 
-/// Serves on this thread and a few others until `stop` says true; `started` is told the address to open.
+/// Tells a server to stop.
+#[derive(Clone, Debug)]
+pub struct Stopped(watch::Receiver<bool>);
+
+/// A function that tells a server to stop, and what the server looks at.
+pub fn stop_signal() -> (impl Fn() + Send + 'static, Stopped) {
+    let (sender, receiver) = watch::channel(false);
+    // The server may have ended by itself.
+    (move || drop(sender.send(true)), Stopped(receiver))
+}
+
+/// Serves on this thread and a few others until it is stopped; `started` is told the address to open.
 ///
 /// # Errors
 /// As [`Server::bind`], or where threads cannot be started.
-pub fn serve(options: Options, stop: watch::Receiver<bool>, started: impl FnOnce(&str)) -> Result<()> {
+pub fn serve(options: Options, stopped: Stopped, started: impl FnOnce(&str)) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // Reading files is all that is done there.
@@ -112,7 +124,7 @@ pub fn serve(options: Options, stop: watch::Receiver<bool>, started: impl FnOnce
     runtime.block_on(async {
         let server = Server::bind(options).await?;
         started(&server.url());
-        server.run(stop).await;
+        server.run(stopped).await;
         Ok(())
     })
 }

@@ -5,4 +5,6 @@ pub mod doctor;
 pub mod inspect;
 pub mod sample;
 pub mod score;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod tune;

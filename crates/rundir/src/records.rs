@@ -1,0 +1,20 @@
+//! Records of JSON lines from bytes that somebody else read, for readers that must not follow a path.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+/// All whole records in `bytes`, the content of the file `path`; a torn last line is left out.
+///
+/// # Errors
+/// Where a whole line is not a record.
+pub fn records<R: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<R>> {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let read = |(at, line): (usize, &[u8])| {
+        let failed = |error: serde_json::Error| Error::invalid(path, format!("line {} is not a step record: {error}", at + 1));
+        serde_json::from_slice(line).map_err(failed)
+    };
+    lines.enumerate().map(read).collect()
+}
