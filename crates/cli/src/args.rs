@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{compare, doctor, inspect, sample, score, tune};
+use crate::progress::Shown;
 
 /// Make a frozen diffusion model draw what the prompt says, by learning the distribution of its initial noise.
 #[derive(Parser)]
@@ -13,6 +14,9 @@ pub struct Arguments {
     /// Threads that compute, 1 to 1024; no result depends on it [default: one for each core this program may use]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// How progress is shown on stderr
+    #[arg(long, value_name = "HOW", global = true, value_enum, default_value = "auto")]
+    pub progress: Shown,
 }
 
 #[derive(Subcommand)]

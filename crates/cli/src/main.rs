@@ -24,6 +24,7 @@ fn run(arguments: Arguments) -> anyhow::Result<exit::Outcome> {
     if let Some(threads) = arguments.threads {
         noisefind::machine::use_threads(threads.into())?;
     }
+    progress::show(arguments.progress);
     match arguments.command {
         Command::Tune(flags) => commands::tune::run(*flags),
         Command::Sample(flags) => commands::sample::run(*flags),

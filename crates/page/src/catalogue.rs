@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::folder::{Folder, Stamp};
 use crate::image_key::ImageKey;
 use crate::images;
-use crate::records::{MetricsLine, Settings};
+use crate::records::{ComparisonRecord, MetricsLine, Settings};
 use crate::run::{RunView, comparison, metrics, read_run};
 
 /// How many folders below the one that is served a run may lie: runs of a list have a folder of their own.
@@ -121,6 +121,20 @@ pub struct Summary {
     pub thumbnail: Option<String>,
     /// What cannot be read of it.
     pub problem: Option<String>,
+}
+
+impl Summary {
+    /// With the figures of the comparison.
+    pub(crate) fn compared(self, compared: &ComparisonRecord) -> Self {
+        Self {
+            gain: compared.standardised_gain,
+            success_base: compared.base.success_rate,
+            success_tuned: compared.tuned.success_rate,
+            diversity_ratio: compared.diversity_ratio,
+            kl_nats: compared.kl_nats,
+            ..self
+        }
+    }
 }
 
 /// The runs of one folder.
@@ -246,12 +260,11 @@ pub(crate) fn summarise(folder: &Folder, name: &str, state: RunState) -> Result<
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let last = lines.last().cloned().unwrap_or_else(MetricsLine::default);
-    let compared = comparison(folder).ok().flatten();
     let changed = [layout.config(), layout.metrics(), layout.comparison()];
     let changed =
         changed.iter().filter_map(|file| folder.stamp(file)).map(|stamp| stamp.modified_nanos).max();
     let text = |key: &str| settings.text(key).unwrap_or_default().to_owned();
-    Ok(Summary {
+    let summary = Summary {
         id: RunId::of(Path::new(name)),
         name: name.to_owned(),
         state,
@@ -267,13 +280,17 @@ pub(crate) fn summarise(folder: &Folder, name: &str, state: RunState) -> Result<
         budget: settings.integer("evaluations"),
         elapsed_seconds: last.elapsed_seconds,
         reward_mean: last.reward_mean,
-        gain: compared.as_ref().map_or(last.standardised_gain, |compared| compared.standardised_gain),
-        success_base: compared.as_ref().and_then(|compared| compared.base.success_rate),
-        success_tuned: compared.as_ref().and_then(|compared| compared.tuned.success_rate),
-        diversity_ratio: compared.as_ref().and_then(|compared| compared.diversity_ratio),
-        kl_nats: compared.as_ref().map_or(last.kl_nats, |compared| compared.kl_nats),
+        gain: last.standardised_gain,
+        success_base: None,
+        success_tuned: None,
+        diversity_ratio: None,
+        kl_nats: last.kl_nats,
         thumbnail: thumbnail(folder, &lines),
         problem,
+    };
+    Ok(match comparison(folder).ok().flatten() {
+        Some(compared) => summary.compared(&compared),
+        None => summary,
     })
 }
 

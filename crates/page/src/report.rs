@@ -23,13 +23,13 @@ use crate::run::{Pair, RunView, ScoredImage, read_single};
 const EVALUATED_LIMIT: usize = 512;
 const START: &str = "import \"noisefind/report.js\";";
 
-/// The page for the run in `root`.
+/// The page for the run in `root`; `comparison` is what `comparison.json` holds or will hold.
 ///
 /// # Errors
 /// Where it is not a run; images that cannot be read are left out.
-pub fn report(root: &Path) -> Result<String> {
+pub fn report(root: &Path, comparison: &[u8]) -> Result<String> {
     let folder = Folder::open(root)?;
-    let run = read_single(&folder)?;
+    let run = read_single(&folder, comparison)?;
     let images = Images::read(&folder, &run);
     Ok(page(&run, &images).into_string())
 }
@@ -243,7 +243,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let config = toml::Table::from_iter([("prompt".to_owned(), toml::Value::String(prompt.to_owned()))]);
         std::fs::write(root.path().join("config.toml"), config.to_string()).unwrap();
-        report(root.path()).unwrap()
+        report(root.path(), b"{}").unwrap()
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub struct Layout {
 
 impl Layout {
     /// What a run folder may hold at its top; anything else is somebody else's.
-    pub(crate) const NAMES: [&str; 15] = [
+    pub(crate) const NAMES: [&str; 17] = [
         ".lock",
         "config.toml",
         "environment.json",
@@ -22,6 +22,8 @@ impl Layout {
         "comparison.json",
         "best-noises.safetensors",
         "images",
+        "samples",
+        "sampled",
         "grid.png",
         "curve.png",
         "report.html",
@@ -91,6 +93,16 @@ impl Layout {
     /// The folder of the single pictures.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
+    }
+
+    /// The folder of the images of all evaluated samples, `STEP-INDEX.png`, steps from 1 and indices from 0.
+    pub fn samples(&self) -> PathBuf {
+        self.root.join("samples")
+    }
+
+    /// The folder of what was sampled from the policy afterwards, one folder a call, `0001/seed-SEED.png`.
+    pub fn sampled(&self) -> PathBuf {
+        self.root.join("sampled")
     }
 
     /// Base row above tuned row, same seeds.

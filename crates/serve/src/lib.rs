@@ -105,8 +105,11 @@ pub struct Stopped(watch::Receiver<bool>);
 /// A function that tells a server to stop, and what the server looks at.
 pub fn stop_signal() -> (impl Fn() + Send + 'static, Stopped) {
     let (sender, receiver) = watch::channel(false);
-    // The server may have ended by itself.
-    (move || drop(sender.send(true)), Stopped(receiver))
+    let stop = move || {
+        // The server may have ended by itself.
+        let _ = sender.send(true);
+    };
+    (stop, Stopped(receiver))
 }
 
 /// Serves on this thread and a few others until it is stopped; `started` is told the address to open.

@@ -77,7 +77,9 @@ fn payloads(outside: &Path) -> Vec<String> {
 fn make_traps(runs: &Path, outside: &Path) {
     let secret = outside.join("secret.txt");
     let links = make_run(runs, "links");
-    for file in ["metrics.jsonl", "comparison.json", "environment.json", "policy.safetensors", "images/tuned-1.png"] {
+    for file in
+        ["metrics.jsonl", "comparison.json", "environment.json", "policy.safetensors", "images/tuned-1.png"]
+    {
         let _ = std::fs::remove_file(links.join(file));
         symlink(&secret, links.join(file)).unwrap();
     }
@@ -88,7 +90,8 @@ fn make_traps(runs: &Path, outside: &Path) {
     std::fs::create_dir(&config).unwrap();
     symlink(&secret, config.join("config.toml")).unwrap();
     let torn = make_run(runs, "torn");
-    std::fs::write(torn.join("metrics.jsonl"), "{\"step\":1,\"evaluations\":16}\n{\"step\":2,\"eval").unwrap();
+    std::fs::write(torn.join("metrics.jsonl"), "{\"step\":1,\"evaluations\":16}\n{\"step\":2,\"eval")
+        .unwrap();
     std::fs::write(torn.join("comparison.json"), "{\"gain").unwrap();
     std::fs::write(torn.join("images/base-1.png"), &common::png()[..40]).unwrap();
     std::fs::write(torn.join("policy.safetensors"), [255; 64]).unwrap();
@@ -113,7 +116,8 @@ impl Tally {
     fn look(&mut self, request: &str, answer: &[u8]) -> Answer {
         self.sent += 1;
         let shown = request.chars().take(160).collect::<String>();
-        if String::from_utf8_lossy(answer).contains(SECRET) || answer.windows(5).any(|five| five == b"root:") {
+        if String::from_utf8_lossy(answer).contains(SECRET) || answer.windows(5).any(|five| five == b"root:")
+        {
             self.leaks.push(shown.clone());
         }
         let answer = Answer::of(answer);
@@ -145,9 +149,17 @@ fn a_thousand_crafted_requests_tell_nothing_and_break_nothing() {
 
     // Everything that can be asked for is asked for first, traps included.
     let listed = server.get("/api/runs").json();
-    let ids = listed.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let ids = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["id"].as_str().unwrap().to_owned())
+        .collect::<Vec<_>>();
     assert_eq!(ids.len(), 4, "{listed}");
-    let good = listed.as_array().unwrap().iter().find(|run| run["name"] == "good").unwrap()["id"].as_str().unwrap().to_owned();
+    let good = listed.as_array().unwrap().iter().find(|run| run["name"] == "good").unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut targets = Vec::new();
     for id in &ids {
         targets.push(format!("/api/runs/{id}"));
@@ -158,7 +170,15 @@ fn a_thousand_crafted_requests_tell_nothing_and_break_nothing() {
         }
     }
     for payload in payloads(&outside) {
-        for place in ["/{}", "/assets/{}", "/run/{}", "/api/runs/{}", "/api/runs/{}/images/base-1", "/api/jobs/{}", "/api/events?last={}"] {
+        for place in [
+            "/{}",
+            "/assets/{}",
+            "/run/{}",
+            "/api/runs/{}",
+            "/api/runs/{}/images/base-1",
+            "/api/jobs/{}",
+            "/api/events?last={}",
+        ] {
             if !place.contains("events") {
                 targets.push(place.replace("{}", &payload));
             }
@@ -168,7 +188,8 @@ fn a_thousand_crafted_requests_tell_nothing_and_break_nothing() {
         targets.push(format!("/api/runs/{good}/{payload}"));
     }
     for target in &targets {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
         let answer = tally.look(&request, &server.exchange(request.as_bytes()));
         assert_ne!(answer.status, 201, "{request}");
     }
@@ -182,7 +203,9 @@ fn a_thousand_crafted_requests_tell_nothing_and_break_nothing() {
             payload.clone(),
         ] {
             let length = body.len();
-            for (target, secret) in [("/api/jobs", "wrong"), ("/api/command", "wrong"), ("/api/jobs", token().as_str())] {
+            for (target, secret) in
+                [("/api/jobs", "wrong"), ("/api/command", "wrong"), ("/api/jobs", token().as_str())]
+            {
                 let request = format!(
                     "POST {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\
                      Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}",
@@ -193,7 +216,10 @@ fn a_thousand_crafted_requests_tell_nothing_and_break_nothing() {
             }
         }
         let method = ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "FOO"][at % 8];
-        let request = format!("{method} /api/runs/{payload} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+        let request = format!(
+            "{method} /api/runs/{payload} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            server.address
+        );
         tally.look(&request, &server.exchange(request.as_bytes()));
     }
     assert!(tally.sent >= 1000, "{}", tally.sent);
@@ -212,9 +238,25 @@ fn only_named_hosts_are_answered_on_every_method_and_path() {
     let server = Running::start(runs.path(), "/bin/false".into());
     let own = server.address.to_string();
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"] {
-        for target in ["/", "/api/runs", "/api/events", "/api/jobs", "/assets/app.js", "/nowhere", "*", "http://evil.example/"] {
-            for hosts in ["evil.example", &format!("{own}.evil.example"), "localhost", &format!("{own}\r\nHost: evil.example"), ""] {
-                let request = format!("{method} {target} HTTP/1.1\r\nHost: {hosts}\r\nConnection: close\r\n\r\n");
+        for target in [
+            "/",
+            "/api/runs",
+            "/api/events",
+            "/api/jobs",
+            "/assets/app.js",
+            "/nowhere",
+            "*",
+            "http://evil.example/",
+        ] {
+            for hosts in [
+                "evil.example",
+                &format!("{own}.evil.example"),
+                "localhost",
+                &format!("{own}\r\nHost: evil.example"),
+                "",
+            ] {
+                let request =
+                    format!("{method} {target} HTTP/1.1\r\nHost: {hosts}\r\nConnection: close\r\n\r\n");
                 let answer = Answer::of(&server.exchange(request.as_bytes()));
                 assert!(matches!(answer.status, 421 | 400), "{request}{}", answer.status);
             }
@@ -222,7 +264,8 @@ fn only_named_hosts_are_answered_on_every_method_and_path() {
     }
     let without = Answer::of(&server.exchange(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"));
     assert!(matches!(without.status, 421 | 400), "{}", without.status);
-    let absolute = format!("GET http://evil.example/api/runs HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n\r\n");
+    let absolute =
+        format!("GET http://evil.example/api/runs HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n\r\n");
     assert_eq!(Answer::of(&server.exchange(absolute.as_bytes())).status, 421);
     assert_eq!(server.get("/api/runs").status, 200);
 }
@@ -281,7 +324,8 @@ fn an_address_that_others_can_reach_shows_nothing_without_the_token() {
     let (_stop, stopped) = noisefind_serve::stop_signal();
     runtime.spawn(server.run(stopped));
     let ask = |target: &str, headers: &str| {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{headers}\r\n");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{headers}\r\n");
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -289,6 +333,12 @@ fn an_address_that_others_can_reach_shows_nothing_without_the_token() {
         Answer::of(&answer)
     };
     let bearer = format!("Authorization: Bearer {}\r\n", token());
-    assert_eq!((ask("/", "").status, ask("/api/runs", "").status, ask("/api/jobs", "").status), (200, 401, 401));
-    assert_eq!((ask("/api/runs", &bearer).status, ask("/api/runs", "Cookie: noisefind=x\r\n").status), (200, 401));
+    assert_eq!(
+        (ask("/", "").status, ask("/api/runs", "").status, ask("/api/jobs", "").status),
+        (200, 401, 401)
+    );
+    assert_eq!(
+        (ask("/api/runs", &bearer).status, ask("/api/runs", "Cookie: noisefind=x\r\n").status),
+        (200, 401)
+    );
 }

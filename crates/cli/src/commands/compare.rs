@@ -9,7 +9,7 @@ use noisefind::compare::{CompareRequest, compare};
 use crate::exit::Outcome;
 use crate::interrupt;
 use crate::output::{print, print_json};
-use crate::progress::Terminal;
+use crate::progress::Progress;
 use crate::table;
 
 /// Compare the tuned policy of a run with the model as it is, on fresh seeds
@@ -52,9 +52,9 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         watch: Some(flags.watch).filter(|names| !names.is_empty()),
         baselines: flags.baseline,
     };
-    let mut terminal = Terminal::new();
-    let compared = compare(&flags.run, &request, &mut terminal)?;
-    terminal.finish();
+    let mut progress = Progress::new();
+    let compared = compare(&flags.run, &request, &mut progress)?;
+    progress.finish();
     let Some(compared) = compared else {
         return Ok(Outcome::Interrupted("interrupted; nothing was changed".to_owned()));
     };

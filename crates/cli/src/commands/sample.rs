@@ -11,7 +11,7 @@ use crate::exit::Outcome;
 use crate::flags::{GenerationFlags, NoiseRng};
 use crate::interrupt;
 use crate::output::{print, print_json};
-use crate::progress::Terminal;
+use crate::progress::Progress;
 
 /// Draw pictures from a policy, or from the standard normal that every model starts from
 ///
@@ -77,9 +77,9 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         out: flags.out,
         grid: flags.grid,
     };
-    let mut terminal = Terminal::new();
-    let sampled = sample(&request, &mut terminal)?;
-    terminal.finish();
+    let mut progress = Progress::new();
+    let sampled = sample(&request, &mut progress)?;
+    progress.finish();
     if flags.json {
         print_json(&sampled)?;
     } else {

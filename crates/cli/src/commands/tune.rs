@@ -17,7 +17,7 @@ use crate::flags::{GenerationFlags, NoiseRng};
 use crate::interrupt;
 use crate::method::MethodFlags;
 use crate::output::{print, print_json, say};
-use crate::progress::Terminal;
+use crate::progress::Progress;
 use crate::table;
 
 /// Learn a noise policy for one prompt
@@ -112,16 +112,16 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     let json = flags.json;
     let work = work(flags)?;
     interrupt::listen();
-    let mut terminal = Terminal::new();
+    let mut progress = Progress::new();
     match work {
         Work::One(request) => {
-            let tuned = tune(&request, &mut terminal);
-            terminal.finish();
+            let tuned = tune(&request, &mut progress);
+            progress.finish();
             one(&tuned?, json)
         }
         Work::List(request) => {
-            let tuned = tune_prompts(&request, &mut terminal);
-            terminal.finish();
+            let tuned = tune_prompts(&request, &mut progress);
+            progress.finish();
             list(&tuned?, json)
         }
     }

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_core::ports::Reward;
 use noisefind_core::run::Run;
 use noisefind_rundir::{Layout, remove_if_there};
 
-use crate::artifacts::noise_file;
-use crate::config::TuneConfig;
-use crate::config::reward::sum_name;
+use crate::artifacts::{noise_file, samples};
 use crate::error::{Error, Result};
-use crate::images::save_frames;
 
 /// What the names of these images begin with.
-const PREFIX: &str = "best-";
+pub(crate) const PREFIX: &str = "best-";
 
 /// The noises of the run's best samples, and the samples of the running step that may be among them.
 #[derive(Default)]
@@ -73,30 +69,9 @@ impl BestNoises {
     }
 }
 
-/// Saves the image of a sample that may be among the best.
-pub(crate) fn save_image(
-    layout: &Layout,
-    config: &TuneConfig,
-    key: SampleKey,
-    media: &Media,
-    reward: Option<&Reward>,
-) -> Result<()> {
-    let SampleKey { seed, iteration, index } = key;
-    let reward =
-        reward.and_then(Reward::given).map(|reward| format!("{} {reward}", sum_name(&config.reward)));
-    let texts = [
-        ("prompt", config.prompt.clone()),
-        ("seed", format!("{seed}, step {}, sample {index}", iteration + 1)),
-        ("model", config.generation.model.clone()),
-        ("reward", reward.unwrap_or_default()),
-    ];
-    save_frames(&layout.images(), &name(key), media, &texts)?;
-    Ok(())
-}
-
 /// `best-0003-05`: sample 5 of step 3.
 fn name(key: SampleKey) -> String {
-    format!("{PREFIX}{:04}-{:02}", key.iteration + 1, key.index)
+    format!("{PREFIX}{}", samples::name(key))
 }
 
 /// Removes images of samples that are no longer among the best.

@@ -1,10 +1,8 @@
 //! What a finished run leaves for people: pictures, the grid, the curve, the comparison as numbers.
 
 use noisefind_core::ports::Reward;
-use noisefind_core::run::StopReason;
 use noisefind_rundir::{Event, EventValue, Layout, write_atomic};
 
-use crate::artifacts::report::report;
 use crate::config::TuneConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::Arms;
@@ -34,7 +32,6 @@ impl Overview {
 pub(crate) fn write(
     layout: &Layout,
     config: &TuneConfig,
-    stop_reason: StopReason,
     metrics: &[MetricsLine],
     arms: &Arms,
 ) -> Result<Overview> {
@@ -44,13 +41,12 @@ pub(crate) fn write(
     let curve = draw_curve(config, metrics, arms)?;
     write_atomic(&layout.grid(), &grid)?;
     write_atomic(&layout.curve(), &curve)?;
-    write_atomic(
-        &layout.report(),
-        report(config, stop_reason, &arms.comparison, metrics, &grid, &curve).as_bytes(),
-    )?;
     let path = layout.comparison();
     let json = serde_json::to_vec_pretty(&arms.comparison)
         .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
+    let page =
+        noisefind_page::report(layout.root(), &json).map_err(|error| Error::Picture(error.to_string()))?;
+    write_atomic(&layout.report(), page.as_bytes())?;
     write_atomic(&path, &json)?;
     Ok(Overview { grid, curve })
 }

@@ -3,4 +3,4 @@
 pub(crate) mod best;
 pub(crate) mod finish;
 pub(crate) mod noise_file;
-mod report;
+pub(crate) mod samples;

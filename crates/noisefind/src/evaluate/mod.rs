@@ -2,6 +2,6 @@
 
 pub mod baselines;
 pub mod comparison;
-mod diversity;
+pub(crate) mod diversity;
 pub mod evaluator;
 pub mod score;

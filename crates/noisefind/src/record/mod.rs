@@ -22,6 +22,9 @@ pub struct MetricsLine {
     /// What the method says.
     #[serde(flatten)]
     pub record: StepRecord,
+    /// Mean pairwise distance of the step's samples, 0 to 1; `null` of fewer than two.
+    #[serde(default)]
+    pub diversity: Option<f64>,
     /// Each term of a reward of several, in its own units.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRecord>,
@@ -54,6 +57,7 @@ impl MetricsLine {
             ("reward/best", record.best_reward),
             ("reward/missing", Some(record.missing as f64)),
             ("reward/evaluations", Some(record.evaluations as f64)),
+            ("reward/diversity", self.diversity),
             ("policy/kl_nats", Some(record.kl_nats)),
             ("policy/mean_rms", Some(record.mean_rms)),
             ("policy/sigma_mean", Some(record.sigma_mean)),

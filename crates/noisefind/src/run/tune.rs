@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use noisefind_core::evaluation::Evaluation;
+use noisefind_core::media::Media;
 use noisefind_core::method::{Method, Start};
 use noisefind_core::noise::Noise;
 use noisefind_core::policy::NoisePolicy;
@@ -18,12 +19,14 @@ use noisefind_rundir::{
 };
 use serde::Serialize;
 
-use crate::artifacts::best::{BestNoises, save_image};
-use crate::artifacts::finish;
+use crate::artifacts::best::{self, BestNoises};
+use crate::artifacts::{finish, samples};
 use crate::config::TuneOptions;
 use crate::config::reward::sum_name;
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost};
+use crate::evaluate::diversity::mean_pairwise_distance;
+use crate::images::read_frames;
 use crate::machine;
 use crate::observer::{Header, Observer};
 use crate::record::{Environment, MetricsLine, Phase, Saved, state_of, to_file};
@@ -219,8 +222,8 @@ impl Tuning {
     /// One step of the method, saved; or why it ended before all samples were scored. Those that were are recorded.
     fn step(&mut self, observer: &mut dyn Observer) -> Result<ControlFlow<StopReason, MetricsLine>> {
         let noises = self.run.ask();
-        let scores = match self.evaluate(&noises, observer)? {
-            ControlFlow::Continue(scores) => scores,
+        let (scores, media) = match self.evaluate(&noises, observer)? {
+            ControlFlow::Continue(evaluated) => evaluated,
             ControlFlow::Break(reason) => return Ok(ControlFlow::Break(reason)),
         };
         let layout = self.writer.layout().clone();
@@ -244,7 +247,8 @@ impl Tuning {
         let step = self.run.progress().iteration;
         let elapsed_seconds = self.clock.elapsed_seconds();
         let parts = self.session.part_records(&scores);
-        let line = MetricsLine { step, elapsed_seconds, record, parts, held_out };
+        let diversity = mean_pairwise_distance(&media);
+        let line = MetricsLine { step, elapsed_seconds, record, diversity, parts, held_out };
         let base = self.session.reward.base().map(<[_]>::to_vec);
         let state = to_file(self.run.state(), base);
         // The policy of iteration `k` is what step `k` left.
@@ -255,13 +259,13 @@ impl Tuning {
         Ok(ControlFlow::Continue(line))
     }
 
-    /// What the scorers say of each noise. Samples that an earlier process recorded are not generated again; every other
+    /// What the scorers say of each noise, and the media. Samples that an earlier process recorded are not generated again; every other
     /// is recorded before the next is scored.
     fn evaluate(
         &mut self,
         noises: &[Noise],
         observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<StopReason, Vec<Scores>>> {
+    ) -> Result<ControlFlow<StopReason, (Vec<Scores>, Vec<Media>)>> {
         let step = self.run.progress().iteration;
         let generation_batch = self.session.generation_batch();
         let Self { session, writer, run, best, journaled, clock, .. } = self;
@@ -271,6 +275,10 @@ impl Tuning {
             |noise: &Noise| journaled.find(Phase::Tuning, step, noise.key).map(|line| line.scores.clone());
         let mut scores: Vec<Option<Scores>> = noises.iter().map(known).collect();
         let reward_of = |scores: &Scores| sum.is_measured().then(|| sum.reward(&scores.rewards));
+        let of_earlier = |(noise, scores): (&Noise, &Option<Scores>)| {
+            scores.as_ref().and_then(|_| read_frames(&layout.samples(), &samples::name(noise.key)))
+        };
+        let mut media: Vec<Option<Media>> = noises.iter().zip(&scores).map(of_earlier).collect();
         for known in scores.iter().flatten() {
             best.observe(run, reward_of(known).as_ref());
         }
@@ -283,12 +291,15 @@ impl Tuning {
         rollout.run(gaps.iter().map(|&at| noises[at].clone()).collect(), |sample| {
             let (key, reward) = (sample.noise.key, reward_of(&sample.scores));
             if best.observe(run, reward.as_ref()) {
-                save_image(&layout, config, key, &sample.media, reward.as_ref())?;
+                let folder = layout.images();
+                samples::save_image(&folder, best::PREFIX, config, key, &sample.media, reward.as_ref())?;
             }
+            samples::save_image(&layout.samples(), "", config, key, &sample.media, reward.as_ref())?;
             writer.save_sample(&line(Phase::Tuning, step, &sample, clock.elapsed_seconds()))?;
             observer.sampled(key, &sample.media, reward.as_ref());
             // Samples come in the order of their noises.
             scores[gaps[done]] = Some(sample.scores);
+            media[gaps[done]] = Some(sample.media);
             done += 1;
             stop_reason = clock.stop_reason(observer);
             let is_over = stop_reason.is_some();
@@ -296,7 +307,7 @@ impl Tuning {
         })?;
         let all: Option<Vec<Scores>> = scores.into_iter().collect();
         Ok(match (all, stop_reason) {
-            (Some(all), _) => ControlFlow::Continue(all),
+            (Some(all), _) => ControlFlow::Continue((all, media.into_iter().flatten().collect())),
             (None, reason) => ControlFlow::Break(reason.unwrap_or(StopReason::Interrupted)),
         })
     }
@@ -328,7 +339,7 @@ impl Tuning {
         match self.compare(&policy, &tuned, observer)? {
             Some(arms) => {
                 let overview =
-                    finish::write(&layout, &self.session.config, stop_reason, &self.metrics, &arms)?;
+                    finish::write(&layout, &self.session.config, &self.metrics, &arms)?;
                 self.events.append(&overview.event(self.run.progress().iteration, tuned.elapsed_seconds))?;
                 tuned.comparison = Some(arms.comparison);
             }

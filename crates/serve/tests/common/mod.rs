@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use noisefind_serve::{Options, Server, stop_signal};
 
-
 /// A server on a free port, which ends with this value.
 pub struct Running {
     pub address: SocketAddr,
@@ -35,7 +34,8 @@ impl Running {
         let (stop, stopped) = stop_signal();
         let (told, address) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::bind(options).await.unwrap();
                 told.send(server.address()).unwrap();
@@ -109,9 +109,8 @@ impl Answer {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!("{error}: {} {}", self.head, String::from_utf8_lossy(&self.body))
-        })
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.head, String::from_utf8_lossy(&self.body)))
     }
 }
 
@@ -119,8 +118,17 @@ impl Answer {
 pub fn make_run(root: &Path, name: &str) -> PathBuf {
     let run = root.join(name);
     std::fs::create_dir_all(run.join("images")).unwrap();
-    std::fs::write(run.join("config.toml"), "prompt = \"a green dog\"\nmodel = \"emoji-64\"\nevaluations = 32\n").unwrap();
-    let line = |step: u32| format!("{{\"step\":{step},\"evaluations\":{},\"rewards\":[0.5,null],\"reward_mean\":0.5}}\n", 16 * step);
+    std::fs::write(
+        run.join("config.toml"),
+        "prompt = \"a green dog\"\nmodel = \"emoji-64\"\nevaluations = 32\n",
+    )
+    .unwrap();
+    let line = |step: u32| {
+        format!(
+            "{{\"step\":{step},\"evaluations\":{},\"rewards\":[0.5,null],\"reward_mean\":0.5}}\n",
+            16 * step
+        )
+    };
     std::fs::write(run.join("metrics.jsonl"), line(1) + &line(2)).unwrap();
     std::fs::write(run.join("comparison.json"), "{\"gain_sigmas\":1.5}").unwrap();
     std::fs::write(run.join("images/base-1.png"), png()).unwrap();

@@ -1,4 +1,4 @@
-//! How long work looks: a bar on a terminal, plain lines elsewhere; always on stderr.
+//! Progress for people: a bar on a terminal, plain lines elsewhere; always on stderr.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use noisefind::core::ports::Reward;
 use noisefind::observer::{Found, Header, Observer};
 use noisefind::record::MetricsLine;
 
-use crate::interrupt;
+use super::Shown;
 use crate::output::say;
 
 /// Shows the work to a person.
@@ -24,6 +24,9 @@ pub struct Terminal {
     began: (usize, Instant),
     /// Tenths of the work that were told in plain lines.
     told: usize,
+    shows_bar: bool,
+    #[cfg(feature = "terminal-images")]
+    shows_images: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,16 +37,18 @@ enum Phase {
 
 impl Terminal {
     /// A display before the work begins.
-    pub fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    pub fn new(shown: Shown) -> Self {
         Self {
-            bar,
+            bar: ProgressBar::hidden(),
             phase: Phase::Sampling,
             what: String::new(),
             evaluations: 0,
             evaluations_done: 0,
             began: (0, Instant::now()),
             told: 0,
+            shows_bar: shown != Shown::Lines,
+            #[cfg(feature = "terminal-images")]
+            shows_images: shown == Shown::Auto && super::images::are_possible(),
         }
     }
 
@@ -54,7 +59,8 @@ impl Terminal {
 
     fn begin(&mut self, phase: Phase, total: usize, done: usize) {
         self.bar.finish_and_clear();
-        self.bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+        let target = if self.shows_bar { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        self.bar = ProgressBar::with_draw_target(Some(total as u64), target);
         let style = ProgressStyle::with_template("{bar:28} {pos}/{len}  {msg}");
         self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         self.phase = phase;
@@ -143,7 +149,13 @@ impl Observer for Terminal {
         self.advance(record.evaluations, self.evaluations);
     }
 
-    fn sampled(&mut self, _key: SampleKey, _media: &Media, _reward: Option<&Reward>) {
+    fn sampled(&mut self, _key: SampleKey, media: &Media, _reward: Option<&Reward>) {
+        #[cfg(feature = "terminal-images")]
+        if self.shows_images {
+            self.bar.suspend(|| super::images::show(std::slice::from_ref(media)));
+        }
+        #[cfg(not(feature = "terminal-images"))]
+        let _ = media;
         if self.phase == Phase::Tuning {
             self.evaluations_done += 1;
             self.advance(self.evaluations_done, self.evaluations);
@@ -156,10 +168,6 @@ impl Observer for Terminal {
             self.what = "fresh samples  ".to_owned();
         }
         self.advance(done, total);
-    }
-
-    fn interrupted(&self) -> bool {
-        interrupt::requested()
     }
 }
 
