@@ -199,10 +199,13 @@ pub(crate) fn metrics(folder: &Folder) -> Result<Vec<MetricsLine>> {
 
 /// `comparison.json`, where the run has one.
 pub(crate) fn comparison(folder: &Folder) -> Result<Option<ComparisonRecord>> {
+    let text = folder.text(&Layout::new("").comparison())?;
+    text.map(|text| parse_comparison(text.as_bytes())).transpose()
+}
+
+fn parse_comparison(bytes: &[u8]) -> Result<ComparisonRecord> {
     let path = Layout::new("").comparison();
-    let Some(text) = folder.text(&path)? else { return Ok(None) };
-    let read = serde_json::from_str(&text);
-    read.map(Some)
+    serde_json::from_slice(bytes)
         .map_err(|error| noisefind_rundir::Error::Invalid { path, reason: error.to_string() }.into())
 }
 

@@ -273,7 +273,8 @@ impl Job {
 #[cfg(unix)]
 fn signal(process: u32, politely: bool) {
     use rustix::process::{Pid, Signal, kill_process};
-    let signal = if politely { Signal::INT } else { Signal::KILL };
+    // What is started in the background, as by `nohup`, ignores the signal of Ctrl-C, and so do its children.
+    let signal = if politely { Signal::TERM } else { Signal::KILL };
     if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
         // It may just have ended.
         let _ = kill_process(pid, signal);

@@ -15,7 +15,7 @@ use common::{Running, make_run};
 fn program(folder: &Path, steps: u32, pause: &str) -> PathBuf {
     let path = folder.join("program.sh");
     let script = format!(
-        "#!/bin/sh\ntrap 'echo saved >&2; exit 130' INT\n\
+        "#!/bin/sh\ntrap 'echo saved >&2; exit 130' TERM\n\
          echo '{{\"event\":\"started\",\"evaluations\":{steps},\"evaluations_done\":0}}' >&2\n\
          i=0; while [ $i -lt {steps} ]; do i=$((i+1)); j=0\n\
          while [ $j -lt 40 ]; do j=$((j+1)); echo 'a line that somebody has to read, or the program waits for ever' >&2; done\n\

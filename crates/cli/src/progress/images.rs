@@ -42,7 +42,7 @@ fn row(media: &[Media]) -> Option<RgbImage> {
     let shown = media.len().min(COLUMNS) as u32;
     let mut row = RgbImage::new((shown * (SIDE + GAP)).checked_sub(GAP)?, SIDE);
     for (at, media) in media.iter().take(COLUMNS).enumerate() {
-        let frame = media.rgb8(media.frames() / 2);
+        let frame = media.frame(media.frames() / 2);
         let sample = RgbImage::from_raw(media.width() as u32, media.height() as u32, frame.to_vec())?;
         let small = imageops::resize(&sample, SIDE, SIDE, imageops::FilterType::Triangle);
         imageops::replace(&mut row, &small, i64::from(SIDE + GAP) * at as i64, 0);
