@@ -34,11 +34,19 @@ class Schedule:
         self.abar = abar[self.times]
         self.abar_after = torch.where(before >= 0, abar[before.clamp(min=0)], scheduler.final_alpha_cumprod)
 
+    def _coefficients(self, k):
+        """cos and sin of both ends of step k [n], as [n, 1, 1, 1]."""
+        return (y[k][:, None, None, None] for y in (self.abar.sqrt(), (1 - self.abar).sqrt(), self.abar_after.sqrt(), (1 - self.abar_after).sqrt()))
+
     def velocity(self, x, after, k):
         """The v with which step k [n] leads from x to `after`, [n, 4, 16, 16]."""
-        wide = lambda y: y[k][:, None, None, None]
-        a, s, b, r = (wide(y.sqrt()) for y in (self.abar, 1 - self.abar, self.abar_after, 1 - self.abar_after))
+        a, s, b, r = self._coefficients(k)
         return (after - (b * a + r * s) * x) / (r * a - b * s)
+
+    def advance(self, x, v, k):
+        """Where step k [n] leads from x with v."""
+        a, s, b, r = self._coefficients(k)
+        return (b * a + r * s) * x + (r * a - b * s) * v
 
 
 class Paths:
@@ -62,20 +70,33 @@ class Paths:
             self.names.add(index)
 
     def batch(self, size, generator):
-        """`size` pairs -> latents, their ends, embedded captions, step indices.
+        """`size` pairs -> latents before the step, at its beginning and at its end, embedded captions, step indices.
 
         The first step is taken twice as often as the last, with a line between: there guidance does most and the loss falls longest.
         """
         index = torch.randint(len(self.points), (size,), generator=generator)
         u = (torch.arange(size) + torch.rand(size, generator=generator)) / size
         k = (torch.searchsorted(torch.linspace(2, 1, self.schedule.steps).cumsum(0), u * 1.5 * self.schedule.steps)).clamp(max=self.schedule.steps - 1)
-        return self.points[index, k], self.points[index, k + 1], self.embedded[index], k
+        return self.points[index, (k - 1).clamp(min=0)], self.points[index, k], self.points[index, k + 1], self.embedded[index], k
+
+
+def velocities(unet, schedule, x, text, k):
+    return unet(x.to(device()).contiguous(memory_format=torch.channels_last), schedule.times[k].to(device()), text.to(device()), return_dict=False)[0]
 
 
 def losses(unet, schedule, x, after, text, k):
     """Mean squared error of v, one a pair."""
-    v = unet(x.to(device()).contiguous(memory_format=torch.channels_last), schedule.times[k].to(device()), text.to(device()), return_dict=False)[0]
-    return F.mse_loss(v, schedule.velocity(x, after, k).to(device()), reduction="none").mean((1, 2, 3))
+    return F.mse_loss(velocities(unet, schedule, x, text, k), schedule.velocity(x, after, k).to(device()), reduction="none").mean((1, 2, 3))
+
+
+@torch.no_grad()
+def arrived(unet, schedule, before, x, text, k, chosen):
+    """x, and for the `chosen` pairs the student's own step towards it, which later steps have to live with."""
+    chosen = chosen & (k > 0)
+    own = velocities(unet, schedule, before[chosen], text[chosen], k[chosen] - 1).cpu()
+    x = x.clone()
+    x[chosen] = schedule.advance(before[chosen], own, k[chosen] - 1)
+    return x
 
 
 @torch.no_grad()
@@ -135,8 +156,9 @@ def train(a):
         probe = trajectories.default_unet().to(device(), memory_format=torch.channels_last)
         probe.load_state_dict(average.values)
         by_step, end = held_out(probe, schedule, test, text, a.steps)
-        curve.add(clock.seconds(), samples, len(paths.points), float(np.mean(watched or [float("nan")])), float(np.mean(by_step)), end, lr)
-        print(f"{clock.seconds():.0f} s, {samples} samples of {len(paths.points)} paths, loss {np.mean(watched or [np.nan]):.4f}, held out "
+        trained = torch.stack(watched).nanmean(0).tolist() if watched else [float("nan")] * a.steps
+        curve.add(clock.seconds(), samples, len(paths.points), float(np.mean(trained)), float(np.mean(by_step)), end, lr)
+        print(f"{clock.seconds():.0f} s, {samples} samples of {len(paths.points)} paths, loss {' '.join(f'{e:.4f}' for e in trained)}, held out "
               f"{' '.join(f'{e:.4f}' for e in by_step)}, end {end:.4f}", flush=True)
         watched.clear()
 
@@ -151,13 +173,15 @@ def train(a):
             paths.refresh()
         for group in optimiser.param_groups:
             group["lr"] = lr
-        loss = losses(unet, schedule, *paths.batch(a.batch, generator))
+        before_x, x, after, embedded, k = paths.batch(a.batch, generator)
+        x = arrived(unet, schedule, before_x, x, embedded, k, torch.rand(len(k), generator=generator) < a.own)
+        loss = losses(unet, schedule, x, after, embedded, k)
         loss.mean().backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update(unet)
-        watched.append(loss.mean().item())
+        watched.append(torch.zeros(a.steps).index_add(0, k, loss.detach().cpu()) / torch.bincount(k, minlength=a.steps))
         step, samples = step + 1, samples + a.batch
         if time.time() - saved > 180:
             save()
@@ -174,6 +198,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=50, help="training, without the teacher's paths; processor minutes where there is no GPU")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--own", type=float, default=0.3, help="share of pairs that begin where the student's own step before arrives")
     parser.add_argument("--average", type=float, default=0.99)
     parser.add_argument("--decay-from", type=float, default=0.4, help="share of the run after which the rate falls to zero")
     parser.add_argument("--start", type=int, help="start from the student of this many steps instead of the teacher")

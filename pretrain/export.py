@@ -42,9 +42,10 @@ def declare_float32(path):
     path.write_text(json.dumps(configuration, indent=2) + "\n")
 
 
-def hashes():
-    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(MODEL)}" for p in sorted(MODEL.rglob("*.safetensors"))]
-    (MODEL / "SHA256SUMS").write_text("\n".join(lines) + "\n")
+def hashes(model=MODEL):
+    """Writes SHA256SUMS of the folder's weights -> its lines."""
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(model)}" for p in sorted(model.rglob("*.safetensors"))]
+    (model / "SHA256SUMS").write_text("\n".join(lines) + "\n")
     return lines
 
 

@@ -1,6 +1,7 @@
-//! Puts the files of the default model into the library, so that an installed program works from any folder, and the
-//! commit, so that a run says what made it.
+//! Puts the files of the default model and of its fast version into the library, so that an installed program works
+//! from any folder, and the commit, so that a run says what made it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
@@ -10,39 +11,62 @@ use std::process::Command;
 #[path = "src/models/hash.rs"]
 mod hash;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../models/emoji-64");
-    println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files = Vec::new();
-    // Half a model is worse than none: without its index the folder is not one.
-    if folder.join("model_index.json").is_file() {
-        list(&folder, "", &mut files)?;
-    }
-    files.sort();
+/// The models that travel inside the library: their folders, from the one that wins to the one that completes it.
+const MODELS: [&[&str]; 2] = [&["emoji-64"], &["emoji-64-turbo", "emoji-64"]];
 
-    let mut code =
-        String::from("/// Relative path and content, by path.\nstatic FILES: &[EmbeddedFile] = &[\n");
-    let mut sha256 = hash::FolderHash::new();
-    let mut weights = String::new();
-    for relative in &files {
-        let path = folder.join(relative).canonicalize()?;
-        let content = fs::read(&path)?;
-        let own = sha256.add(relative, content.len() as u64, content.as_slice())?;
-        if hash::is_weights(relative) {
-            writeln!(weights, "    ({relative:?}, {own:?}),")?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../models");
+    // A file that two models have in common is in the library once.
+    let mut contents = BTreeMap::new();
+    let mut models = String::new();
+    for folders in MODELS {
+        let folders: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+        for folder in &folders {
+            println!("cargo::rerun-if-changed={}", folder.display());
         }
-        writeln!(code, "    EmbeddedFile {{ path: {relative:?}, bytes: include_bytes!({path:?}) }},")?;
+        // Half a model is worse than none: without its index a folder is not one.
+        if folders.iter().all(|folder| folder.join("model_index.json").is_file()) {
+            writeln!(models, "{}", model(&folders, &mut contents)?)?;
+        }
     }
-    writeln!(
-        code,
-        "];\n\n/// [`crate::models::hash`] of [`FILES`].\npub const SHA256: &str = {:?};\n\n\
-         /// SHA-256 of each of [`FILES`] that holds weights.\n\
-         pub const WEIGHTS: &[(&str, &str)] = &[\n{weights}];",
-        sha256.finish()
-    )?;
+    let mut code = String::new();
+    for (path, index) in &contents {
+        writeln!(code, "static BYTES_{index}: &[u8] = include_bytes!({path:?});")?;
+    }
+    writeln!(code, "\n/// The models inside the library.\nstatic MODELS: &[EmbeddedModel] = &[\n{models}];")?;
     fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("embedded_model.rs"), code)?;
     tell_commit();
     Ok(())
+}
+
+/// The code of one `EmbeddedModel`; `contents` numbers the files that it needs.
+fn model(folders: &[PathBuf], contents: &mut BTreeMap<PathBuf, usize>) -> Result<String, Box<dyn Error>> {
+    let mut files = BTreeMap::new();
+    for folder in folders {
+        let mut found = Vec::new();
+        list(folder, "", &mut found)?;
+        for relative in found {
+            let path = folder.join(&relative).canonicalize()?;
+            files.entry(relative).or_insert(path);
+        }
+    }
+    let mut sha256 = hash::FolderHash::new();
+    let (mut listed, mut weights) = (String::new(), String::new());
+    for (relative, path) in files {
+        let content = fs::read(&path)?;
+        let own = sha256.add(&relative, content.len() as u64, content.as_slice())?;
+        if hash::is_weights(&relative) {
+            write!(weights, "({relative:?}, {own:?}), ")?;
+        }
+        let next = contents.len();
+        let index = contents.entry(path).or_insert(next);
+        writeln!(listed, "        EmbeddedFile {{ path: {relative:?}, bytes: BYTES_{index} }},")?;
+    }
+    let name = folders[0].file_name().unwrap_or_default();
+    Ok(format!(
+        "    EmbeddedModel {{ name: {name:?}, sha256: {:?}, weights: &[{weights}], files: &[\n{listed}    ] }},",
+        sha256.finish()
+    ))
 }
 
 /// Sets `NOISEFIND_GIT_COMMIT` where this is a work tree of the program's own repository, which a package or a

@@ -28,6 +28,7 @@ pub struct EmbeddedFile {
 pub struct ModelFiles {
     source: Source,
     name: String,
+    base: Option<Arc<ModelFiles>>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl ModelFiles {
     /// Where the hub does not give it, and the cache does not hold it.
     pub fn hub(id: &str, settings: &HubSettings) -> Result<Self> {
         let model = HubModel::open(id, settings)?;
-        Ok(Self { source: Source::Hub(Arc::new(model)), name: id.to_owned() })
+        Ok(Self { source: Source::Hub(Arc::new(model)), name: id.to_owned(), base: None })
     }
 
     /// The files of a folder.
@@ -67,7 +68,7 @@ impl ModelFiles {
         let path = path.into();
         let name = path.display().to_string();
         match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self { source: Source::Directory(path), name }),
+            Ok(metadata) if metadata.is_dir() => Ok(Self { source: Source::Directory(path), name, base: None }),
             Ok(_) => Err(Error::NotAFolder {
                 path: name,
                 reason: "it is a file; give the folder that holds model_index.json".into(),
@@ -78,7 +79,18 @@ impl ModelFiles {
 
     /// Files that are compiled into the program; `name` stands for the folder in messages.
     pub fn embedded(name: &str, files: &'static [EmbeddedFile]) -> Self {
-        Self { source: Source::Embedded(files), name: name.to_owned() }
+        Self { source: Source::Embedded(files), name: name.to_owned(), base: None }
+    }
+
+    /// These files, and those of `base` where these have none of the same path: a model that differs from another in
+    /// some of its parts.
+    pub fn over(self, base: Self) -> Self {
+        Self { base: Some(Arc::new(base)), ..self }
+    }
+
+    /// The files that complete these.
+    pub fn base(&self) -> Option<&Self> {
+        self.base.as_deref()
     }
 
     /// The folder, where the files lie in one that is the user's.
@@ -109,6 +121,11 @@ impl ModelFiles {
 
     /// Whether the file is there.
     pub fn contains(&self, path: &str) -> bool {
+        self.has(path) || self.base().is_some_and(|base| base.contains(path))
+    }
+
+    /// Whether the file is there without the base.
+    fn has(&self, path: &str) -> bool {
         match &self.source {
             Source::Directory(folder) => folder.join(path).is_file(),
             Source::Hub(model) => model.contains(path),
@@ -143,6 +160,9 @@ impl ModelFiles {
 
     /// Opens a file for reading piece by piece.
     pub(crate) fn open(&self, path: &str) -> Result<OpenFile> {
+        if let Some(base) = self.base().filter(|base| !self.has(path) && base.contains(path)) {
+            return base.open(path);
+        }
         let name = self.display(path);
         let missing = || Error::MissingFile { model: self.name.clone(), expected: path.to_owned() };
         let on_disk = |full: &Path| {
@@ -162,4 +182,23 @@ impl ModelFiles {
 /// The path of a file in a folder of the model; the empty folder is its top.
 pub fn in_folder(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_gives_what_is_missing_and_no_more() {
+        let own: &[EmbeddedFile] = &[EmbeddedFile { path: "unet/config.json", bytes: b"1" }];
+        let shared: &[EmbeddedFile] =
+            &[EmbeddedFile { path: "unet/config.json", bytes: b"2" }, EmbeddedFile { path: "vae/config.json", bytes: b"3" }];
+        let files = ModelFiles::embedded("fast", Box::leak(own.into()))
+            .over(ModelFiles::embedded("slow", Box::leak(shared.into())));
+        assert_eq!(files.read("unet/config.json").unwrap().as_ref(), b"1");
+        assert_eq!(files.read("vae/config.json").unwrap().as_ref(), b"3");
+        assert!(files.contains("vae/config.json") && !files.contains("scorer/config.json"));
+        let error = files.read("scorer/config.json").unwrap_err().to_string();
+        assert!(error.contains("fast"), "{error}");
+    }
 }

@@ -72,12 +72,9 @@ pub enum Error {
         /// Whether there is budget left to go on with.
         can_go_on: bool,
     },
-    /// This build of the program carries no default model.
-    #[error("this program was built without its default model {name}; give --model DIR with a model folder")]
-    NoEmbeddedModel {
-        /// Its name.
-        name: &'static str,
-    },
+    /// This build of the program does not carry one of its own models.
+    #[error("this program was built without its model {0}; give --model DIR with a model folder")]
+    NoEmbeddedModel(String),
     /// The policy and the model take different noise.
     #[error(
         "the policy is for noise of shape {policy:?}, model {model} takes {found:?}; give the --model it was tuned with"

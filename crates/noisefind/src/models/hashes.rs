@@ -8,7 +8,7 @@ use noisefind_diffusion::ModelFiles;
 
 use crate::config::TuneConfig;
 use crate::error::{Error, Result};
-use crate::models::embedded;
+use crate::models::embedded::EmbeddedModel;
 use crate::models::hash::{FolderHash, counts, is_weights};
 
 /// What a file list says of a model of the hub, whose files are all named by one commit.
@@ -39,12 +39,18 @@ impl ModelHashes {
             let weights = BTreeMap::from([(COMMIT.to_owned(), commit.to_owned())]);
             return Ok(Self { model: model.finish(), weights });
         }
-        let Some(folder) = files.folder() else {
-            let known = embedded::WEIGHTS.iter().map(|(path, own)| ((*path).to_owned(), (*own).to_owned()));
-            return Ok(Self { model: embedded::SHA256.to_owned(), weights: known.collect() });
-        };
-        for relative in files_below(folder, "")? {
-            let path = folder.join(&relative);
+        if let Some(known) = EmbeddedModel::named(files.name()).filter(|_| files.folder().is_none()) {
+            let weights = known.weights.iter().map(|(path, own)| ((*path).to_owned(), (*own).to_owned()));
+            return Ok(Self { model: known.sha256.to_owned(), weights: weights.collect() });
+        }
+        let mut paths = BTreeMap::new();
+        for folder in std::iter::successors(Some(files), |files| files.base()).filter_map(ModelFiles::folder) {
+            for relative in files_below(folder, "")? {
+                let path = folder.join(&relative);
+                paths.entry(relative).or_insert(path);
+            }
+        }
+        for (relative, path) in paths {
             let added = File::open(&path).and_then(|file| model.add(&relative, file.metadata()?.len(), file));
             let own = added.map_err(|source| Error::Read { path, source })?;
             if is_weights(&relative) {
@@ -76,7 +82,7 @@ pub fn scorer_hashes(config: &TuneConfig) -> Result<ScorerHashes> {
     Ok(hashes)
 }
 
-/// The files below `folder` that count, sorted, with `/` between the parts.
+/// The files below `folder` that count, with `/` between the parts.
 fn files_below(folder: &Path, prefix: &str) -> Result<Vec<String>> {
     let failed = |source| Error::Read { path: folder.to_owned(), source };
     let mut files = Vec::new();
@@ -89,6 +95,5 @@ fn files_below(folder: &Path, prefix: &str) -> Result<Vec<String>> {
             files.push(relative);
         }
     }
-    files.sort();
     Ok(files)
 }

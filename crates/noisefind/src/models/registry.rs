@@ -1,5 +1,7 @@
 //! Models, scorers and judges by name.
 
+use std::path::Path;
+
 use noisefind_core::ports::Generator;
 use noisefind_diffusion::model_index::ModelIndex;
 use noisefind_diffusion::scheduler::SchedulerChoice;
@@ -9,7 +11,7 @@ use noisefind_diffusion::{
 use noisefind_external::ExternalGenerator;
 use serde::Deserialize;
 
-use crate::config::{DEFAULT_MODEL, GenerationConfig, ModelDefaults};
+use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
 use crate::models::external::{EXTERNAL, drawing_options, patience};
 use crate::models::hashes::ModelHashes;
@@ -64,25 +66,39 @@ pub(crate) struct Recommended {
     pub(crate) default_scorer: Option<String>,
     /// Folder of the judge.
     pub(crate) default_judge: Option<String>,
+    /// Folder of the model whose files complete this one's, relative to this one's.
+    base: Option<String>,
     num_inference_steps: Option<usize>,
     guidance_scale: Option<f64>,
 }
 
+/// The files of a folder or of a model of the hub; a folder that names a base is completed by it.
+fn completed(name: &str) -> noisefind_diffusion::Result<ModelFiles> {
+    let files = ModelFiles::find(name)?;
+    let Some(folder) = files.folder().filter(|_| files.contains(RECOMMENDED)).map(Path::to_owned) else {
+        return Ok(files);
+    };
+    match files.read_json::<Recommended>(RECOMMENDED)?.base {
+        Some(base) => Ok(files.over(ModelFiles::directory(folder.join(base))?)),
+        None => Ok(files),
+    }
+}
+
 impl ModelSource {
-    /// Finds the model called `name`: a folder, an id on the hub, `exec:COMMAND`, or `emoji-64`.
+    /// Finds the model called `name`: a folder, an id on the hub, `exec:COMMAND`, `emoji-64` or `emoji-64-turbo`.
     ///
     /// # Errors
-    /// Where there is no such folder, the hub does not give it, or this program carries no default model.
+    /// Where there is no such folder, the hub does not give it, or this program does not carry the model.
     pub fn find(name: &str) -> Result<Self> {
         if let Some(double) = test_double::find(name) {
             return Ok(Self { name: name.to_owned(), place: Place::TestDouble(double) });
         }
-        let place = match name {
-            DEFAULT_MODEL => Place::Files(embedded::files()?),
-            _ => match name.strip_prefix(EXTERNAL) {
-                Some(command) => Place::External(command.to_owned()),
-                None => Place::Files(ModelFiles::find(name).map_err(|source| Error::model(name, source))?),
-            },
+        let place = if embedded::is_name(name) {
+            Place::Files(embedded::files(name)?)
+        } else if let Some(command) = name.strip_prefix(EXTERNAL) {
+            Place::External(command.to_owned())
+        } else {
+            Place::Files(completed(name).map_err(|source| Error::model(name, source))?)
         };
         Ok(Self { name: name.to_owned(), place })
     }
