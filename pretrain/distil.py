@@ -50,33 +50,34 @@ class Schedule:
 
 
 class Paths:
-    """Every shard of training paths that exists, in memory as f32; `refresh` picks up new ones."""
+    """Every shard of paths among `indices` that exists, in memory as f32; `refresh` picks up new ones. Long paths stand first."""
 
-    def __init__(self, schedule, text, shards=None):
-        self.schedule, self.text, self.points, self.embedded, self.names = schedule, text, None, None, set()
-        self.only = shards
+    def __init__(self, schedule, text, indices):
+        self.schedule, self.text, self.indices, self.shards = schedule, text, indices, {}
         self.refresh()
 
     def refresh(self):
-        wanted = self.only if self.only is not None else range(trajectories.HELD_OUT)
-        for index in wanted:
-            path = trajectories.shard_path(index)
-            if index in self.names or not path.exists():
-                continue
-            state = torch.load(path)
-            points, embedded = state["points"][:, ::self.schedule.stride], self.text.embed(state["texts"]).cpu()
-            self.points = points if self.points is None else torch.cat([self.points, points])
-            self.embedded = embedded if self.embedded is None else torch.cat([self.embedded, embedded])
-            self.names.add(index)
+        new = [i for i in self.indices if i not in self.shards and trajectories.shard_path(i).exists()]
+        if not new:
+            return
+        for index in new:
+            state = torch.load(trajectories.shard_path(index))
+            points = state["points"][:, ::self.schedule.stride]
+            self.shards[index] = points, self.text.embed(state["texts"]).cpu()
+        shards = sorted(self.shards.values(), key=lambda shard: -shard[0].shape[1])
+        self.embedded = torch.cat([embedded for _, embedded in shards])
+        self.points = torch.cat([F.pad(points, (0, 0, 0, 0, 0, 0, 0, self.schedule.steps + 1 - points.shape[1])) for points, _ in shards])
+        # How many paths reach the end of each step.
+        self.reaching = torch.tensor([sum(len(points) for points, _ in shards if points.shape[1] > k + 1) for k in range(self.schedule.steps)])
 
     def batch(self, size, generator):
         """`size` pairs -> latents before the step, at its beginning and at its end, embedded captions, step indices.
 
         The first step is taken twice as often as the last, with a line between: there guidance does most and the loss falls longest.
         """
-        index = torch.randint(len(self.points), (size,), generator=generator)
         u = (torch.arange(size) + torch.rand(size, generator=generator)) / size
         k = (torch.searchsorted(torch.linspace(2, 1, self.schedule.steps).cumsum(0), u * 1.5 * self.schedule.steps)).clamp(max=self.schedule.steps - 1)
+        index = (torch.rand(size, generator=generator) * self.reaching[k]).long()
         return self.points[index, (k - 1).clamp(min=0)], self.points[index, k], self.points[index, k + 1], self.embedded[index], k
 
 
@@ -140,7 +141,7 @@ def train(a):
         optimiser.load_state_dict(state["optimiser"])
         step, samples, before = state["step"], state["samples"], state["seconds"]
     generator = torch.Generator().manual_seed(3 + step)
-    paths = Paths(schedule, text)
+    paths = Paths(schedule, text, range(trajectories.HELD_OUT))
     test = Paths(schedule, text, [trajectories.HELD_OUT])
     clock = Clock(before, processor=device().type == "cpu")
     curve = Curve(WORK / (f"trial-{a.trial}.csv" if a.trial else f"distil-{a.steps}.csv"),
@@ -193,7 +194,8 @@ def train(a):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--shards", type=int, default=32, help="shards of 64 teacher's paths")
+    parser.add_argument("--shards", type=int, default=17, help="shards of 64 teacher's paths")
+    parser.add_argument("--short-shards", type=int, default=40, help="shards of paths that end after the first third")
     parser.add_argument("--paths", type=int, default=trajectories.PATHS, help="paths a shard")
     parser.add_argument("--minutes", type=float, default=50, help="training, without the teacher's paths; processor minutes where there is no GPU")
     parser.add_argument("--batch", type=int, default=24)
@@ -205,8 +207,8 @@ def main():
     parser.add_argument("--measure", type=float, default=240, help="seconds between measurements on held-out paths")
     parser.add_argument("--trial", help="compare settings only: save nothing, load nothing, write trial-NAME.csv")
     a = parser.parse_args()
-    if a.shards and not a.trial:
-        trajectories.make_shards([trajectories.HELD_OUT, *range(a.shards)], a.paths)
+    short = range(trajectories.SHORT, trajectories.SHORT + a.short_shards)
+    trajectories.make_shards([trajectories.HELD_OUT, *range(a.shards), *short], a.paths)
     train(a)
 
 

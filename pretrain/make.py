@@ -15,11 +15,14 @@ STAGES = [
     ("tokenizer", [], 0),
     ("vae", [], 0.12),
     ("latents", ["--shards", "16"], 0),
-    ("diffusion", [], 0.64),
+    ("diffusion", [], 0.56),
     ("scorer", [], 0.12),
     ("judge", [], 0.12),
     ("export", [], 0),
     ("evaluate", [], 0),
+    ("distil", [], 0.08),
+    ("distil_check", [], 0),
+    ("distil_card", [], 0),
     ("sheets", [], 0),
     ("reconstruct", [], 0),
     ("golden", [], 0),
@@ -28,7 +31,8 @@ STAGES = [
 
 # What is different in a rehearsal; its model draws nothing that can be recognised.
 REHEARSED_MINUTES, REHEARSED_SCENES = 8, 256
-REHEARSED = dict(latents=["--shards", "2"], evaluate=["--per-group", "1", "--samples", "8", "--easy-samples", "2"])
+REHEARSED = dict(latents=["--shards", "2"], evaluate=["--per-group", "1", "--samples", "8", "--easy-samples", "2"],
+                 distil=["--shards", "1", "--paths", "4", "--batch", "6"], distil_check=["--per-group", "1", "--samples", "2"])
 
 
 def main():

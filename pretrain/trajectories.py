@@ -1,7 +1,8 @@
 """Generates the teacher's paths: for a noise and a caption, the latents after every guided step of the default model.
 
 Each shard holds 64 paths. Distillation learns from any two points of a path, so the 48 passes of the denoiser that one path
-costs are spent once.
+costs are spent once. The first steps, where guidance does most, are the hardest to learn and overfit first; short paths hold
+only those, at a third of the price.
 """
 
 import argparse
@@ -22,6 +23,7 @@ FOLDER = WORK / "trajectories"
 STEPS = 24
 GUIDANCE = 4.0
 PATHS = 64
+SHORT = 500  # index of the first shard whose paths end after the first third
 HELD_OUT = 900  # index of the first shard that is never trained on
 
 
@@ -65,14 +67,14 @@ class Generator:
         self.scheduler.set_timesteps(steps)
 
     @torch.no_grad()
-    def path(self, noise, texts):
-        """noise [n, 4, 16, 16] and n captions -> latents before the first and after every step, [n, steps + 1, 4, 16, 16]."""
+    def path(self, noise, texts, steps=None):
+        """noise [n, 4, 16, 16] and n captions -> latents before the first and after each of the first steps, [n, steps + 1, 4, 16, 16]."""
         z = noise.to(device())
         with_text = self.text.embed(texts)
         if self.guidance != 1:
             with_text = torch.cat([self.text.embed([""]).expand(len(z), -1, -1), with_text])
         points = [z]
-        for t in self.scheduler.timesteps:
+        for t in self.scheduler.timesteps[:steps]:
             x = z if self.guidance == 1 else torch.cat([z, z])
             v = self.unet(x.contiguous(memory_format=torch.channels_last), t, with_text, return_dict=False)[0]
             if self.guidance != 1:
@@ -102,15 +104,17 @@ def make_shards(indices, paths=PATHS):
         began, rng = time.time(), np.random.default_rng([29, index])
         texts = captions(rng, paths)
         noise = torch.randn(paths, 4, 16, 16, generator=torch.Generator().manual_seed(7_000_003 + index))
-        save_atomically(dict(points=teacher.path(noise, texts).cpu(), texts=texts), shard_path(index))
+        steps = STEPS // 3 if SHORT <= index < HELD_OUT else STEPS
+        save_atomically(dict(points=teacher.path(noise, texts, steps).cpu(), texts=texts), shard_path(index))
         print(f"{shard_path(index).name}: {(time.time() - began) / paths:.2f} s a path", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shards", type=int, default=32)
+    parser.add_argument("--shards", type=int, default=17)
+    parser.add_argument("--short-shards", type=int, default=40)
     a = parser.parse_args()
-    make_shards([HELD_OUT, *range(a.shards)])
+    make_shards([HELD_OUT, *range(a.shards), *range(SHORT, SHORT + a.short_shards)])
 
 
 if __name__ == "__main__":

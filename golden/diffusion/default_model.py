@@ -1,6 +1,6 @@
-"""Makes emoji-64.safetensors: what diffusers draws with the default model from given noises.
+"""Makes emoji-64.safetensors and emoji-64-turbo.safetensors: what diffusers draws with the models that ship, from given noises.
 
-Run after every change of models/emoji-64: python golden/diffusion/default_model.py   (versions in golden/requirements.txt)
+Run after every change of models/: python golden/diffusion/default_model.py   (versions in golden/requirements.txt)
 """
 
 import hashlib
@@ -10,27 +10,28 @@ import pathlib
 import numpy
 import safetensors.torch
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 HERE = pathlib.Path(__file__).parent
-MODEL = HERE.parents[1] / "models" / "emoji-64"
+MODELS = HERE.parents[1] / "models"
 PROMPT = "a green dog"
 
 
 @torch.no_grad()
-def main():
-    torch.set_num_threads(1)
-    settings = json.loads((MODEL / "noisefind.json").read_text())
-    pipeline = StableDiffusionPipeline.from_pretrained(MODEL, torch_dtype=torch.float32)
+def make(name):
+    model = MODELS / name
+    settings = json.loads((model / "noisefind.json").read_text())
+    unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
+    # A model that names a base holds only the parts that differ.
+    pipeline = StableDiffusionPipeline.from_pretrained(model / settings.get("base", "."), unet=unet, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    sample = pipeline.unet.config.sample_size
-    shape = (2, pipeline.unet.config.in_channels, sample, sample)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(42))
+    sample = unet.config.sample_size
+    noise = torch.randn((2, unet.config.in_channels, sample, sample), generator=torch.Generator().manual_seed(42))
     steps, guidance = settings["num_inference_steps"], settings["guidance_scale"]
     run = lambda kind: pipeline(
         [PROMPT] * 2, num_inference_steps=steps, guidance_scale=guidance, latents=noise.clone(), output_type=kind
     ).images
-    weights = (MODEL / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    weights = (model / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
     tensors = {
         "noise": noise,
         "latents": run("latent"),
@@ -42,11 +43,13 @@ def main():
         "guidance_scale": str(guidance),
         "unet_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    path = HERE / "emoji-64.safetensors"
+    path = HERE / f"{name}.safetensors"
     tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
     safetensors.torch.save_file(tensors, path, metadata=metadata)
     print(path.name, path.stat().st_size)
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    for name in ("emoji-64", "emoji-64-turbo"):
+        make(name)

@@ -1,4 +1,4 @@
-//! The model that ships with the program against diffusers, from the same noises.
+//! The models that ship with the program against diffusers, from the same noises.
 
 mod common;
 
@@ -7,9 +7,14 @@ use noisefind_diffusion::{
     DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles, ModelInfo,
 };
 
-fn files() -> ModelFiles {
-    ModelFiles::directory(golden_folder().join("../../models/emoji-64"))
-        .expect("the default model is in the repository")
+const MODELS: [&str; 2] = ["emoji-64", "emoji-64-turbo"];
+
+fn files(name: &str) -> ModelFiles {
+    let folder = |name: &str| {
+        ModelFiles::directory(golden_folder().join("../../models").join(name)).expect("it is in the repository")
+    };
+    // The fast model holds its denoiser only.
+    if name == "emoji-64" { folder(name) } else { folder(name).over(folder("emoji-64")) }
 }
 
 fn options(metadata: &std::collections::HashMap<String, String>) -> GenerationOptions {
@@ -21,40 +26,44 @@ fn options(metadata: &std::collections::HashMap<String, String>) -> GenerationOp
 }
 
 #[test]
-fn the_golden_numbers_belong_to_this_model() {
-    let info = ModelInfo::read(&files()).expect("it has an index");
-    assert_eq!(info.problems, Vec::<String>::new());
-    let unet = info.parts.iter().find(|part| part.name == "unet").expect("it has a denoiser");
-    assert_eq!(
-        unet.sha256[0].1,
-        Golden::metadata("emoji-64")["unet_sha256"],
-        "the model has changed: run `python golden/diffusion/default_model.py`"
-    );
+fn the_golden_numbers_belong_to_these_models() {
+    for name in MODELS {
+        let info = ModelInfo::read(&files(name)).expect("it has an index");
+        assert_eq!(info.problems, Vec::<String>::new(), "{name}");
+        let unet = info.parts.iter().find(|part| part.name == "unet").expect("it has a denoiser");
+        assert_eq!(
+            unet.sha256[0].1,
+            Golden::metadata(name)["unet_sha256"],
+            "{name} has changed: run `python golden/diffusion/default_model.py`"
+        );
+    }
 }
 
 #[test]
 fn latents_and_pictures_agree() {
-    let golden = Golden::read("emoji-64");
-    let metadata = Golden::metadata("emoji-64");
-    let model = DiffusionModel::open(files(), &common::F32).expect("it opens");
-    let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
-    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
-    let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
-    assert_close("latents", &found, golden.values("latents"), 1e-3);
-    let pictures = model.decode_values(&latents, 2).expect("it decodes");
-    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
-    let expected = golden.values("pictures");
-    let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
-    assert!(near as f64 >= 0.999 * expected.len() as f64, "{near} of {} pixels", expected.len());
+    for name in MODELS {
+        let golden = Golden::read(name);
+        let metadata = Golden::metadata(name);
+        let model = DiffusionModel::open(files(name), &common::F32).expect("it opens");
+        let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+        let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
+        let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
+        assert_close(&format!("{name}: latents"), &found, golden.values("latents"), 1e-3);
+        let pictures = model.decode_values(&latents, 2).expect("it decodes");
+        let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
+        let expected = golden.values("pictures");
+        let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
+        assert!(near as f64 >= 0.999 * expected.len() as f64, "{name}: {near} of {} pixels", expected.len());
+    }
 }
 
 /// Half-precision storage moves pictures by less than a viewer would see: at least 30 dB on average.
 #[test]
 fn bf16_pictures_stay_near() {
-    let golden = Golden::read("emoji-64");
-    let metadata = Golden::metadata("emoji-64");
+    let golden = Golden::read(MODELS[0]);
+    let metadata = Golden::metadata(MODELS[0]);
     let load = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::Bf16, ..LoadOptions::default() };
-    let model = DiffusionModel::open(files(), &load).expect("it opens");
+    let model = DiffusionModel::open(files(MODELS[0]), &load).expect("it opens");
     let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
     let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
     let pictures = model.decode_values(&latents, 2).expect("it decodes");
