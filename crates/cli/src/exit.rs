@@ -64,7 +64,7 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             _ => None,
         },
         noisefind::Error::Model { name, .. } if !name.starts_with("exec:") => {
-            Some("give --model the folder of a complete diffusers model, or emoji-64".to_owned())
+            Some("give --model the folder of a complete diffusers model, emoji-64 or emoji-64-turbo".to_owned())
         }
         _ => None,
     }

@@ -43,3 +43,35 @@ pub fn files(name: &str) -> Result<ModelFiles> {
     let model = EmbeddedModel::named(name).ok_or_else(|| Error::NoEmbeddedModel(name.to_owned()))?;
     Ok(ModelFiles::embedded(model.name, model.files))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::models::registry::ModelSource;
+
+    /// The folder of the fast model names its base, so that opening the folder gives what is inside the program.
+    #[test]
+    fn a_model_inside_the_program_is_its_folder() {
+        for name in [DEFAULT_MODEL, TURBO] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name);
+            let folder = ModelSource::find(&folder.display().to_string()).unwrap();
+            let inside = ModelSource::find(name).unwrap();
+            assert_eq!(inside.hashes().unwrap(), folder.hashes().unwrap(), "{name}");
+            assert_eq!(inside.defaults().unwrap(), folder.defaults().unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_fast_model_holds_nothing_twice() {
+        let bytes = |name: &str, path: &str| {
+            let files = EmbeddedModel::named(name).unwrap().files;
+            files.iter().find(|file| file.path == path).unwrap().bytes
+        };
+        let vae = "vae/diffusion_pytorch_model.safetensors";
+        assert!(std::ptr::eq(bytes(DEFAULT_MODEL, vae), bytes(TURBO, vae)));
+        let unet = "unet/diffusion_pytorch_model.safetensors";
+        assert_ne!(bytes(DEFAULT_MODEL, unet), bytes(TURBO, unet));
+    }
+}
