@@ -6,6 +6,7 @@ Every number of the card comes from the work folder's measurements (`distil_chec
 import argparse
 import csv
 import json
+import math
 import shutil
 
 from diffusers import DDIMScheduler
@@ -21,6 +22,11 @@ TURBO = MODEL.with_name("emoji-64-turbo")
 def export(steps):
     TURBO.mkdir(parents=True, exist_ok=True)
     distil.averaged_unet(steps).half().save_pretrained(TURBO / "unet")
+    # Without the folder that the student was loaded from, and readable as the other files are.
+    configuration = json.loads((TURBO / "unet" / "config.json").read_text())
+    configuration.pop("_name_or_path", None)
+    (TURBO / "unet" / "config.json").write_text(json.dumps(configuration, indent=2) + "\n")
+    (TURBO / "unet" / "diffusion_pytorch_model.safetensors").chmod(0o644)
     DDIMScheduler(**SCHEDULER).save_pretrained(TURBO / "scheduler")
     for name in ("LICENSE", "model_index.json"):
         shutil.copyfile(MODEL / name, TURBO / name)
@@ -28,12 +34,17 @@ def export(steps):
     (TURBO / "noisefind.json").write_text(json.dumps(defaults, indent=2) + "\n")
 
 
+def number(value):
+    """Two digits, or a dash where nothing varied."""
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
 def group_rows(measured):
     head = ["| group | prompts | pictures | default model | this model | same verdict | correlation of verdicts | pixel distance |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     return head + [
         f"| {group} | {m['prompts']} | {m['pictures']} | {m['base']:.2f} | {m['student']:.2f} | {m['same_verdict']:.2f} | "
-        f"{m['verdict_correlation']:.2f} | {m['pixel_distance']:.3f} |" for group, m in measured["groups"].items()]
+        f"{number(m['verdict_correlation'])} | {m['pixel_distance']:.3f} |" for group, m in measured["groups"].items()]
 
 
 def comparison_rows(found):
@@ -48,9 +59,12 @@ def card(steps):
     for path in sorted(WORK.glob("distil-check-*.json")):
         state = json.loads(path.read_text())
         guided = path.stem.startswith("distil-check-undistilled")
-        others.append(("default model, guidance 4" if guided else "distilled", state["steps"], state["steps"] * (2 if guided else 1), state["groups"]["all"]))
-    last = list(csv.DictReader((WORK / f"distil-{steps}.csv").open()))[-1]
+        label = "default model, guidance 4" if guided else f"this model in {state['steps']} steps" if state["steps"] != steps else "this model"
+        others.append((label, state["steps"], state["steps"] * (2 if guided else 1), state["groups"]["all"]))
+    curve = list(csv.DictReader((WORK / f"distil-{steps}.csv").open()))
+    last, rate = curve[-1], lambda row: float(row["lr"])
     everything = measured["groups"]["all"]
+    paths, whole = int(last["paths"]), trajectories.PATHS * sum(trajectories.shard_path(i).exists() for i in range(trajectories.SHORT))
     text = [
         f"# emoji-64-turbo, the default model in {steps} steps",
         "",
@@ -68,10 +82,10 @@ def card(steps):
         "",
         "## Training",
         "",
-        f"`pretrain/distil.py`: {int(last['paths']):,} paths of the default model ({trajectories.STEPS} guided steps; half of the captions from its training",
+        f"`pretrain/distil.py`: {paths:,} paths of the default model ({trajectories.STEPS} guided steps, of {max(paths - whole, 0):,} the first third; half of the captions from its training",
         "distribution, half with colours, places and counts drawn evenly, without the held-out pairs), then "
         f"{int(last['samples']):,} pairs of latents in {float(last['seconds']) / 60:.0f} processor minutes",
-        "of one core. Curve: `pretrain/curves/distil.csv`.",
+        "of one core. Curve: `pretrain/curves/distil.csv`." + (" The run was ended before its learning rate had fallen." if rate(last) > 0.5 * max(map(rate, curve)) else ""),
         "",
         "## Measurements",
         "",

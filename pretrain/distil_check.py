@@ -100,10 +100,12 @@ def main():
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--name", help="name of the kept pictures; a new one draws anew")
     parser.add_argument("--undistilled", action="store_true", help="the default model itself at these steps, guidance as in the default, for comparison")
+    parser.add_argument("--student", type=int, help="weights of the student of this many steps, where they are not those of --steps")
     parser.add_argument("--sheet-rows", type=int, default=1, help="prompts of each group on the contact sheet")
     a = parser.parse_args()
     wanted = rows(a.per_group, a.samples)
-    name = a.name or (f"undistilled-{a.steps}" if a.undistilled else f"student-{a.steps}")
+    other = a.student not in (None, a.steps)
+    name = a.name or (f"undistilled-{a.steps}" if a.undistilled else f"student-{a.student}-in-{a.steps}" if other else f"student-{a.steps}")
     opened = {}
     def painter(key, make):
         return lambda: opened.setdefault(key, None) or opened.__setitem__(key, make()) or opened[key]
@@ -112,7 +114,7 @@ def main():
     if a.undistilled:
         make = lambda: Painter(trajectories.default_unet(), a.steps, trajectories.GUIDANCE)
     else:
-        make = lambda: Painter(distil.averaged_unet(a.steps), a.steps, 1)
+        make = lambda: Painter(distil.averaged_unet(a.student or a.steps), a.steps, 1)
     student = pictures(name, painter("student", make), wanted)
     print(f"{time.time() - began:.0f} s for the student's pictures")
     reader, scorer = Reader(), Scorer()
