@@ -145,7 +145,7 @@ def train(a):
     test = Paths(schedule, text, [trajectories.HELD_OUT])
     clock = Clock(before, processor=device().type == "cpu")
     curve = Curve(WORK / (f"trial-{a.trial}.csv" if a.trial else f"distil-{a.steps}.csv"),
-                  ["seconds", "samples", "paths", "loss", "held_out_loss", "held_out_end_error", "lr"])
+                  ["seconds", "samples", "paths", "whole_paths", "loss", "held_out_loss", "held_out_end_error", "lr"])
     watched, saved, measured = [], time.time(), 0.0
 
     def save():
@@ -158,7 +158,7 @@ def train(a):
         probe.load_state_dict(average.values)
         by_step, end = held_out(probe, schedule, test, text, a.steps)
         trained = torch.stack(watched).nanmean(0).tolist() if watched else [float("nan")] * a.steps
-        curve.add(clock.seconds(), samples, len(paths.points), float(np.mean(trained)), float(np.mean(by_step)), end, lr)
+        curve.add(clock.seconds(), samples, len(paths.points), int(paths.reaching[-1]), float(np.mean(trained)), float(np.mean(by_step)), end, lr)
         print(f"{clock.seconds():.0f} s, {samples} samples of {len(paths.points)} paths, loss {' '.join(f'{e:.4f}' for e in trained)}, held out "
               f"{' '.join(f'{e:.4f}' for e in by_step)}, end {end:.4f}", flush=True)
         watched.clear()

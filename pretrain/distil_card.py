@@ -64,7 +64,7 @@ def card(steps):
     curve = list(csv.DictReader((WORK / f"distil-{steps}.csv").open()))
     last, rate = curve[-1], lambda row: float(row["lr"])
     everything = measured["groups"]["all"]
-    paths, whole = int(last["paths"]), trajectories.PATHS * sum(trajectories.shard_path(i).exists() for i in range(trajectories.SHORT))
+    paths, short = int(last["paths"]), int(last["paths"]) - int(last["whole_paths"])
     text = [
         f"# emoji-64-turbo, the default model in {steps} steps",
         "",
@@ -82,7 +82,7 @@ def card(steps):
         "",
         "## Training",
         "",
-        f"`pretrain/distil.py`: {paths:,} paths of the default model ({trajectories.STEPS} guided steps, of {max(paths - whole, 0):,} the first third; half of the captions from its training",
+        f"`pretrain/distil.py`: {paths:,} paths of the default model ({trajectories.STEPS} guided steps; {short:,} of them are only the first third; half of the captions from its training",
         "distribution, half with colours, places and counts drawn evenly, without the held-out pairs), then "
         f"{int(last['samples']):,} pairs of latents in {float(last['seconds']) / 60:.0f} processor minutes",
         "of one core. Curve: `pretrain/curves/distil.csv`." + (" The run was ended before its learning rate had fallen." if rate(last) > 0.5 * max(map(rate, curve)) else ""),
