@@ -99,11 +99,6 @@ mod tests {
         let values: Vec<u8> = frames.iter().map(|frame| frame.buffer().get_pixel(0, 0)[0]).collect();
         assert_eq!(values, [0, 100, 200]);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn what_was_saved_is_read_back_and_what_is_incomplete_is_not() {
