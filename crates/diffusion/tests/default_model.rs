@@ -11,7 +11,8 @@ const MODELS: [&str; 2] = ["emoji-64", "emoji-64-turbo"];
 
 fn files(name: &str) -> ModelFiles {
     let folder = |name: &str| {
-        ModelFiles::directory(golden_folder().join("../../models").join(name)).expect("it is in the repository")
+        ModelFiles::directory(golden_folder().join("../../models").join(name))
+            .expect("it is in the repository")
     };
     // The fast model holds its denoiser only.
     if name == "emoji-64" { folder(name) } else { folder(name).over(folder("emoji-64")) }
@@ -45,7 +46,8 @@ fn latents_and_pictures_agree() {
         let golden = Golden::read(name);
         let metadata = Golden::metadata(name);
         let model = DiffusionModel::open(files(name), &common::F32).expect("it opens");
-        let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+        let prompt =
+            model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
         let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
         let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
         assert_close(&format!("{name}: latents"), &found, golden.values("latents"), 1e-3);

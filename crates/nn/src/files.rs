@@ -68,7 +68,9 @@ impl ModelFiles {
         let path = path.into();
         let name = path.display().to_string();
         match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self { source: Source::Directory(path), name, base: None }),
+            Ok(metadata) if metadata.is_dir() => {
+                Ok(Self { source: Source::Directory(path), name, base: None })
+            }
             Ok(_) => Err(Error::NotAFolder {
                 path: name,
                 reason: "it is a file; give the folder that holds model_index.json".into(),
@@ -191,8 +193,10 @@ mod tests {
     #[test]
     fn a_base_gives_what_is_missing_and_no_more() {
         let own: &[EmbeddedFile] = &[EmbeddedFile { path: "unet/config.json", bytes: b"1" }];
-        let shared: &[EmbeddedFile] =
-            &[EmbeddedFile { path: "unet/config.json", bytes: b"2" }, EmbeddedFile { path: "vae/config.json", bytes: b"3" }];
+        let shared: &[EmbeddedFile] = &[
+            EmbeddedFile { path: "unet/config.json", bytes: b"2" },
+            EmbeddedFile { path: "vae/config.json", bytes: b"3" },
+        ];
         let files = ModelFiles::embedded("fast", Box::leak(own.into()))
             .over(ModelFiles::embedded("slow", Box::leak(shared.into())));
         assert_eq!(files.read("unet/config.json").unwrap().as_ref(), b"1");

@@ -179,7 +179,8 @@ fn an_id_is_opened_from_the_cache_or_explained() {
     assert!(message.contains("cannot get the model owner/other, which is no folder here"), "{message}");
     assert!(message.contains("http://127.0.0.1:1 could not be reached"), "{message}");
     assert!(
-        message.ends_with("give --model the folder of a complete diffusers model, emoji-64 or emoji-64-turbo\n"),
+        message
+            .ends_with("give --model the folder of a complete diffusers model, emoji-64 or emoji-64-turbo\n"),
         "{message}"
     );
 }

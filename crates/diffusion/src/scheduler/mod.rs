@@ -61,8 +61,11 @@ const CLASSES: &[SchedulerClass] = &[
     flow_match_euler::CLASS,
 ];
 
+/// A name, the class, and the parameters with their values.
+type Preset = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Names for a class with values of its parameters.
-const PRESETS: &[(&str, &str, &[(&str, &str)])] = &[
+const PRESETS: &[Preset] = &[
     ("dpmpp-2m-karras", "dpmpp-2m", &[("use_karras_sigmas", "true")]),
     ("dpmpp-2m-sde", "dpmpp-2m", &[("algorithm_type", "sde-dpmsolver++")]),
     (

@@ -44,7 +44,8 @@ impl ModelHashes {
             return Ok(Self { model: known.sha256.to_owned(), weights: weights.collect() });
         }
         let mut paths = BTreeMap::new();
-        for folder in std::iter::successors(Some(files), |files| files.base()).filter_map(ModelFiles::folder) {
+        for folder in std::iter::successors(Some(files), |files| files.base()).filter_map(ModelFiles::folder)
+        {
             for relative in files_below(folder, "")? {
                 let path = folder.join(&relative);
                 paths.entry(relative).or_insert(path);
