@@ -18,12 +18,22 @@ def bits(values):
     return [int(word) & 0xFFFFFFFF for word in values.view(torch.int32)]
 
 
-def case(seed, count):
-    words = bits(torch.randn(count, generator=torch.Generator().manual_seed(seed)))
+# Several tensors from one generator: an odd number of values below 16 leaves one of a pair behind.
+SEQUENCES = [(42, [3, 5, 2]), (7, [15, 16, 1, 40, 3]), (2024, [1024, 1024, 1024])]
+
+
+def case(seed, count, generator=None):
+    words = bits(torch.randn(count, generator=generator or torch.Generator().manual_seed(seed)))
     fold = 0
     for word in words:
         fold = (31 * fold + word) & 0xFFFFFFFF
     return {"seed": seed, "count": count, "fold": fold, "tail": words[-20:]}
 
 
-print("[\n" + ",\n".join(json.dumps(case(*one)) for one in CASES) + "\n]")
+def sequence(seed, counts):
+    generator = torch.Generator().manual_seed(seed)
+    return {"seed": seed, "draws": [case(seed, count, generator) for count in counts]}
+
+
+entries = [case(*one) for one in CASES] + [sequence(*one) for one in SEQUENCES]
+print("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]")

@@ -118,13 +118,35 @@ impl ModelFlags {
     }
 }
 
-/// Where initial noise comes from.
+/// Which generator the noise comes from, that of stochastic steps too.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum NoiseRng {
     /// Counter-based; the same on every machine
     Philox,
-    /// Seeds mean what they mean in diffusers
+    /// One torch.Generator for each sample, whose seeds follow one by one
     Torch,
+}
+
+/// As [`NoiseRng`], for samples that may be one batch.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum SampleNoiseRng {
+    /// Counter-based; the same on every machine
+    Philox,
+    /// One torch.Generator for each image, whose seeds follow one by one: a list of generators in diffusers
+    Torch,
+    /// One torch.Generator with one seed for all images: num_images_per_prompt in diffusers
+    TorchBatch,
+}
+
+impl SampleNoiseRng {
+    /// The generator for a batch of `size` samples.
+    pub fn source(self, size: u32) -> NoiseSource {
+        match self {
+            Self::Philox => NoiseSource::Philox,
+            Self::Torch => NoiseSource::Torch,
+            Self::TorchBatch => NoiseSource::TorchBatch { size },
+        }
+    }
 }
 
 impl From<NoiseRng> for NoiseSource {

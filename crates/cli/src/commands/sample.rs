@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use noisefind::config::TuneOptions;
-use noisefind::core::rng::NoiseSource;
 use noisefind::sample::{SampleRequest, sample};
 
 use crate::exit::Outcome;
-use crate::flags::{GenerationFlags, NoiseRng};
+use crate::flags::{GenerationFlags, SampleNoiseRng};
 use crate::interrupt;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
@@ -30,9 +29,9 @@ pub struct Flags {
     /// Seed of the first picture; the others follow one by one
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Generator of initial noise: ours, or the stream of torch.randn on the CPU [default: philox]
+    /// Generator of initial noise and of the noise of stochastic steps [default: philox]
     #[arg(long, value_enum)]
-    noise_rng: Option<NoiseRng>,
+    noise_rng: Option<SampleNoiseRng>,
     /// Noises to use in place of drawn ones: tensor "noise", [N, C, (F,) h, w], unit space
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "count")]
     noise: Option<PathBuf>,
@@ -65,7 +64,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         policy: flags.policy,
         options: TuneOptions {
             prompt: flags.prompt,
-            noise_rng: flags.noise_rng.map(NoiseSource::from),
+            noise_rng: flags.noise_rng.map(|rng| rng.source(flags.count)),
             generation_batch: flags.batch_size,
             ..flags.generation.options()
         },

@@ -65,7 +65,7 @@ pub struct Flags {
     /// Names every random number of the run; the same seed gives the same policy [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Generator of initial noise: ours, or the stream of torch.randn on the CPU [default: philox]
+    /// Generator of initial noise and of the noise of stochastic steps [default: philox]
     #[arg(long, value_enum)]
     noise_rng: Option<NoiseRng>,
     /// Fresh pictures, for base and tuned each, of the final comparison [default: 32]

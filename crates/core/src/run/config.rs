@@ -65,6 +65,13 @@ impl RunConfig {
         at_least_one("batch_size", self.batch_size)?;
         at_least_one("best_noises", self.best_noises)?;
         at_least_one("max_missing_in_a_row", self.max_missing_in_a_row)?;
+        if let NoiseSource::TorchBatch { .. } = self.noise_rng {
+            return Err(Error::Config {
+                field: "noise_rng",
+                expected: "philox or torch",
+                found: "torch-batch, which is for one batch of samples with one seed".into(),
+            });
+        }
         if self.batch_size > self.evaluations {
             return Err(Error::Config {
                 field: "batch_size",

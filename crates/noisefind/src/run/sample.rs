@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use noisefind_core::media::Media;
-use noisefind_core::noise::{Noise, NoiseShape};
+use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::Reward;
+use noisefind_core::rng::NoiseSource;
 use noisefind_core::rollout::{Rollout, Sample, default_generation_batch};
 use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
 use serde::Serialize;
@@ -93,10 +94,22 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
 
     let rng = options.noise_rng.unwrap_or_default();
     let noises = match &request.noise {
-        Some(path) => noise_file::read(path, shape, request.seed)?,
+        Some(_) if matches!(rng, NoiseSource::TorchBatch { .. }) => {
+            return Err(Error::Usage(
+                "--noise-rng is torch-batch, which generates all noises of a batch; expected philox or torch with --noise"
+                    .into(),
+            ));
+        }
+        Some(path) => noise_file::read(path, shape, request.seed)?
+            .into_iter()
+            .map(|noise| noise.with_source(rng))
+            .collect(),
+        None if matches!(rng, NoiseSource::TorchBatch { .. }) => (0..request.count)
+            .map(|index| policy.sample(rng, SampleKey::fresh(request.seed, index)))
+            .collect::<Vec<_>>(),
         None => (0..u64::from(request.count))
             .map(|at| noise_of(&policy, rng, request.seed.wrapping_add(at)))
-            .collect::<Vec<_>>(),
+            .collect(),
     };
     if let Some(path) = &request.save_noise {
         noise_file::write(path, shape, &noises)?;
@@ -104,7 +117,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     let mut rollout = Rollout::new(prompt, &mut *model.generator);
     rollout.generation_batch = options.generation_batch.unwrap_or(default_generation_batch(shape));
     rollout.with_latents = request.save_latents.is_some();
-    let mut saved = Saving { request, prompt, model: &config.model, images: Vec::new() };
+    let mut saved = Saving { request, prompt, model: &config.model, source: rng, images: Vec::new() };
     let counted = (0, noises.len());
     let evaluated = Evaluator { rollout, reward: None, source: rng }.evaluate_recorded(
         noises.clone(),
@@ -127,6 +140,7 @@ struct Saving<'a> {
     request: &'a SampleRequest,
     prompt: &'a str,
     model: &'a str,
+    source: NoiseSource,
     images: Vec<SampledPicture>,
 }
 
@@ -142,7 +156,12 @@ impl Journal for Saving<'_> {
             ("seed", seed.to_string()),
             ("model", self.model.to_owned()),
         ];
-        let files = save_frames(&self.request.out, &format!("seed-{seed}"), &sample.media, &texts)?;
+        // Images of one batch have one seed, and are told apart by their index.
+        let stem = match self.source {
+            NoiseSource::TorchBatch { .. } => format!("seed-{seed}-{}", sample.noise.key.index),
+            NoiseSource::Philox | NoiseSource::Torch => format!("seed-{seed}"),
+        };
+        let files = save_frames(&self.request.out, &stem, &sample.media, &texts)?;
         self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed }));
         Ok(())
     }
