@@ -202,6 +202,7 @@ fn disk_without_room() {
             "images",
             "metrics.jsonl",
             "policy",
+            "rewards.jsonl",
             "tensorboard"
         ]
     );

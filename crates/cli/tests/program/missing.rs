@@ -7,12 +7,14 @@ use serde_json::Value;
 
 use crate::{json, metrics, outcome, small_run, succeed};
 
-/// A scorer in shell that answers as the file `mode` in `folder` says at that moment; gives its command.
+/// A scorer in shell that answers as the file `mode` in `folder` says at that moment, by the number of the sample; gives
+/// its command.
 pub fn judge(folder: &Path, mode: &str) -> String {
     fs::write(folder.join("mode"), mode).expect("the folder can be written");
     let script = r#"echo "$KEY $1" > called
 read -r hello
 echo '{"ready":true,"name":"shell"}'
+sample=0
 while read -r line; do
   id=$(printf '%s' "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
   pictures=$(printf '%s' "$line" | grep -o '\.png"' | wc -l)
@@ -20,11 +22,12 @@ while read -r line; do
   at=0
   while [ "$at" -lt "$pictures" ]; do
     case $(cat mode) in
-      counting) reward=$((at % 5)) ;;
+      counting) reward=$((sample % 5)) ;;
       null) reward=null ;;
-      some-nan) if [ $((at % 2)) -eq 0 ]; then reward=NaN; else reward=$at; fi ;;
-      one) if [ "$at" -eq 0 ]; then reward=1; else reward=null; fi ;;
+      some-nan) if [ $((sample % 2)) -eq 0 ]; then reward=NaN; else reward=$((sample % 16)); fi ;;
+      one) if [ $((sample % 16)) -eq 0 ]; then reward=1; else reward=null; fi ;;
     esac
+    sample=$((sample + 1))
     rewards="$rewards$reward"
     at=$((at + 1))
     if [ "$at" -lt "$pictures" ]; then rewards="$rewards,"; fi
@@ -85,7 +88,7 @@ fn a_blocked_picture_is_left_out_and_recorded_with_its_reason() {
         assert_eq!(reasons, &expected);
         assert!(count < 16);
     }
-    assert!(records.last().unwrap()["reward_base_sigmas"].as_f64().unwrap() > 0.0);
+    assert!(records.last().unwrap()["standardised_gain"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
             "policy",
             "policy.safetensors",
             "report.html",
+            "rewards.jsonl",
             "tensorboard"
         ]
     );
@@ -94,7 +95,7 @@ fn the_table_names_the_files_and_the_lines_of_python() {
     {
         assert!(stdout.contains(part), "{part} is missing:\n{stdout}");
     }
-    for part in ["prompt   a green dog", "noise 3x8x8", "tuned with 64/64", "drew 32/32"] {
+    for part in ["prompt   a green dog", "noise 3x8x8", "evaluated 64/64", "generated 32/32"] {
         assert!(stderr.contains(part), "{part} is missing:\n{stderr}");
     }
 }

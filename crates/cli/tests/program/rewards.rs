@@ -68,7 +68,7 @@ fn a_held_out_scorer_is_recorded_and_changes_nothing_while_it_stands() {
     let (code, stdout, stderr) = outcome(folder.path(), &small_run(&["--force", "--watch", "fake-judge"]));
     assert_eq!(code, Some(0), "{stderr}");
     assert!(policy() == alone);
-    for part in ["watches  fake-judge", "fake-judge 0."] {
+    for part in ["held-out fake-judge", "fake-judge 0."] {
         assert!(stderr.contains(part), "{part} is missing:\n{stderr}");
     }
     assert!(stdout.contains("held out, gain +"), "{stdout}");
