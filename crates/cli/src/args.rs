@@ -14,8 +14,9 @@ pub struct Arguments {
     /// Threads that compute, 1 to 1024; no result depends on it [default: one for each core this program may use]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// How progress is shown on stderr
+    /// Progress on stderr: auto (a bar, with images where the terminal shows them), bar, lines, or json for programs [default: auto]
     #[arg(long, value_name = "HOW", global = true, value_enum, default_value = "auto")]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub progress: Shown,
 }
 

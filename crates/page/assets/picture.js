@@ -1,6 +1,6 @@
 // One image or clip in a list. Clips play while the pointer or the focus is on any clip of their group, all in step: one
 // clock moves the strips, in which all frames of a clip stand side by side.
-import { html, reducedMotion, useEffect, useRef, useState } from "./ui.js";
+import { html, reducedMotion, useEffect, useState } from "./ui.js";
 import { number } from "./format.js";
 import { imageUrl } from "./source.js";
 
@@ -82,9 +82,8 @@ export const Verdict = ({ success }) =>
 
 /** An image that opens, with its reward below. */
 export function Tile({ run, image, alt, caption, onOpen, className = "" }) {
-  const button = useRef(null);
   return html`
-    <button type="button" class=${`tile ${className}`} ref=${button} onClick=${onOpen} aria-label=${`${alt}${image.reward == null ? "" : `, reward ${number(image.reward)}`}. Open`}>
+    <button type="button" class=${`tile ${className}`} onClick=${onOpen}>
       <${Picture} run=${run} image=${image} alt=${alt} />
       <span class="caption"><${Verdict} success=${image.success} /><span>${caption ?? number(image.reward)}</span></span>
     </button>`;

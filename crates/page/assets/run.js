@@ -14,7 +14,7 @@ const TABS = [["", "Overview"], ["samples", "Samples"], ["components", "Componen
 function PairColumn({ run, pair, at }) {
   const seed = `seed ${pair.seed}`;
   return html`
-    <button type="button" class="pair" onClick=${() => openViewer(`pair-${pair.seed}`)} aria-label=${`${seed}, base reward ${number(pair.base?.reward)}, tuned reward ${number(pair.tuned?.reward)}. Open`}>
+    <button type="button" class="pair" onClick=${() => openViewer(`pair-${pair.seed}`)}>
       ${["base", "tuned"].map((arm) => html`
         <span key=${arm} class=${`pair-half ${arm}`}>
           ${pair[arm] ? html`<${Picture} run=${run} image=${pair[arm]} alt=${`${arm}, ${seed}`} />` : html`<span class="missing">–</span>`}

@@ -20,14 +20,13 @@ use terminal::Terminal;
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shown {
-    /// A bar, with the samples of each step above it where the terminal shows images (kitty, iTerm2, sixel); lines
-    /// where there is no terminal
+    // A bar, with the samples of each step above it where the terminal shows images; lines where there is no terminal.
     Auto,
-    /// A bar without images
+    // A bar without images.
     Bar,
-    /// A line each tenth of the work
+    // A line each tenth of the work.
     Lines,
-    /// One JSON object a line, for other programs
+    // One JSON object a line.
     Json,
 }
 
