@@ -16,7 +16,7 @@ pub struct Arguments {
     pub threads: Option<u16>,
     /// Progress on stderr: auto (a bar, with images where the terminal shows them), bar, lines, or json for programs [default: auto]
     #[arg(long, value_name = "HOW", global = true, value_enum, default_value = "auto")]
-    #[arg(hide_possible_values = true, hide_default_value = true)]
+    #[arg(hide = true)]
     pub progress: Shown,
 }
 
