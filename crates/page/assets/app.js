@@ -46,7 +46,7 @@ function RunPage({ id, server }) {
   const [problem, setProblem] = useState(null);
   const summary = server.runs?.find((run) => run.id === id);
   const jobsOver = server.jobs.filter((job) => job.ended && job.run === summary?.name).length;
-  const stamp = `${summary?.changed} ${summary?.state} ${summary?.steps} ${jobsOver}`;
+  const stamp = `${summary?.changed} ${summary?.state} ${summary?.evaluations} ${jobsOver}`;
   useEffect(() => {
     let current = true;
     readRun(id).then(

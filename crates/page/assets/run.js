@@ -7,8 +7,6 @@ import { Picture, PlayButton, Tile, Verdict, clipGroup } from "./picture.js";
 import { Samples, evaluatedItems, order } from "./samples.js";
 import { Viewer, openViewer } from "./viewer.js";
 
-const FEWEST_LATEST = 8;
-
 const TABS = [["", "Overview"], ["samples", "Samples"], ["components", "Components"], ["details", "Details"]];
 
 function PairColumn({ run, pair, at }) {
@@ -39,11 +37,10 @@ function Pairs({ run }) {
 /** While there is no comparison: the best so far and the newest step. */
 function SoFar({ run, items }) {
   if (run.pairs.length > 0) return null;
-  const newest = run.steps.at(-1);
-  const latest = items.filter((item) => item.hasImage && item.id.startsWith(`step-${newest?.step}-`));
+  const newest = run.pending.at(-1)?.step ?? run.steps.at(-1)?.step;
+  const latest = items.filter((item) => item.hasImage && item.id.startsWith(`step-${newest}-`));
   const best = run.best.map((image, at) => ({ id: image.key, image, title: `Best sample ${at + 1}` }));
-  const shown = latest.length >= FEWEST_LATEST ? latest : [];
-  if (best.length + shown.length === 0) {
+  if (best.length + latest.length === 0) {
     return html`<${Empty} title=${run.summary.state === "running" ? "The first step is on its way" : "No samples yet"}>
       <p>Images and curves appear here as soon as a step is done.</p></${Empty}>`;
   }
@@ -52,7 +49,7 @@ function SoFar({ run, items }) {
       <div class="sample-grid auto" ...${clipGroup}>${list.map((item) => html`
         <${Tile} key=${item.id} run=${run.summary.id} image=${item.image} alt=${item.title} onOpen=${() => openViewer(item.id)} />`)}</div>
     </section>`;
-  return html`${group("Best so far", best)}${group(`Newest step, ${plural(newest.evaluations, "evaluation")} in all`, shown)}`;
+  return html`${group("Best so far", best)}${group(`Step ${newest}`, latest)}`;
 }
 
 function Sampled({ run }) {

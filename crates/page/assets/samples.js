@@ -9,20 +9,21 @@ const TILE = 112;
 const ROW = 146;
 const ORDERS = [["", "In order"], ["best", "Best first"], ["worst", "Worst first"]];
 
-/** All evaluated samples as items of the viewer. */
+/** All evaluated samples as items of the viewer, those of the step that is not done yet last. */
 export function evaluatedItems(run) {
   const saved = new Map(run.evaluated.map((step) => [step.step, step]));
-  return run.steps.flatMap((step) => step.rewards.map((reward, index) => {
-    const images = saved.get(step.step);
-    const hasImage = images?.indices.includes(index);
-    const key = `step-${step.step}-${index}`;
+  const item = (step, index, reward) => {
+    const images = saved.get(step);
+    const key = `step-${step}-${index}`;
     return {
       id: key,
-      title: `Step ${step.step}, sample ${index + 1}`,
+      title: `Step ${step}, sample ${index + 1}`,
       image: { key, reward, clip: images?.clip ?? false, success: null },
-      hasImage,
+      hasImage: images?.indices.includes(index) ?? false,
     };
-  }));
+  };
+  const done = run.steps.flatMap((step) => step.rewards.map((reward, index) => item(step.step, index, reward)));
+  return [...done, ...run.pending.map((sample) => item(sample.step, sample.index, sample.reward))];
 }
 
 export function order(items, by) {

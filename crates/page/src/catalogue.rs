@@ -14,7 +14,7 @@ use crate::folder::{Folder, Stamp};
 use crate::image_key::ImageKey;
 use crate::images;
 use crate::records::{ComparisonRecord, MetricsLine, Settings};
-use crate::run::{RunView, comparison, metrics, read_run};
+use crate::run::{self, RunView, comparison, metrics, read_run};
 
 /// How many folders below the one that is served a run may lie: runs of a list have a folder of their own.
 const DEPTH: usize = 3;
@@ -146,7 +146,7 @@ pub struct Catalogue {
 struct Known {
     /// Relative to the root.
     path: PathBuf,
-    stamps: [Option<Stamp>; 3],
+    stamps: [Option<Stamp>; 4],
     summary: Summary,
 }
 
@@ -176,8 +176,8 @@ impl Catalogue {
             let before = self.known.remove(&id);
             let Ok(folder) = root.inner(&path) else { continue };
             let layout = Layout::new("");
-            let stamps =
-                [layout.config(), layout.metrics(), layout.comparison()].map(|file| folder.stamp(&file));
+            let stamps = [layout.config(), layout.metrics(), layout.comparison(), layout.rewards()]
+                .map(|file| folder.stamp(&file));
             let state = state(&folder, stamps[2].is_some());
             let summary = match &before {
                 Some(before) if before.stamps == stamps && before.summary.state == state => {
@@ -260,7 +260,11 @@ pub(crate) fn summarise(folder: &Folder, name: &str, state: RunState) -> Result<
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let last = lines.last().cloned().unwrap_or_else(MetricsLine::default);
-    let changed = [layout.config(), layout.metrics(), layout.comparison()];
+    let pending = match state {
+        RunState::Finished => 0,
+        _ => run::pending(folder, &lines).map_or(0, |samples| samples.len() as u64),
+    };
+    let changed = [layout.config(), layout.metrics(), layout.comparison(), layout.rewards()];
     let changed =
         changed.iter().filter_map(|file| folder.stamp(file)).map(|stamp| stamp.modified_nanos).max();
     let text = |key: &str| settings.text(key).unwrap_or_default().to_owned();
@@ -276,7 +280,7 @@ pub(crate) fn summarise(folder: &Folder, name: &str, state: RunState) -> Result<
         started: started(folder),
         changed: changed.unwrap_or_default() as f64 / 1e9,
         steps: last.step,
-        evaluations: last.evaluations,
+        evaluations: last.evaluations + pending,
         budget: settings.integer("evaluations"),
         elapsed_seconds: last.elapsed_seconds,
         reward_mean: last.reward_mean,

@@ -22,5 +22,7 @@ pub use error::{Error, Result};
 pub use image_key::ImageKey;
 pub use images::{ImageFiles, ImageSize, read_image};
 pub use report::report;
-pub use run::{Commands, Pair, RunView, Sampled, ScoredImage, Step, StepImages, quote, read_run};
+pub use run::{
+    Commands, Pair, PendingSample, RunView, Sampled, ScoredImage, Step, StepImages, quote, read_run,
+};
 pub use thumbnail::{Encoded, strip, thumbnail};

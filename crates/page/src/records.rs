@@ -65,6 +65,27 @@ pub struct HeldOutRecord {
     pub standardised_gain: Option<f64>,
 }
 
+/// What is read of a line of `rewards.jsonl`, the journal of samples.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct JournalLine {
+    /// `tuning`, or an arm of the comparison.
+    pub phase: String,
+    /// Steps that were saved before.
+    pub step: u32,
+    /// Names the sample.
+    pub key: JournalKey,
+    /// What the optimised scorers say: a number, or the reason why there is none.
+    #[serde(default)]
+    pub rewards: Vec<serde_json::Value>,
+}
+
+/// The part of a sample's key that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct JournalKey {
+    /// The sample's number in its step, from 0.
+    pub index: u32,
+}
+
 /// `comparison.json`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ComparisonRecord {

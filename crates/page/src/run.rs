@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::folder::{Folder, TEXT_LIMIT};
 use crate::image_key::{ImageKey, sampled_folder};
 use crate::images::{self, ImageFiles};
-use crate::records::{ComparisonRecord, HEADER_LIMIT, HeldOutRecord, MetricsLine, PolicyHeader};
+use crate::records::{ComparisonRecord, HEADER_LIMIT, HeldOutRecord, JournalLine, MetricsLine, PolicyHeader};
 
 /// Everything about one run but the bytes of its images.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +21,8 @@ pub struct RunView {
     pub summary: Summary,
     /// The steps so far.
     pub steps: Vec<Step>,
+    /// The samples of the step that is not done yet.
+    pub pending: Vec<PendingSample>,
     /// Base against tuned; absent while the run goes on.
     pub comparison: Option<ComparisonView>,
     /// Base beside tuned, in order of the seeds.
@@ -74,6 +76,17 @@ pub struct Step {
     pub rewards: Vec<Option<f64>>,
     /// Each held-out scorer.
     pub held_out: Vec<HeldOutRecord>,
+}
+
+/// A sample of the step that is not done yet.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PendingSample {
+    /// The step that it will belong to, from 1.
+    pub step: u32,
+    /// Its number in the step, from 0.
+    pub index: u32,
+    /// Its reward, where there is one scorer and it gave one.
+    pub reward: Option<f64>,
 }
 
 /// The same seed under the model as it is and under the policy.
@@ -160,6 +173,7 @@ pub fn read_run(folder: &Folder, summary: Summary) -> Result<RunView> {
     Ok(RunView {
         pairs: pairs(folder, &images, components),
         best: best(&images, &lines),
+        pending: or_damage(&mut damage, pending(folder, &lines)).unwrap_or_default(),
         steps: steps(&lines),
         comparison: comparison.map(ComparisonView::from),
         evaluated,
@@ -195,6 +209,28 @@ pub(crate) fn metrics(folder: &Folder) -> Result<Vec<MetricsLine>> {
         Err(error) if error.is_absent() => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// The samples in the journal that belong to no step of `lines` yet.
+pub(crate) fn pending(folder: &Folder, lines: &[MetricsLine]) -> Result<Vec<PendingSample>> {
+    let path = Layout::new("").rewards();
+    let bytes = match folder.read(&path, TEXT_LIMIT) {
+        Err(error) if error.is_absent() => return Ok(Vec::new()),
+        bytes => bytes?,
+    };
+    let done = lines.last().map_or(0, |line| line.step);
+    let reward = |rewards: &[serde_json::Value]| match rewards {
+        [reward] => reward.as_f64(),
+        _ => None,
+    };
+    let journal = records::<JournalLine>(&path, &bytes)?;
+    let of_step = journal.iter().filter(|line| line.phase == "tuning" && line.step == done);
+    let sample = |line: &JournalLine| PendingSample {
+        step: done + 1,
+        index: line.key.index,
+        reward: reward(&line.rewards),
+    };
+    Ok(of_step.map(sample).collect())
 }
 
 /// `comparison.json`, where the run has one.
@@ -416,6 +452,24 @@ mod tests {
             assert!((found / expected - 1.0).abs() < 3e-3, "{degrees}: {found}");
         }
         assert_eq!(student_t_975(0), None);
+    }
+
+    #[test]
+    fn samples_of_the_unfinished_step_are_pending() {
+        let root = tempfile::tempdir().unwrap();
+        let line = |phase: &str, step: u32, index: u32, reward: &str| {
+            format!(
+                "{{\"phase\":\"{phase}\",\"step\":{step},\"key\":{{\"seed\":0,\"iteration\":{step},\"index\":{index}}},\"rewards\":[{reward}]}}\n"
+            )
+        };
+        let journal =
+            [line("tuning", 0, 0, "0.5"), line("tuning", 1, 0, "0.25"), line("tuning", 1, 1, "\"blocked\"")];
+        std::fs::write(root.path().join("rewards.jsonl"), journal.concat() + "{\"torn").unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let lines = [MetricsLine { step: 1, ..MetricsLine::default() }];
+        let found = pending(&folder, &lines).unwrap();
+        let sample = |index, reward| PendingSample { step: 2, index, reward };
+        assert_eq!(found, [sample(0, Some(0.25)), sample(1, None)]);
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl JobState {
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Progress {
     Started { evaluations: u64, evaluations_done: u64 },
+    Evaluated,
     Stepped { evaluations: u64 },
     Sampled { done: u64, total: u64 },
     Warned { warning: String },
@@ -248,6 +249,10 @@ impl Job {
         let warning = match serde_json::from_str(text) {
             Ok(Progress::Started { evaluations, evaluations_done }) => {
                 (self.phase, self.done, self.total) = ("tuning", evaluations_done, evaluations);
+                return;
+            }
+            Ok(Progress::Evaluated) => {
+                self.done += 1;
                 return;
             }
             Ok(Progress::Stepped { evaluations }) => {

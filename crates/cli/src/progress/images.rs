@@ -7,7 +7,7 @@ use noisefind::core::media::Media;
 use viuer::{Config, KittySupport};
 
 /// Samples side by side.
-const COLUMNS: usize = 8;
+pub const COLUMNS: usize = 8;
 /// Rows and columns of pixels of each.
 const SIDE: u32 = 96;
 const GAP: u32 = 4;

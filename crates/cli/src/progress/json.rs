@@ -1,8 +1,11 @@
 //! Progress for other programs: one JSON object a line on stderr.
 //!
-//! `{"event":"started","evaluations":160,"evaluations_done":0,"run":"runs/…"}`, then `stepped` with `evaluations`,
-//! `sampled` with `done` and `total`, and `warned` with `warning`, as they come. Errors stay lines for people.
+//! `{"event":"started","evaluations":160,"evaluations_done":0,"run":"runs/…"}`, then `evaluated` with `reward` for each
+//! sample, `stepped` with `evaluations`, `sampled` with `done` and `total`, and `warned` with `warning`, as they come. Errors stay lines for people.
 
+use noisefind::core::media::Media;
+use noisefind::core::noise::SampleKey;
+use noisefind::core::ports::Reward;
 use noisefind::observer::{Found, Header, Observer};
 use noisefind::record::MetricsLine;
 use serde_json::{Value, json};
@@ -32,6 +35,13 @@ impl Observer for JsonLines {
 
     fn warned(&mut self, warning: &str) {
         line(&json!({ "event": "warned", "warning": warning }));
+    }
+
+    fn sampled(&mut self, key: SampleKey, _media: &Media, reward: Option<&Reward>) {
+        // Fresh samples are counted by `generated`.
+        if key.iteration != SampleKey::FRESH {
+            line(&json!({ "event": "evaluated", "reward": reward.and_then(Reward::given) }));
+        }
     }
 
     fn stepped(&mut self, metrics: &MetricsLine) {

@@ -25,8 +25,9 @@ pub struct Terminal {
     /// Tenths of the work that were told in plain lines.
     told: usize,
     shows_bar: bool,
+    /// What was not shown yet, where the terminal shows images.
     #[cfg(feature = "terminal-images")]
-    shows_images: bool,
+    images: Option<Vec<Media>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,13 +49,22 @@ impl Terminal {
             told: 0,
             shows_bar: shown != Shown::Lines,
             #[cfg(feature = "terminal-images")]
-            shows_images: shown == Shown::Auto && super::images::are_possible(),
+            images: (shown == Shown::Auto && super::images::are_possible()).then(Vec::new),
         }
     }
 
     /// Leaves the terminal as it was.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+
+    /// Shows a row of samples above the bar.
+    #[cfg(feature = "terminal-images")]
+    fn show_images(&mut self) {
+        if let Some(images) = &mut self.images {
+            self.bar.suspend(|| super::images::show(images));
+            images.clear();
+        }
     }
 
     fn begin(&mut self, phase: Phase, total: usize, done: usize) {
@@ -144,6 +154,8 @@ impl Observer for Terminal {
             held_out.collect::<String>(),
             record.kl_nats,
         );
+        #[cfg(feature = "terminal-images")]
+        self.show_images();
         self.what = what;
         self.evaluations_done = record.evaluations;
         self.advance(record.evaluations, self.evaluations);
@@ -151,8 +163,11 @@ impl Observer for Terminal {
 
     fn sampled(&mut self, _key: SampleKey, media: &Media, _reward: Option<&Reward>) {
         #[cfg(feature = "terminal-images")]
-        if self.shows_images {
-            self.bar.suspend(|| super::images::show(std::slice::from_ref(media)));
+        if let Some(images) = &mut self.images {
+            images.push(media.clone());
+            if images.len() == super::images::COLUMNS {
+                self.show_images();
+            }
         }
         #[cfg(not(feature = "terminal-images"))]
         let _ = media;

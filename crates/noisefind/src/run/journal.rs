@@ -92,6 +92,10 @@ impl Journal for ArmJournal<'_> {
         if let Some(reward) = reward.and_then(Reward::given) {
             texts.push(("reward", format!("{} {reward}", sum_name(&self.config.reward))));
         }
+        if let Some(judgement) = sample.scores.judgement.as_ref().and_then(Reward::given) {
+            let judge = self.config.judge.as_deref().unwrap_or_default();
+            texts.push(("judgement", format!("{judge} {judgement}")));
+        }
         save_frames(&self.layout.images(), &self.image_name(key), &sample.media, &texts)?;
         let line = line(self.phase, self.step, sample, (self.elapsed_seconds)());
         Ok(self.writer.borrow_mut().save_sample(&line)?)
