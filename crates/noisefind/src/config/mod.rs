@@ -322,7 +322,7 @@ impl TuneOptions {
             require((1..=1024).contains(&frames), "num-frames", &frames, "1 to 1024")?;
         }
         if let Some(fps) = config.fps {
-            require(fps >= 0.1 && fps <= 240.0, "fps", &fps, "a number from 0.1 to 240")?;
+            require((0.1..=240.0).contains(&fps), "fps", &fps, "a number from 0.1 to 240")?;
         }
         require(config.num_inference_steps >= 1, "num-inference-steps", &0, "1 or more")?;
         for (flag, found) in [

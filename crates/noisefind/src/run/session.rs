@@ -246,11 +246,9 @@ fn open_rewards(
     open: &dyn Fn(&str) -> Result<Box<dyn Scorer>>,
 ) -> Result<(Vec<Box<dyn Scorer>>, RewardSum)> {
     let scorers = config.reward.iter().map(|term| open(&term.scorer)).collect::<Result<Vec<_>>>()?;
-    let term = |(scorer, term): (&Box<dyn Scorer>, &RewardTerm)| Term {
-        scorer: scorer.name().to_owned(),
-        weight: term.weight,
-    };
-    let terms = scorers.iter().zip(&config.reward).map(term).collect();
+    let names = scorers.iter().map(|scorer| scorer.name().to_owned());
+    let term = |(scorer, term): (String, &RewardTerm)| Term { scorer, weight: term.weight };
+    let terms = names.zip(&config.reward).map(term).collect();
     let sum = if is_standardised(config) { RewardSum::standardised(terms) } else { RewardSum::raw(terms) };
     Ok((scorers, sum.map_err(|source| Error::reward(&sum_name(&config.reward), source))?))
 }

@@ -265,7 +265,7 @@ impl Tuning {
         &mut self,
         noises: &[Noise],
         observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<StopReason, (Vec<Scores>, Vec<Media>)>> {
+    ) -> Result<ControlFlow<StopReason, EvaluatedStep>> {
         let step = self.run.progress().iteration;
         let generation_batch = self.session.generation_batch();
         let Self { session, writer, run, best, journaled, clock, .. } = self;
@@ -388,6 +388,9 @@ impl Tuning {
         }
     }
 }
+
+/// What the scorers say of each sample of a step, and the media.
+type EvaluatedStep = (Vec<Scores>, Vec<Media>);
 
 /// The method of a run, which was told nothing yet.
 fn start_method(session: &mut Session) -> Result<Box<dyn Method>> {
