@@ -11,6 +11,7 @@ HERE = pathlib.Path(__file__).parent
 # In an order in which each finds what it needs.
 SCRIPTS = [
     "torch_rng.py",
+    "images/make.py",
     "diffusion/schedulers.py",
     "diffusion/make.py",
     "diffusion/torch_file.py",

@@ -14,13 +14,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A picture could not be read or written.
+    /// A file that is no image.
     #[error("{path}: {source}")]
-    Picture {
-        /// The picture's file.
+    Image {
+        /// The file.
         path: PathBuf,
-        /// What the picture library said.
-        source: image::ImageError,
+        /// What keeps it from being one.
+        source: noisefind_images::Error,
     },
     /// The external process did not come up.
     #[error("external {role} `{command}` did not start: {problem}{stderr}")]

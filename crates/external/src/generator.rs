@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use image::{ImageReader, Limits};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::ports::{Generator, PortError};
+use noisefind_images::RgbImage;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
@@ -13,11 +13,6 @@ use serde_json::{Map, Value, json};
 use crate::Error;
 use crate::ExternalOptions;
 use crate::client::Client;
-
-/// The largest side of a picture that is read back.
-const LARGEST_SIDE: u32 = 16384;
-/// The largest memory that one picture may take while it is decoded.
-const LARGEST_PICTURE_BYTES: u64 = 1 << 30;
 
 /// A generator that lives in another process.
 pub struct ExternalGenerator {
@@ -104,7 +99,7 @@ impl ExternalGenerator {
             return Err(self.client.violation(format!("gave {entry} where a picture's path belongs")));
         };
         let frames =
-            frames.into_iter().map(|path| read_picture(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
+            frames.into_iter().map(|path| read_image(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
         assemble(&frames)
             .ok_or_else(|| self.client.violation(format!("gave frames of different sizes: {entry}")))
     }
@@ -159,24 +154,17 @@ fn write_noises(path: &Path, shape: NoiseShape, noises: &[Noise]) -> Result<(), 
     std::fs::write(path, file).map_err(Error::file(path))
 }
 
-fn read_picture(path: &Path) -> Result<image::RgbImage, Error> {
-    let mut reader =
-        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(Error::file(path))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(LARGEST_SIDE);
-    limits.max_image_height = Some(LARGEST_SIDE);
-    limits.max_alloc = Some(LARGEST_PICTURE_BYTES);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(|source| Error::Picture { path: path.to_owned(), source })?;
-    Ok(picture.into_rgb8())
+fn read_image(path: &Path) -> Result<RgbImage, Error> {
+    let bytes = std::fs::read(path).map_err(Error::file(path))?;
+    noisefind_images::decode(&bytes).map_err(|source| Error::Image { path: path.to_owned(), source })
 }
 
 /// Frames of one size become one media; `None` where the sizes differ.
-fn assemble(frames: &[image::RgbImage]) -> Option<Media> {
-    let (width, height) = frames.first()?.dimensions();
-    if frames.iter().any(|frame| frame.dimensions() != (width, height)) {
+fn assemble(frames: &[RgbImage]) -> Option<Media> {
+    let (width, height) = (frames.first()?.width, frames.first()?.height);
+    if frames.iter().any(|frame| (frame.width, frame.height) != (width, height)) {
         return None;
     }
-    let pixels = frames.iter().flat_map(|frame| frame.as_raw()).copied().collect();
-    Media::new(frames.len(), height as usize, width as usize, pixels).ok()
+    let pixels = frames.iter().flat_map(|frame| &frame.bytes).copied().collect();
+    Media::new(frames.len(), height, width, pixels).ok()
 }

@@ -108,5 +108,5 @@ fn write_png(path: &Path, media: &Media, frame: usize) -> Result<(), Error> {
     let file = BufWriter::new(File::create(path).map_err(Error::file(path))?);
     PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Adaptive)
         .write_image(media.frame(frame), media.width() as u32, media.height() as u32, ExtendedColorType::Rgb8)
-        .map_err(|source| Error::Picture { path: path.to_owned(), source })
+        .map_err(|error| Error::file(path)(std::io::Error::other(error)))
 }

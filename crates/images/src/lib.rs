@@ -27,14 +27,6 @@ pub struct RgbImage {
     pub bytes: Vec<u8>,
 }
 
-impl RgbImage {
-    /// Colour after colour, `[3, height, width]`, from 0 to 1.
-    pub fn planes(&self) -> Vec<f32> {
-        let plane = |color| self.bytes.iter().skip(color).step_by(3).map(|&byte| f32::from(byte) / 255.0);
-        (0..3).flat_map(plane).collect()
-    }
-}
-
 /// Decodes a PNG, JPEG, WebP, GIF, BMP or TIFF file; of an animation its first frame.
 ///
 /// # Errors

@@ -87,7 +87,25 @@ pub enum Error {
         /// Shape that the model takes.
         found: Vec<usize>,
     },
-    /// A picture that cannot be drawn or read.
+    /// A file that is no image.
+    #[error("{}: {reason}", .path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What keeps it from being one.
+        reason: String,
+    },
+    /// Files that have no score because they are no images.
+    #[error("{count} of {files} files could not be read and have no score; the first: {first}")]
+    Unread {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        files: usize,
+        /// What is wrong with the first one.
+        first: String,
+    },
+    /// A picture that cannot be drawn.
     #[error("picture: {0}")]
     Picture(String),
     /// The method reports a problem.

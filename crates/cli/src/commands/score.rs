@@ -13,7 +13,7 @@ use crate::output::print_json;
 /// Score pictures against a prompt; prints one JSON object a file and scorer
 #[derive(Args)]
 pub struct Flags {
-    /// Pictures, PNG or JPEG
+    /// Images: PNG, JPEG, WebP, GIF, BMP or TIFF
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What the pictures should show

@@ -161,7 +161,30 @@ fn picture_that_is_none() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text.png"), "I am a text file.").unwrap();
     let arguments = ["score", "text.png", "--prompt", "a dog", "--model", "fake"];
-    insta::assert_snapshot!(refused_in(folder.path(), &arguments));
+    let (code, stdout, stderr) = outcome(folder.path(), &arguments);
+    assert!(stdout.contains(r#""reward":null"#), "{stdout}");
+    insta::assert_snapshot!(format!("{} {stderr}", code.unwrap()));
+}
+
+/// A truncated JPEG between good files has no score and says why; the others have theirs.
+#[test]
+fn one_bad_file_does_not_drop_its_batch() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/images/files");
+    let folder = tempfile::tempdir().unwrap();
+    let whole = fs::read(files.join("jpeg-420.jpg")).unwrap();
+    fs::write(folder.path().join("whole.jpg"), &whole).unwrap();
+    fs::write(folder.path().join("half.jpg"), &whole[..whole.len() / 2]).unwrap();
+    fs::copy(files.join("gif.gif"), folder.path().join("also.gif")).unwrap();
+    let arguments = ["score", "whole.jpg", "half.jpg", "also.gif", "--prompt", "a dog", "--model", "fake"];
+    let (code, stdout, stderr) = outcome(folder.path(), &arguments);
+    assert_eq!(code, Some(1), "{stderr}");
+    let lines: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reason = "half.jpg: the JPEG file is cut off: it ends before the image does";
+    let found: Vec<_> = lines.iter().map(|line| (line["reward"].is_number(), line["reason"].as_str())).collect();
+    assert_eq!(found, [(true, None), (false, Some(reason)), (true, None)]);
+    let expected = format!("1 of 3 files could not be read and have no score; the first: {reason}");
+    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use noisefind_rewards::image_reward;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::evaluate::score::read_picture;
+use crate::evaluate::score::read_image;
 
 /// Where a folder of pictures may say what they should score.
 const FILE: &str = "self-test.json";
@@ -61,7 +61,7 @@ impl SelfTest {
     pub fn run(scorer: &mut dyn Scorer, folder: &Path) -> Result<Self> {
         let expected = Expected::read(folder, scorer.name())?;
         let files: Vec<PathBuf> = expected.rewards.keys().map(|name| folder.join(name)).collect();
-        let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
+        let media = files.iter().map(|file| read_image(file)).collect::<Result<Vec<_>>>()?;
         let found = rollout::score(scorer, &expected.prompt, &media)?;
         let pictures: Vec<Compared> = files
             .into_iter()

@@ -32,7 +32,7 @@ pub struct Scored {
 /// scores as they come, those of a file together.
 ///
 /// # Errors
-/// Where the prompt is empty, the scorer cannot be opened, or a file is no picture.
+/// Where the prompt is empty or the scorer cannot be opened; and, after all others are scored, where a file is no image.
 pub fn score<E: From<Error>>(
     files: &[PathBuf],
     options: &TuneOptions,
@@ -44,21 +44,56 @@ pub fn score<E: From<Error>>(
     let defaults = source.defaults()?;
     let config = options.resolve_generation(&defaults)?;
     let mut scorers = scorers(&source, &config, prompt, rewards, defaults.reward)?;
-    for files in files.chunks(BATCH) {
-        let media = files.iter().map(|file| read_picture(file)).collect::<Result<Vec<_>>>()?;
-        let score = |scorer: &mut Box<dyn Scorer>| Ok(rollout::score(&mut **scorer, prompt, &media)?);
+    let mut unread = Unread::default();
+    for batch in files.chunks(BATCH) {
+        let read: Vec<Result<Media>> = batch.iter().map(|file| read_image(file)).collect();
+        let media: Vec<Media> = read.iter().flatten().cloned().collect();
+        let score = |scorer: &mut Box<dyn Scorer>| match media.is_empty() {
+            true => Ok(Vec::new()),
+            false => rollout::score(&mut **scorer, prompt, &media),
+        };
         let rewards = scorers.iter_mut().map(score).collect::<Result<Vec<_>>>()?;
-        for (at, file) in files.iter().enumerate() {
+        let mut scored = 0;
+        for (file, read) in batch.iter().zip(&read) {
             for (scorer, rewards) in scorers.iter().zip(&rewards) {
-                let (reward, reason) = match &rewards[at] {
-                    Reward::Given(number) => (Some(*number), None),
-                    Reward::Missing(reason) => (None, Some(reason.clone())),
+                let (reward, reason) = match (read, rewards.get(scored)) {
+                    (Ok(_), Some(Reward::Given(number))) => (Some(*number), None),
+                    (Ok(_), Some(Reward::Missing(reason))) => (None, Some(reason.clone())),
+                    (Ok(_), None) => (None, Some("the scorer gave no reward".to_owned())),
+                    (Err(error), _) => (None, Some(error.to_string())),
                 };
                 each(Scored { file: file.clone(), scorer: scorer.name().to_owned(), reward, reason })?;
             }
+            match read {
+                Ok(_) => scored += 1,
+                Err(error) => unread.note(error),
+            }
         }
     }
-    Ok(())
+    Ok(unread.check(files.len())?)
+}
+
+/// Files that could not be read as images.
+#[derive(Default)]
+struct Unread {
+    count: usize,
+    first: String,
+}
+
+impl Unread {
+    fn note(&mut self, error: &Error) {
+        if self.count == 0 {
+            self.first = error.to_string();
+        }
+        self.count += 1;
+    }
+
+    fn check(self, files: usize) -> Result<()> {
+        match self.count {
+            0 => Ok(()),
+            count => Err(Error::Unread { count, files, first: self.first }),
+        }
+    }
 }
 
 /// Opens what the user named, else what comes with the model, else what its program recommends.
@@ -84,12 +119,10 @@ fn scorers(
     names.map(|name| open(name).map_err(|error| source.recommends(name, error))).collect()
 }
 
-pub(crate) fn read_picture(file: &Path) -> Result<Media> {
+/// Reads an image file as Pillow does.
+pub(crate) fn read_image(file: &Path) -> Result<Media> {
     let bytes = std::fs::read(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
-    let picture = image::load_from_memory(&bytes)
-        .map_err(|error| Error::Picture(format!("{} is no PNG, JPEG or WebP: {error}", file.display())))?
-        .to_rgb8();
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Media::new(1, height, width, picture.into_raw())
-        .map_err(|error| Error::Picture(format!("{}: {error}", file.display())))
+    let invalid = |reason: String| Error::Image { path: file.to_owned(), reason };
+    let image = noisefind_images::decode(&bytes).map_err(|error| invalid(error.to_string()))?;
+    Media::new(1, image.height, image.width, image.bytes).map_err(|error| invalid(error.to_string()))
 }
