@@ -50,7 +50,7 @@ pub fn score<E: From<Error>>(
         let media: Vec<Media> = read.iter().flatten().cloned().collect();
         let score = |scorer: &mut Box<dyn Scorer>| match media.is_empty() {
             true => Ok(Vec::new()),
-            false => rollout::score(&mut **scorer, prompt, &media),
+            false => Ok(rollout::score(&mut **scorer, prompt, &media)?),
         };
         let rewards = scorers.iter_mut().map(score).collect::<Result<Vec<_>>>()?;
         let mut scored = 0;
