@@ -163,7 +163,6 @@ fn what_is_not_implemented_is_refused_by_its_key() {
         ("unet/config.json", "encoder_hid_dim", json!(768)),
         ("unet/config.json", "addition_embed_type", json!("image")),
         ("unet/config.json", "resnet_time_scale_shift", json!("scale_shift")),
-        ("unet/config.json", "only_cross_attention", json!(true)),
         ("unet/config.json", "time_embedding_type", json!("fourier")),
         ("unet/config.json", "mid_block_type", json!("UNetMidBlock2DSimpleCrossAttn")),
         ("unet/config.json", "down_block_types", json!(["SimpleCrossAttnDownBlock2D", "DownBlock2D"])),

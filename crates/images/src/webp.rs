@@ -10,7 +10,8 @@ use crate::{RgbImage, check_size};
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage> {
     // The container says how long it is: 8 bytes of its own and what they announce.
-    let announced = bytes.get(4..8).map(|size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize);
+    let announced =
+        bytes.get(4..8).map(|size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize);
     if announced.is_none_or(|size| bytes.len() < size.saturating_add(8)) {
         return Err(Error::Truncated { format: Format::WebP });
     }

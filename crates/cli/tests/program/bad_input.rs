@@ -70,10 +70,10 @@ fn reward_without_spread() {
         ["tune", "a dog", "--model", "fake", "--reward", "fake", "--reward", "fake-flat", "--out", "run"];
     let (code, _, stderr) = outcome(folder.path(), &arguments);
     insta::assert_snapshot!(format!("{code:?} {}", stderr.lines().last().unwrap()));
-    // Nothing was learnt, so nothing stands in the way: the same command says the same, another one works.
+    // The samples that were scored are recorded, so they are not overwritten unless the user says so.
     let (_, _, again) = outcome(folder.path(), &arguments);
-    assert_eq!(again.lines().last(), stderr.lines().last());
-    succeed(folder.path(), &small_run(&["--reward", "fake"]));
+    assert!(again.contains("run already holds a run"), "{again}");
+    succeed(folder.path(), &small_run(&["--reward", "fake", "--force"]));
 }
 
 #[test]
@@ -181,7 +181,8 @@ fn one_bad_file_does_not_drop_its_batch() {
     let lines: Vec<serde_json::Value> =
         stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let reason = "half.jpg: the JPEG file is cut off: it ends before the image does";
-    let found: Vec<_> = lines.iter().map(|line| (line["reward"].is_number(), line["reason"].as_str())).collect();
+    let found: Vec<_> =
+        lines.iter().map(|line| (line["reward"].is_number(), line["reason"].as_str())).collect();
     assert_eq!(found, [(true, None), (false, Some(reason)), (true, None)]);
     let expected = format!("1 of 3 files could not be read and have no score; the first: {reason}");
     assert!(stderr.contains(&expected), "{stderr}");
@@ -226,6 +227,7 @@ fn disk_without_room() {
             "metrics.jsonl",
             "policy",
             "rewards.jsonl",
+            "samples",
             "tensorboard"
         ]
     );

@@ -101,7 +101,7 @@ fn killed_at_random_moments_a_run_over_clips_is_that_of_an_uninterrupted_one() {
 }
 
 fn kill_at_random_moments(model: &str) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let begun = Instant::now();
     succeed(folder, &settings_of(model, "whole"));
@@ -120,9 +120,9 @@ fn kill_at_random_moments(model: &str) {
             spawn(folder, &settings_of(model, "killed"))
         };
         std::thread::sleep(whole_run.mul_f64(0.05 + 0.25 * share).max(Duration::from_millis(5)));
-        let finished = child.try_wait().unwrap().is_some();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let finished = child.try_wait().expect("the child can be asked").is_some();
+        child.kill().expect("the child can be killed");
+        child.wait().expect("the child ended");
         kills += usize::from(!finished);
     }
     assert!(kills >= 3, "the run was over before it could be killed");

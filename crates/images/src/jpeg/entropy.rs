@@ -49,11 +49,8 @@ pub(super) struct Scan {
 
 /// Decodes the coded bytes behind a scan's header and says how many there were.
 pub(super) fn decode_scan(bytes: &[u8], frame: &mut Frame, tables: &Tables, scan: &Scan) -> Result<usize> {
-    let mut decoder = Decoder {
-        bits: Bits { bytes, at: 0, buffer: 0, count: 0 },
-        predictions: [0; 4],
-        end_of_band: 0,
-    };
+    let mut decoder =
+        Decoder { bits: Bits { bytes, at: 0, buffer: 0, count: 0 }, predictions: [0; 4], end_of_band: 0 };
     let [unit_rows, unit_columns] = frame.units();
     let interleaved = scan.components.len() > 1;
     let [rows, columns] = match scan.components[..] {
@@ -73,8 +70,7 @@ pub(super) fn decode_scan(bytes: &[u8], frame: &mut Frame, tables: &Tables, scan
         let (row, column) = (unit / columns, unit % columns);
         for part in &scan.components {
             let component = &mut frame.components[part.index];
-            let (high, wide) =
-                if interleaved { (component.vertical, component.horizontal) } else { (1, 1) };
+            let (high, wide) = if interleaved { (component.vertical, component.horizontal) } else { (1, 1) };
             for block in 0..high * wide {
                 let at = (row * high + block / wide) * component.stride + column * wide + block % wide;
                 decoder.block(component, at, part, tables, scan, frame.progressive)?;
@@ -109,7 +105,8 @@ impl Decoder<'_> {
         progressive: bool,
     ) -> Result<()> {
         let absent = || damaged("a scan names a Huffman table that is absent");
-        let block = component.coefficients.get_mut(at).ok_or_else(|| damaged("a scan has too many blocks"))?;
+        let block =
+            component.coefficients.get_mut(at).ok_or_else(|| damaged("a scan has too many blocks"))?;
         if scan.start == 0 {
             if scan.refines {
                 block[0] |= (self.bits.take(1)? << scan.low) as i16;
@@ -126,11 +123,7 @@ impl Decoder<'_> {
             }
         }
         let table = tables.ac[part.ac].as_ref().ok_or_else(absent)?;
-        if scan.refines {
-            self.refine_band(block, table, scan)
-        } else {
-            self.band(block, table, scan)
-        }
+        if scan.refines { self.refine_band(block, table, scan) } else { self.band(block, table, scan) }
     }
 
     /// Coefficients of other frequencies than 0, for the first time.
@@ -174,7 +167,13 @@ impl Decoder<'_> {
                         break;
                     }
                     0 => 0,
-                    1 => if self.bits.take(1)? == 1 { bit } else { -bit },
+                    1 => {
+                        if self.bits.take(1)? == 1 {
+                            bit
+                        } else {
+                            -bit
+                        }
+                    }
                     _ => return Err(damaged("a correction has an impossible size")),
                 };
                 loop {

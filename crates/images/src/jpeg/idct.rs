@@ -60,7 +60,8 @@ fn one_dimension(input: [i32; 8], shift: u32) -> [i32; 8] {
 
     let half = 1 << (shift - 1);
     std::array::from_fn(|at| {
-        let value = if at < 4 { even[at].wrapping_add(odd[at]) } else { even[7 - at].wrapping_sub(odd[7 - at]) };
+        let value =
+            if at < 4 { even[at].wrapping_add(odd[at]) } else { even[7 - at].wrapping_sub(odd[7 - at]) };
         value.wrapping_add(half) >> shift
     })
 }
@@ -85,7 +86,8 @@ mod tests {
         };
         let found = inverse(&block, &[7; 64]);
         for (at, &pixel) in found.iter().enumerate() {
-            let terms = (0..64).map(|k| 7.0 * f64::from(block[k]) * cosine(at / 8, k / 8) * cosine(at % 8, k % 8));
+            let terms =
+                (0..64).map(|k| 7.0 * f64::from(block[k]) * cosine(at / 8, k / 8) * cosine(at % 8, k % 8));
             let expected = (terms.sum::<f64>() + 128.0).clamp(0.0, 255.0);
             assert!((f64::from(pixel) - expected).abs() < 1.0, "{at}: {pixel}, {expected}");
         }

@@ -44,9 +44,8 @@ impl<'a> Directory<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         let little_endian = bytes.starts_with(b"II");
         let mut directory = Self { little_endian, entries: BTreeMap::new() };
-        let at = |start: usize, count: usize| {
-            bytes.get(start..start.saturating_add(count)).ok_or_else(truncated)
-        };
+        let at =
+            |start: usize, count: usize| bytes.get(start..start.saturating_add(count)).ok_or_else(truncated);
         if directory.of(at(2, 2)?) == 43 {
             return Err(unsupported("64-bit offsets"));
         }

@@ -102,7 +102,9 @@ impl Layout {
 
     fn row(&self, bytes: &[u8], count: usize) -> Vec<u32> {
         match self.bits {
-            16 | 32 => bytes.chunks_exact(self.bits / 8).take(count).map(|bytes| self.number(bytes)).collect(),
+            16 | 32 => {
+                bytes.chunks_exact(self.bits / 8).take(count).map(|bytes| self.number(bytes)).collect()
+            }
             bits => unpack(bytes, bits, count).into_iter().map(u32::from).collect(),
         }
     }
@@ -112,8 +114,11 @@ impl Layout {
 fn samples(bytes: &[u8], directory: &Directory<'_>, layout: &Layout) -> Result<Vec<u32>> {
     let [width, height] = [layout.width, layout.height];
     let tiled = directory.number(Tag::TileWidth)?.is_some();
-    let (offsets, counts) =
-        if tiled { (Tag::TileOffsets, Tag::TileByteCounts) } else { (Tag::StripOffsets, Tag::StripByteCounts) };
+    let (offsets, counts) = if tiled {
+        (Tag::TileOffsets, Tag::TileByteCounts)
+    } else {
+        (Tag::StripOffsets, Tag::StripByteCounts)
+    };
     let side = |tag, otherwise: usize| {
         let side = directory.number(tag)?.map_or(otherwise, |side| (side as usize).min(1 << 20));
         if side > 0 { Ok(side) } else { Err(damaged("its strips or tiles have no pixels")) }
@@ -123,7 +128,8 @@ fn samples(bytes: &[u8], directory: &Directory<'_>, layout: &Layout) -> Result<V
     } else {
         (width, side(Tag::RowsPerStrip, height)?.min(height))
     };
-    let offsets = directory.numbers(offsets)?.ok_or_else(|| damaged("it does not say where its pixels are"))?;
+    let offsets =
+        directory.numbers(offsets)?.ok_or_else(|| damaged("it does not say where its pixels are"))?;
     let counts = directory.numbers(counts)?;
     let jpeg = layout.compression == Compression::Jpeg;
     let channels = if jpeg { 3 } else { layout.samples };
@@ -231,7 +237,8 @@ fn gray(layout: &Layout, sample: u32) -> u8 {
 
 /// A colour that was multiplied by its opacity.
 fn unmultiplied([red, green, blue, alpha]: [u8; 4]) -> [u8; 4] {
-    let divided = |color: u8| (u32::from(color) * 255).checked_div(u32::from(alpha)).unwrap_or(0).min(255) as u8;
+    let divided =
+        |color: u8| (u32::from(color) * 255).checked_div(u32::from(alpha)).unwrap_or(0).min(255) as u8;
     [divided(red), divided(green), divided(blue), alpha]
 }
 
