@@ -1,4 +1,6 @@
 //! A server of its own for each test, asked with bytes as they are.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the message it should have")]
 // Each test uses some of it.
 #![allow(dead_code)]
 
