@@ -2,6 +2,8 @@
 //!
 //! Run: cargo run --release -p noisefind-core --example ask_and_tell
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use noisefind_core::evaluation::Evaluation;
 use noisefind_core::method::{Find, FindConfig, Start};
 use noisefind_core::noise::{Noise, NoiseShape};

@@ -1,5 +1,7 @@
 //! The stream of `torch.Generator` against PyTorch itself, bit for bit; the numbers come from `golden/torch_rng.py`.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the message it should have")]
+
 use noisefind_core::rng::{TorchStream, torch_normal};
 use serde_json::Value;
 

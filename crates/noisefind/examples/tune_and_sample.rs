@@ -2,6 +2,8 @@
 //!
 //! Run: cargo run --release -p noisefind --example tune_and_sample
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::path::PathBuf;
 
 use noisefind::config::TuneOptions;

@@ -1,4 +1,6 @@
 //! Work in progress and live events, whatever other clients do.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the message it should have")]
 #![cfg(unix)]
 
 mod common;

@@ -1,4 +1,6 @@
 //! Crafted requests: nothing outside the folder of the runs is told, and nothing panics.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the message it should have")]
 #![cfg(unix)]
 
 mod common;
