@@ -112,7 +112,7 @@ fn damaged_folders_are_named() {
         (
             "heads that do not divide",
             |f| edit(f, "unet/config.json", |c| c["attention_head_dim"] = json!(5)),
-            &["attention_head_dim is 5, expected numbers of heads that divide block_out_channels (32)"],
+            &["unet does not fit its config.json"],
         ),
         (
             "an absurd size",

@@ -59,6 +59,7 @@ fn tune_leaves_a_whole_run_and_prints_the_documented_keys() {
             "policy.safetensors",
             "report.html",
             "rewards.jsonl",
+            "samples",
             "tensorboard"
         ]
     );
