@@ -55,7 +55,10 @@ mod tests {
         let media = [gray(0.0), gray(0.25), gray(0.001), gray(0.5)];
         let rewards = screened.score("a dog", &media).unwrap();
         let blocked = Reward::Missing("blocked: all pixels are black".to_owned());
-        assert_eq!(rewards, [blocked.clone(), Reward::Given(0.25), blocked.clone(), Reward::Given(0.5)]);
+        assert_eq!(
+            rewards,
+            [blocked.clone(), Reward::Given(64.0 / 255.0), blocked.clone(), Reward::Given(128.0 / 255.0)]
+        );
         assert_eq!(screened.score("a dog", &media[..1]).unwrap(), [blocked]);
         assert_eq!(scored.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
