@@ -94,6 +94,8 @@ def losses(unet, schedule, x, after, text, k):
 def arrived(unet, schedule, before, x, text, k, chosen):
     """x, and for the `chosen` pairs the student's own step towards it, which later steps have to live with."""
     chosen = chosen & (k > 0)
+    if not chosen.any():
+        return x
     own = velocities(unet, schedule, before[chosen], text[chosen], k[chosen] - 1).cpu()
     x = x.clone()
     x[chosen] = schedule.advance(before[chosen], own, k[chosen] - 1)

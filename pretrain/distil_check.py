@@ -4,6 +4,7 @@ The default model's pictures are kept in the work folder, so that several studen
 """
 
 import argparse
+import functools
 import json
 import time
 
@@ -106,16 +107,13 @@ def main():
     wanted = rows(a.per_group, a.samples)
     other = a.student not in (None, a.steps)
     name = a.name or (f"undistilled-{a.steps}" if a.undistilled else f"student-{a.student}-in-{a.steps}" if other else f"student-{a.steps}")
-    opened = {}
-    def painter(key, make):
-        return lambda: opened.setdefault(key, None) or opened.__setitem__(key, make()) or opened[key]
-    base = pictures("base", painter("base", lambda: Painter(trajectories.default_unet(), BASE_STEPS, trajectories.GUIDANCE)), wanted)
+    base = pictures("base", functools.cache(lambda: Painter(trajectories.default_unet(), BASE_STEPS, trajectories.GUIDANCE)), wanted)
     began = time.time()
     if a.undistilled:
         make = lambda: Painter(trajectories.default_unet(), a.steps, trajectories.GUIDANCE)
     else:
         make = lambda: Painter(distil.averaged_unet(a.student or a.steps), a.steps, 1)
-    student = pictures(name, painter("student", make), wanted)
+    student = pictures(name, functools.cache(make), wanted)
     print(f"{time.time() - began:.0f} s for the student's pictures")
     reader, scorer = Reader(), Scorer()
     verdicts = [judged(reader, scorer, wanted, x) for x in (base, student)]

@@ -32,7 +32,7 @@ STAGES = [
 # What is different in a rehearsal; its model draws nothing that can be recognised.
 REHEARSED_MINUTES, REHEARSED_SCENES = 8, 256
 REHEARSED = dict(latents=["--shards", "2"], evaluate=["--per-group", "1", "--samples", "8", "--easy-samples", "2"],
-                 distil=["--shards", "1", "--paths", "4", "--batch", "6"], distil_check=["--per-group", "1", "--samples", "2"])
+                 distil=["--shards", "1", "--short-shards", "1", "--paths", "4", "--batch", "6"], distil_check=["--per-group", "1", "--samples", "2"])
 
 
 def main():
