@@ -1,7 +1,7 @@
 //! Decoders that turn latents into images: one folder a class, chosen by the `_class_name` of its config.
 //!
 //! A class is a config that knows its sizes and loads the network ([`DecoderConfig`]), and the network ([`Decoder`]). A
-//! new class is a folder and a row of [`CLASSES`].
+//! new class is a folder and a row of `CLASSES`.
 
 pub mod kl;
 mod tiling;

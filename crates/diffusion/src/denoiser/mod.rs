@@ -2,7 +2,7 @@
 //!
 //! A class is a config that knows its sizes and can load the network ([`DenoiserConfig`]), the network ([`Denoiser`]), and
 //! the network together with all that does not change between steps ([`Conditioned`]). A new class is a folder and a row
-//! of [`CLASSES`].
+//! of `CLASSES`.
 
 pub mod unet2d;
 

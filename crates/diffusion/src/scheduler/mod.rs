@@ -1,6 +1,6 @@
 //! Schedulers: which noise levels are visited, and how a sample moves from one to the next.
 //!
-//! A scheduler is one file, which lays out the [`Schedule`] of its class, and one row of [`CLASSES`]. Reference: the
+//! A scheduler is one file, which lays out the [`Schedule`] of its class, and one row of `CLASSES`. Reference: the
 //! schedulers of diffusers 0.42.1.
 
 mod betas;
