@@ -1,6 +1,6 @@
 //! Text encoders: one file a class, chosen by the class that `model_index.json` names.
 //!
-//! A class is a [`TextEncoder`] with its tokenizer. A new class is a file and a row of `CLASSES`. [`TextEncoders`] joins
+//! A class is a [`TextEncoder`] with its tokenizer. A new class is a file and a row of `CLASSES`. `TextEncoders` joins
 //! the one or two of a pipeline to what a denoiser is conditioned on.
 
 mod clip;
