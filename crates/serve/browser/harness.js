@@ -22,10 +22,16 @@ export function tune(folder, prompt, more = []) {
   if (done.status !== 0) throw new Error(done.stderr);
 }
 
+const started = new Set();
+
+/** Ends every server that still runs, so that a failed test leaves none. */
+export const stopAll = () => Promise.all([...started].map((server) => server.stop()));
+
 /** The server on `runs`; `url` holds the token. */
 export class Server {
   static async start(runs, more = []) {
     const server = new Server();
+    started.add(server);
     server.child = spawn(program, ["serve", runs, "--port", "0", ...more], { stdio: ["ignore", "pipe", "pipe"] });
     server.url = await new Promise((resolve, reject) => {
       let text = "";
