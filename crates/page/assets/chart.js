@@ -1,10 +1,19 @@
 // A chart with its table twin: the same numbers for those who cannot or would not read a curve.
 import { html, useEffect, useLayoutEffect, useRef, useState, useWidth } from "./ui.js";
 import { number } from "./format.js";
-import uPlot from "./uplot.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const HEIGHT = 220;
+
+/** The drawing library, loaded with the first chart: the list of runs has none. */
+let library = null;
+function useLibrary() {
+  const [loaded, setLoaded] = useState(() => library);
+  useEffect(() => {
+    if (!library) import("./uplot.js").then((module) => { library = module.default; setLoaded(() => library); });
+  }, []);
+  return loaded;
+}
 
 /** An axis that holds all values; one of values that hardly differ is not stretched into a mountain. */
 function range(low, high) {
@@ -71,6 +80,7 @@ export function Chart({ name, note, x, xName = "evaluations", series, digits = 3
   const [asTable, setAsTable] = useState(false);
   const [theme, setTheme] = useState(0);
   const width = useWidth(place);
+  const uPlot = useLibrary();
   const shape = series.map((one) => `${one.name}${one.colour}${one.bandTo}`).join("|");
   const data = [x, ...series.map((one) => one.values)];
   useEffect(() => {
@@ -81,10 +91,10 @@ export function Chart({ name, note, x, xName = "evaluations", series, digits = 3
     return () => { dark.removeEventListener("change", again); removeEventListener("themechange", again); };
   }, []);
   useLayoutEffect(() => {
-    if (!place.current || width === 0 || asTable) return undefined;
+    if (!place.current || width === 0 || asTable || !uPlot) return undefined;
     plot.current = new uPlot(options({ series, width, height, cursorKey, mark: marked, digits }), data, place.current);
     return () => { plot.current.destroy(); plot.current = null; };
-  }, [shape, theme, asTable, width > 0, height]);
+  }, [shape, theme, asTable, width > 0, height, uPlot]);
   useEffect(() => { plot.current?.setSize({ width, height }); }, [width]);
   useEffect(() => { plot.current?.setData(data); }, [JSON.stringify(data)]);
   useEffect(() => { marked.current = mark; plot.current?.redraw(false); }, [mark]);

@@ -80,6 +80,9 @@ pub fn asset(name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.name == name)
 }
 
+/// How modules name each other in front of the quotation mark.
+const IMPORTS: [&str; 3] = ["from ", "from", "import("];
+
 /// All styles, with the text face inside.
 pub(crate) fn report_style() -> String {
     let styles = ["uplot.css", "base.css", "views.css"].map(text);
@@ -93,8 +96,9 @@ pub(crate) fn report_style() -> String {
 pub(crate) fn report_import_map() -> String {
     let entries = REPORT_SCRIPTS.iter().map(|name| {
         // A module in a data URL has no folder to be relative to.
-        let source =
-            text(name).replace("from \"./", "from \"noisefind/").replace("from\"./", "from\"noisefind/");
+        let source = IMPORTS.iter().fold(text(name), |source, import| {
+            source.replace(&format!("{import}\"./"), &format!("{import}\"noisefind/"))
+        });
         (format!("noisefind/{name}"), data_url("text/javascript", source.as_bytes()).into())
     });
     let imports: serde_json::Map<String, serde_json::Value> = entries.collect();
@@ -121,9 +125,14 @@ mod tests {
         for name in imports.keys() {
             let source = text(name.strip_prefix("noisefind/").unwrap());
             assert!(!source.is_empty(), "{name}");
-            for line in source.split("from \"./").skip(1).chain(source.split("from\"./").skip(1)) {
-                let imported = line.split('"').next().unwrap();
-                assert!(imports.contains_key(&format!("noisefind/{imported}")), "{name} imports {imported}");
+            for import in IMPORTS {
+                for line in source.split(&format!("{import}\"./")).skip(1) {
+                    let imported = line.split('"').next().unwrap();
+                    assert!(
+                        imports.contains_key(&format!("noisefind/{imported}")),
+                        "{name} imports {imported}"
+                    );
+                }
             }
         }
     }

@@ -32,7 +32,7 @@ export class Server {
   static async start(runs, more = []) {
     const server = new Server();
     started.add(server);
-    server.child = spawn(program, ["serve", runs, "--port", "0", ...more], { stdio: ["ignore", "pipe", "pipe"] });
+    server.child = spawn(program, ["serve", runs, ...(more.includes("--port") ? [] : ["--port", "0"]), ...more], { stdio: ["ignore", "pipe", "pipe"] });
     server.url = await new Promise((resolve, reject) => {
       let text = "";
       let errors = "";
@@ -71,8 +71,8 @@ export async function launch() {
   browser.problems = [];
   browser.on("weberror", (error) => browser.problems.push(String(error.error())));
   browser.on("console", (message) => {
-    // A lost connection is tested, and the browser says so.
-    if (message.type() === "error" && !/ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|401|409/.test(message.text())) browser.problems.push(message.text());
+    // Lost connections are tested, and the browser reports them.
+    if (message.type() === "error" && !/ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|ERR_INTERNET|401|409/.test(message.text())) browser.problems.push(message.text());
   });
   return browser;
 }
@@ -108,7 +108,7 @@ export function makeMany(runs, run, count, samples) {
     writeFileSync(join(folder, "config.toml"), config.replace(/prompt = .*/, `prompt = "prompt number ${at}"`));
     writeFileSync(join(folder, "metrics.jsonl"), `${record}\n`);
     for (const name of ["comparison.json", "environment.json"]) cpSync(join(run, name), join(folder, name));
-    cpSync(image, join(folder, "images", `tuned-${at}.png`));
+    for (const arm of ["base", "tuned"]) cpSync(image, join(folder, "images", `${arm}-${at}.png`));
   }
   const folder = join(runs, "many-samples");
   cpSync(run, folder, { recursive: true });
