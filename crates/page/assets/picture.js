@@ -1,6 +1,6 @@
 // One image or clip in a list. Clips play while the pointer or the focus is on any clip of their group, all in step: one
 // clock moves the strips, in which all frames of a clip stand side by side.
-import { html, reducedMotion, useEffect, useState } from "./ui.js";
+import { html, reducedMotion, useEffect, useSettled, useState } from "./ui.js";
 import { number } from "./format.js";
 import { imageUrl } from "./source.js";
 
@@ -66,11 +66,12 @@ export function PlayButton({ group }) {
 /** The image itself, with the strip of its clip over it. */
 export function Picture({ run, image, alt, size = "thumbnail" }) {
   const [failed, setFailed] = useState(false);
+  const settled = useSettled();
   const url = imageUrl(run, image.key, size);
   if (failed || !url) return html`<span class="missing" role="img" aria-label=${`${alt}: no image`}>no image</span>`;
   return html`
     <span class="picture" data-clip=${image.clip || undefined}>
-      <img src=${url} alt=${alt} loading="lazy" decoding="async" draggable="false" onError=${() => setFailed(true)} />
+      <img src=${settled ? url : undefined} alt=${settled ? alt : ""} loading="lazy" decoding="async" draggable="false" onError=${() => setFailed(true)} />
       ${image.clip ? html`<span class="strip" data-strip=${imageUrl(run, image.key, "strip")} aria-hidden="true"></span>` : null}
     </span>`;
 }

@@ -9,6 +9,30 @@ export { Fragment, render, useCallback, useEffect, useLayoutEffect, useMemo, use
 /** Whether the user asked for less motion. */
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+const FAST_PIXELS_A_MILLISECOND = 4;
+const SETTLING_MILLISECONDS = 120;
+let scrolled = { y: 0, at: 0, fastUntil: 0 };
+addEventListener("scroll", () => {
+  const at = performance.now();
+  const isFast = Math.abs(scrollY - scrolled.y) > FAST_PIXELS_A_MILLISECOND * Math.max(1, at - scrolled.at);
+  scrolled = { y: scrollY, at, fastUntil: isFast ? at + SETTLING_MILLISECONDS : scrolled.fastUntil };
+}, { passive: true });
+
+/** Whether what comes into view is to be loaded: at once, or where the page flies past, when it comes to rest. */
+export function useSettled() {
+  const [settled, setSettled] = useState(() => performance.now() > scrolled.fastUntil);
+  useEffect(() => {
+    if (settled) return undefined;
+    const look = () => {
+      if (performance.now() > scrolled.fastUntil) setSettled(true);
+      else timer = setTimeout(look, SETTLING_MILLISECONDS);
+    };
+    let timer = setTimeout(look, SETTLING_MILLISECONDS);
+    return () => clearTimeout(timer);
+  }, [settled]);
+  return settled;
+}
+
 /** Width of an element in pixels, kept up to date. */
 export function useWidth(ref, initial = 0) {
   const [width, setWidth] = useState(initial);
