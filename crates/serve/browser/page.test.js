@@ -241,43 +241,39 @@ test("a report opens from disk without a network", async (context) => {
   await page.close();
 });
 
-test("five hundred runs and ten thousand samples stay smooth, and the first view is fast", async () => {
+test("five hundred runs and ten thousand samples: only what is near the window exists", async () => {
   const many = join(work, "many");
   makeMany(many, join(runs, "dog"), 500, 10_000);
   const big = await Server.start(many);
   const page = await browser.newPage();
-  const times = [];
-  for (let at = 0; at < 5; at += 1) {
-    await page.goto("about:blank");
-    const began = Date.now();
-    await page.goto(`${big.origin}/`, { waitUntil: "commit" });
-    await page.waitForSelector(".row img");
-    times.push(Date.now() - began);
-  }
-  times.sort((one, two) => one - two);
-  console.log(`first view of 501 runs: ${times.join(", ")} ms`);
-  const limit = Number(process.env.FIRST_VIEW_MS ?? 1000);
-  assert.ok(times[2] < limit, `the median of ${times} is not below ${limit} ms`);
+  const thumbnails = [];
+  page.on("request", (request) => { if (request.resourceType() === "image") thumbnails.push(request.url()); });
+  await page.goto(`${big.origin}/`);
+  await page.waitForSelector(".row img");
   assert.ok(await page.locator(".row").count() < 60, "only rows near the window exist");
+  assert.ok(thumbnails.length < 60, `${thumbnails.length} images were loaded for one window of runs`);
   await page.getByLabel("Search runs").fill("ten thousand");
   await page.locator(".row-link").first().click();
   await page.getByRole("button", { name: "Samples", exact: true }).click();
   await page.getByText("10,000 evaluated samples").waitFor();
-  const slow = await page.evaluate(async () => {
-    let last = performance.now();
-    const gaps = [];
-    for (let at = 0; at < 120; at += 1) {
-      scrollTo(0, at * 700);
+  for (let at = 1; at <= 60; at += 1) {
+    const tiles = await page.evaluate(async (top) => {
+      scrollTo(0, top);
       await new Promise(requestAnimationFrame);
-      const now = performance.now();
-      gaps.push(now - last);
-      last = now;
-    }
-    return gaps.sort((one, two) => one - two).at(-6);
-  });
-  console.log(`95 % of frames while scrolling 10,000 samples: below ${slow.toFixed(0)} ms`);
-  assert.ok(slow < 250, `a frame took ${slow} ms`);
-  assert.ok(await page.locator(".tile").count() < 600, "only tiles near the window exist");
+      await new Promise(requestAnimationFrame);
+      return document.querySelectorAll(".tile").length;
+    }, at * 700);
+    assert.ok(tiles > 0 && tiles < 600, `${tiles} tiles exist at step ${at} of scrolling`);
+  }
+  // What fast scrolling passes is not loaded; what it stops at is.
+  await until(() => page.evaluate(() => {
+    const inside = [...document.querySelectorAll(".tile img")].filter((image) => {
+      const { top, bottom } = image.getBoundingClientRect();
+      return bottom > 0 && top < innerHeight;
+    });
+    return inside.length > 0 && inside.every((image) => image.complete && image.naturalWidth > 0);
+  }), "the images of the window");
+  assert.ok(thumbnails.length < 3000, `${thumbnails.length} of 10,000 images were loaded while scrolling`);
   await page.close();
   await big.stop();
 });
