@@ -7,6 +7,7 @@ import { Run } from "./run.js";
 import { Compare } from "./compare.js";
 import { RunActions, Start, WorkBadge } from "./work.js";
 
+const ICON = new URL("icon.svg", import.meta.url).href;
 const THEMES = ["auto", "light", "dark"];
 
 function useTheme() {
@@ -25,7 +26,7 @@ function Bar({ path, server }) {
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <header class="bar">
-      <a class="mark" ...${link("/")} aria-label="noisefind, all runs"><img src="/assets/icon.svg" alt="" width="22" height="22" />noisefind</a>
+      <a class="mark" ...${link("/")} aria-label="noisefind, all runs"><img src=${ICON} alt="" width="22" height="22" />noisefind</a>
       <nav aria-label="Pages">
         ${item("/", "Runs", path === "/" || path.startsWith("/run/"))}
         ${item("/compare", "Compare", path === "/compare")}

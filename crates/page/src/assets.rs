@@ -1,7 +1,10 @@
 //! The page's own files, embedded: no build step made them and no network is needed for them.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
 
 /// One embedded file.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +56,16 @@ pub const ASSETS: &[Asset] = assets![
     "icon.svg" as "icon.svg": "image/svg+xml",
 ];
 
-/// The page of the server.
-pub const INDEX: &[u8] = include_bytes!("../assets/index.html");
+/// The hash of all assets, 16 hexadecimal digits. It stands in their addresses, so a browser may cache them without asking.
+pub static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let hash = ASSETS.iter().fold(Sha256::new(), |hash, asset| hash.chain_update(asset.bytes)).finalize();
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+});
+
+/// The page of the server; it names its assets under [`VERSION`].
+pub static INDEX: LazyLock<String> = LazyLock::new(|| {
+    include_str!("../assets/index.html").replace("\"/assets/", &format!("\"/assets/{}/", *VERSION))
+});
 
 /// The modules that a report needs; those of the server are left out.
 const REPORT_SCRIPTS: [&str; 15] = [
@@ -139,8 +150,11 @@ mod tests {
 
     #[test]
     fn the_index_names_only_what_is_embedded_and_nothing_is_inline() {
-        let index = String::from_utf8_lossy(INDEX);
-        for part in index.split("/assets/").skip(1) {
+        let index = &*INDEX;
+        let prefix = format!("/assets/{}/", *VERSION);
+        let names = index.split(&prefix).skip(1);
+        assert_eq!(names.clone().count(), index.matches("/assets/").count());
+        for part in names {
             let name = part.split('"').next().unwrap();
             assert!(asset(name).is_some(), "{name}");
         }

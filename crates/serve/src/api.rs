@@ -43,7 +43,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/run/{id}", get(index))
         .route("/compare", get(index))
         .route("/start", get(index))
-        .route("/assets/{name}", get(asset))
+        .route("/assets/{version}/{name}", get(asset))
         .route("/api/session", post(session))
         .route("/api/runs", get(runs))
         .route("/api/runs/{id}", get(run))
@@ -62,14 +62,14 @@ async fn nothing() -> Refusal {
 }
 
 async fn index() -> Response {
-    ([(CONTENT_TYPE, "text/html; charset=utf-8")], [(CACHE_CONTROL, ASK_AGAIN)], assets::INDEX)
+    ([(CONTENT_TYPE, "text/html; charset=utf-8")], [(CACHE_CONTROL, ASK_AGAIN)], assets::INDEX.as_str())
         .into_response()
 }
 
-async fn asset(Path(name): Path<String>) -> Answer<Response> {
+async fn asset(Path((version, name)): Path<(String, String)>) -> Answer<Response> {
     let asset = assets::asset(&name).ok_or_else(|| Refusal::not_found("file"))?;
-    // Faces never change; scripts and styles do with the program, and are a few kilobytes from this machine.
-    let keep = if name.ends_with(".woff2") { FOR_EVER } else { ASK_AGAIN };
+    // A page of another version of the program gets what there is, but must not cache it under its own address.
+    let keep = if version == *assets::VERSION { FOR_EVER } else { ASK_AGAIN };
     Ok(([(CONTENT_TYPE, asset.mime)], [(CACHE_CONTROL, keep)], asset.bytes).into_response())
 }
 

@@ -175,6 +175,8 @@ fn a_thousand_crafted_requests_tell_nothing_and_break_nothing() {
         for place in [
             "/{}",
             "/assets/{}",
+            "/assets/0/{}",
+            "/assets/{}/app.js",
             "/run/{}",
             "/api/runs/{}",
             "/api/runs/{}/images/base-1",
@@ -245,7 +247,7 @@ fn only_named_hosts_are_answered_on_every_method_and_path() {
             "/api/runs",
             "/api/events",
             "/api/jobs",
-            "/assets/app.js",
+            "/assets/0/app.js",
             "/nowhere",
             "*",
             "http://evil.example/",
@@ -276,7 +278,7 @@ fn only_named_hosts_are_answered_on_every_method_and_path() {
 fn every_answer_forbids_what_is_inline_or_foreign() {
     let runs = tempfile::tempdir().unwrap();
     let server = Running::start(runs.path(), "/bin/false".into());
-    for target in ["/", "/run/0123456789abcdef", "/assets/app.js", "/api/runs", "/nowhere"] {
+    for target in ["/", "/run/0123456789abcdef", "/assets/0/app.js", "/api/runs", "/nowhere"] {
         let head = server.get(target).head;
         let policy = head.lines().find(|line| line.starts_with("content-security-policy:")).unwrap();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
