@@ -24,6 +24,7 @@ SCRIPTS = [
     "rewards/clip.py",
     "rewards/hps.py",
     "rewards/image_reward.py",
+    "rewards/viclip.py",
     "rewards/aesthetic.py",
     "rewards/resize.py",
     "rewards/jpeg.py",

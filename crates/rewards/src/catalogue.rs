@@ -5,7 +5,11 @@ use noisefind_nn::{ModelFiles, Placement};
 
 use crate::image_reward::{self, ImageReward};
 use crate::judge::SceneJudge;
-use crate::{Aesthetic, AestheticHead, ClipScore, ClipVariant, Error, Hps, HpsVersion, JpegSize};
+use crate::{
+    Aesthetic, AestheticHead, ClipScore, ClipVariant, DynamicDegree, Error, Hps, HpsVersion, JpegSize,
+    TemporalConsistency, ViClip, viclip,
+};
+use crate::{dynamic_degree, temporal_consistency};
 
 /// The published head of the aesthetic predictor.
 const AESTHETIC_HEAD: &str = "sac+logos+ava1-l14-linearMSE.pth";
@@ -41,6 +45,9 @@ enum Kind {
     Aesthetic,
     Jpeg(JpegSize),
     Judge,
+    ViClip,
+    DynamicDegree,
+    TemporalConsistency,
 }
 
 /// Every native scorer.
@@ -126,6 +133,27 @@ pub const SCORERS: &[ScorerInfo] = &[
         source: "the default model's own",
         kind: Kind::Judge,
     },
+    ScorerInfo {
+        name: viclip::NAME,
+        rewards: "the clip fits the prompt, motion included",
+        files: &[viclip::FILES],
+        source: "OpenGVLab/ViCLIP",
+        kind: Kind::ViClip,
+    },
+    ScorerInfo {
+        name: dynamic_degree::NAME,
+        rewards: "much of the clip moves",
+        files: &[],
+        source: "",
+        kind: Kind::DynamicDegree,
+    },
+    ScorerInfo {
+        name: temporal_consistency::NAME,
+        rewards: "neighbouring frames of the clip show the same",
+        files: CLIP_MODEL,
+        source: CLIP_MODELS,
+        kind: Kind::TemporalConsistency,
+    },
 ];
 
 impl ScorerInfo {
@@ -135,7 +163,7 @@ impl ScorerInfo {
     }
 
     /// Opens the scorer with its files, which lie in `folder` of `files` (empty for their top); scorers without
-    /// weights need none.
+    /// weights need none. Where [`ScorerInfo::is_one_file`], `folder` may be the path of that file.
     ///
     /// # Errors
     /// Where the scorer needs files and has none, or they are absent, damaged or do not fit each other.
@@ -169,6 +197,15 @@ impl ScorerInfo {
                 Box::new(Aesthetic::open(files, folder, head, placement)?)
             }
             Kind::Jpeg(size) => Box::new(size),
+            Kind::ViClip => {
+                let (files, path) = needed()?;
+                Box::new(ViClip::open(files, path, placement)?)
+            }
+            Kind::DynamicDegree => Box::new(DynamicDegree),
+            Kind::TemporalConsistency => {
+                let (files, folder) = needed()?;
+                Box::new(TemporalConsistency::open(files, folder, placement)?)
+            }
             Kind::Judge => {
                 let (files, folder) = needed()?;
                 Box::new(SceneJudge::open(files, folder, placement)?)
@@ -178,7 +215,21 @@ impl ScorerInfo {
 
     /// Whether a model may bring the scorer's weights with it as its recommended scorer: any CLIP model will do.
     pub fn is_clip_score(&self) -> bool {
-        matches!(self.kind, Kind::Clip(variant) if variant != ClipVariant::PickScore)
+        match self.kind {
+            Kind::Clip(variant) => variant != ClipVariant::PickScore,
+            Kind::TemporalConsistency => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the weights are one file, which may be given in place of its folder.
+    pub fn is_one_file(&self) -> bool {
+        self.kind == Kind::ViClip
+    }
+
+    /// Whether a clip gets the mean of what its frames would get as images.
+    pub fn is_mean_over_frames(&self) -> bool {
+        !matches!(self.kind, Kind::ViClip | Kind::DynamicDegree | Kind::TemporalConsistency | Kind::Judge)
     }
 
     /// Whether a model may bring the scorer's weights with it as its recommended judge.

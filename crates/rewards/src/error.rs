@@ -68,6 +68,19 @@ pub enum Error {
         /// Columns and rows expected.
         side: usize,
     },
+    /// A scorer of clips got an image, or a clip that is too short for it.
+    #[error(
+        "reward `{scorer}` takes clips of at least {expected} frames, found {found}; use a model of clips and \
+         --num-frames, or another reward"
+    )]
+    FewFrames {
+        /// The scorer's name.
+        scorer: &'static str,
+        /// The fewest frames that it takes.
+        expected: usize,
+        /// Frames that came.
+        found: usize,
+    },
     /// A picture that the JPEG format cannot hold.
     #[error(
         "a picture of {width} x {height} pixels cannot be a JPEG file, whose sides have at most 65535 pixels"

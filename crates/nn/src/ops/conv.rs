@@ -101,6 +101,10 @@ impl Conv2d {
         // Windows over time are stored as those of three axes, of which the last has one pixel.
         let shapes: &[&[usize]] = match options {
             ConvOptions::Temporal => &[&[output, input, rows, columns, 1]],
+            // Models of clips store patches of one frame as windows of three axes.
+            ConvOptions::Patches { .. } => {
+                &[&[output, input, rows, columns], &[output, input, 1, rows, columns]]
+            }
             _ => &[&[output, input, rows, columns]],
         };
         let weight = scope.tensor_of_any("weight", shapes).unwrap_or_default();

@@ -4,7 +4,6 @@
 //! Wu et al., "Human Preference Score v2", arXiv 2306.09341. Reference: `tgxs002/HPSv2`. Pictures are brought to the
 //! size of the model by their longer side, in floating point, and the rest is black.
 
-mod cleaning;
 #[cfg(test)]
 mod tests;
 mod towers;
@@ -12,14 +11,16 @@ mod towers;
 use burn::tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
+use noisefind_nn::ops::Activation;
 use noisefind_nn::text::Tokenizer;
 use noisefind_nn::weights::Weights;
 use noisefind_nn::{ModelFiles, Placement};
 
-use self::cleaning::clean;
-use self::towers::{Text, Vision};
+use self::towers::Vision;
 use crate::Error;
+use crate::cleaning::clean;
 use crate::features::{PromptCache, cosine, mean_over_frames, weights_file};
+use crate::open_clip::Text;
 use crate::preprocess::{CLIP_MEAN, CLIP_STD, frames};
 use crate::resize::{Filter, RgbPicture, resize_plane};
 use crate::vocabularies::clip_tokenizer;
@@ -74,7 +75,7 @@ impl Hps {
         weights.rename(|name| name.replace("attn.in_proj_", "attn.in_proj."));
         let root = weights.root();
         let vision = Vision::load(&root.at("visual"), &file)?;
-        let text = Text::load(&root, &file)?;
+        let text = Text::load(&root, &file, Activation::GeluErf)?;
         weights.finish(&["logit_scale"])?;
         let tokenizer = clip_tokenizer(files, "", text.context_length, text.vocab_size)?;
         Ok(Self { version, vision, text, tokenizer, prompt: PromptCache::default() })

@@ -11,7 +11,7 @@ use tokenizers::NormalizedString;
 
 /// The names of HTML5, each with the code points it stands for, in hexadecimal.
 static ENTITIES: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
-    let lines = include_str!("../../vocabularies/html-entities.txt").lines();
+    let lines = include_str!("../vocabularies/html-entities.txt").lines();
     let entity = |line: &'static str| {
         let (name, points) = line.split_once(' ')?;
         let letter = |point| char::from_u32(u32::from_str_radix(point, 16).ok()?);
@@ -50,7 +50,7 @@ const LIGATURES: [(char, &str); 22] = [
 ];
 
 /// The prompt as open_clip's tokenizer splits it.
-pub(super) fn clean(prompt: &str) -> String {
+pub(crate) fn clean(prompt: &str) -> String {
     // ftfy works line by line, and stops to expect entities where it has seen a tag.
     let mut has_tags = false;
     let fixed: String = prompt
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_entity_is_read() {
-        let lines = include_str!("../../vocabularies/html-entities.txt").lines().count();
+        let lines = include_str!("../vocabularies/html-entities.txt").lines().count();
         assert_eq!((lines, ENTITIES.len()), (2231, 2231));
     }
 
