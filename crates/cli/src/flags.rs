@@ -71,6 +71,9 @@ pub struct GenerationFlags {
     /// AnimateDiff motion adapter, which makes a video model of a Stable Diffusion 1 model: its folder or hub id
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub motion_adapter: Option<String>,
+    /// Frames of a clip, evenly spread, that scorers of images score [default: all]
+    #[arg(long, value_name = "N")]
+    pub reward_frames: Option<usize>,
 }
 
 impl GenerationFlags {
@@ -91,6 +94,7 @@ impl GenerationFlags {
             num_frames: self.num_frames,
             fps: self.fps,
             motion_adapter: self.motion_adapter,
+            reward_frames: self.reward_frames,
             ..self.model.options()
         }
     }

@@ -5,7 +5,7 @@
 //! optical flow of RAFT between neighbouring frames, the mean length of the largest 5 % of its vectors, and calls a clip
 //! dynamic where that passes 6/256 of the shorter side in a quarter of the pairs. Two things differ here. The flow is
 //! that of blocks of 8x8 pixels by exhaustive search on frames whose shorter side is 64 pixels: it needs no weights, is
-//! exact for motion that keeps the shape, and does not see rotation in place. And the mean over the pairs is given as it
+//! exact for motion that keeps the shape, and leaves out blocks that turn, deform or leave the frame. And the mean over the pairs is given as it
 //! is, not as 0 or 1, so that two sets of clips can be compared without a threshold; 6/256 is about 0.023.
 
 use noisefind_core::media::Media;
@@ -26,8 +26,10 @@ const BLOCK: usize = 8;
 const STEP: usize = 4;
 /// The largest motion on each axis, in pixels: a quarter of the shorter side.
 const REACH: isize = 16;
-/// Mean levels of 255 for each pixel by which a motion must match better than rest: below lies noise.
+/// Mean levels of 255 for each pixel that two blocks may differ by and still be the same: noise.
 const MARGIN: i32 = 2;
+/// How many times better than rest a motion must match.
+const GOOD_MATCH: i32 = 4;
 /// The part of the blocks, the fastest ones, that counts.
 const FASTEST: f64 = 0.05;
 
@@ -54,7 +56,10 @@ fn dynamic_degree(clip: &Media) -> f64 {
     let pairs = planes.windows(2).map(|pair| {
         let mut lengths = search.lengths(&pair[0], &pair[1]);
         lengths.sort_by(f64::total_cmp);
-        let fastest = ((lengths.len() as f64 * FASTEST).round() as usize).clamp(1, lengths.len().max(1));
+        let fastest = ((lengths.len() as f64 * FASTEST).round() as usize).max(1);
+        if lengths.is_empty() {
+            return 0.0;
+        }
         let sum: f64 = lengths.iter().rev().take(fastest).sum();
         sum / fastest as f64 / pair[0].width.min(pair[0].height) as f64
     });
@@ -113,39 +118,55 @@ impl Search {
         Self { displacements }
     }
 
-    /// How far each block of `from` lies from its best match in `to`, in pixels.
+    /// How far each block of `from` lies from its best match in `to`, in pixels; blocks without a match that can be
+    /// trusted are left out.
     fn lengths(&self, from: &Plane, to: &Plane) -> Vec<f64> {
-        starts(from.width, from.height, STEP).map(|start| self.length(from, to, start)).collect()
+        starts(from.width, from.height, STEP).filter_map(|start| self.length(from, to, start)).collect()
     }
 
-    fn length(&self, from: &Plane, to: &Plane, (x, y): (usize, usize)) -> f64 {
-        let margin = MARGIN * (BLOCK * BLOCK * BLOCK * BLOCK * 3) as i32;
-        let rest = mismatch(from, to, (x, y), (0, 0), i32::MAX).unwrap_or(i32::MAX);
-        let (mut best, mut motion) = (rest.saturating_sub(margin).max(0), (0, 0));
-        if best == 0 {
-            return 0.0;
+    /// `None` where the block is covered or leaves the frame: nothing matches it well, or its match matches another
+    /// block better.
+    fn length(&self, from: &Plane, to: &Plane, (x, y): (usize, usize)) -> Option<f64> {
+        let (dx, dy) = self.motion(from, to, (x, y))?;
+        if (dx, dy) == (0, 0) {
+            return Some(0.0);
         }
+        let (back_x, back_y) =
+            self.motion(to, from, (x.checked_add_signed(dx)?, y.checked_add_signed(dy)?))?;
+        if (dx + back_x).abs().max((dy + back_y).abs()) > 1 {
+            return None;
+        }
+        let at = |dx, dy| mismatch(from, to, (x, y), (dx, dy), i32::MAX);
+        let best = at(dx, dy)?;
+        // The minimum of a parabola through the best match and its neighbours on each axis.
+        let part = |before: Option<i32>, after: Option<i32>| {
+            let (Some(before), Some(after)) = (before, after) else { return 0.0 };
+            let curvature = f64::from(before) + f64::from(after) - 2.0 * f64::from(best);
+            let shift = 0.5 * (f64::from(before) - f64::from(after)) / curvature;
+            if curvature > 0.0 { shift.clamp(-0.5, 0.5) } else { 0.0 }
+        };
+        let along_x = dx as f64 + part(at(dx - 1, dy), at(dx + 1, dy));
+        let along_y = dy as f64 + part(at(dx, dy - 1), at(dx, dy + 1));
+        Some(along_x.hypot(along_y))
+    }
+
+    /// The displacement of the best match, rest where that differs by noise only; `None` where even the best
+    /// is no good match.
+    fn motion(&self, from: &Plane, to: &Plane, start: (usize, usize)) -> Option<(isize, isize)> {
+        let margin = MARGIN * (BLOCK * BLOCK * BLOCK * BLOCK * 3) as i32;
+        let rest = mismatch(from, to, start, (0, 0), i32::MAX)?;
+        if rest <= margin {
+            return Some((0, 0));
+        }
+        let (mut best, mut motion) = (rest, (0, 0));
         for &displacement in &self.displacements {
-            if let Some(found) = mismatch(from, to, (x, y), displacement, best)
+            if let Some(found) = mismatch(from, to, start, displacement, best)
                 && found < best
             {
                 (best, motion) = (found, displacement);
             }
         }
-        if motion == (0, 0) {
-            return 0.0;
-        }
-        // The minimum of a parabola through the best match and its neighbours on each axis.
-        let part = |step: (isize, isize)| {
-            let beside = |sign: isize| {
-                let displacement = (motion.0 + sign * step.0, motion.1 + sign * step.1);
-                mismatch(from, to, (x, y), displacement, i32::MAX)
-            };
-            let (Some(before), Some(after)) = (beside(-1), beside(1)) else { return 0.0 };
-            let curvature = f64::from(before) + f64::from(after) - 2.0 * f64::from(best);
-            if curvature > 0.0 { 0.5 * (f64::from(before) - f64::from(after)) / curvature } else { 0.0 }
-        };
-        (motion.0 as f64 + part((1, 0))).hypot(motion.1 as f64 + part((0, 1)))
+        (best <= (rest / GOOD_MATCH).max(margin)).then_some(motion)
     }
 }
 

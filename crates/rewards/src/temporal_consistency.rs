@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn still_clips_are_consistent_and_flickering_ones_are_less() {
         let golden = Golden::open("clip");
-        let [first, second, ..] = golden.pictures(3).try_into().expect("three pictures");
+        let [first, second, _]: [Media; 3] = golden.pictures(3).try_into().expect("three pictures");
         let side = first.width().min(second.width()).min(first.height()).min(second.height());
         let crop = |media: &Media| -> Vec<u8> {
             let rows = (0..side).flat_map(|row| {
@@ -85,7 +85,7 @@ mod tests {
         let clips = [clip([&first; 4]), clip([&first, &first, &second, &second])];
         let flicker = clip([&first, &second, &first, &second]);
         let rewards = scorer.score("", &[clips[0].clone(), clips[1].clone(), flicker]).unwrap();
-        let [still, once, flicker] = [0, 1, 2].map(|at: usize| rewards[at].given().expect("a reward"));
+        let [still, once, flicker] = [0usize, 1, 2].map(|at| rewards[at].given().expect("a reward"));
         assert!((still - 1.0).abs() < 1e-6, "{still}");
         // One of three neighbours differs, and every one does.
         assert!(flicker < 0.999, "{flicker}");

@@ -33,6 +33,8 @@ pub struct TuneOptions {
     /// Held-out scorers: measured at every step and never climbed, they end the run where they fall; default none.
     #[serde(default, deserialize_with = "one_or_many")]
     pub watch: Option<Vec<String>>,
+    /// Frames of a clip, evenly spread, that scorers of images score; default: all.
+    pub reward_frames: Option<usize>,
     /// Judge of the final comparison; default: the model's own.
     pub judge: Option<String>,
     /// Pictures to generate and score while tuning; default 160.
@@ -173,6 +175,9 @@ pub struct GenerationConfig {
     /// Motion adapter that makes a video model of a model of still images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motion_adapter: Option<String>,
+    /// Frames of a clip, evenly spread, that scorers of images score, where not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward_frames: Option<usize>,
     /// Where the model runs.
     pub device: String,
     /// In which numbers the model runs.
@@ -227,6 +232,7 @@ impl TuneOptions {
             reward: self.reward.or(other.reward),
             reward_scale: self.reward_scale.or(other.reward_scale),
             watch: self.watch.or(other.watch),
+            reward_frames: self.reward_frames.or(other.reward_frames),
             judge: self.judge.or(other.judge),
             evaluations: self.evaluations.or(other.evaluations),
             max_seconds: self.max_seconds.or(other.max_seconds),
@@ -310,6 +316,7 @@ impl TuneOptions {
             num_frames: self.num_frames,
             fps: self.fps,
             motion_adapter: self.motion_adapter.clone(),
+            reward_frames: self.reward_frames,
             device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
             dtype: self.dtype.clone().unwrap_or_else(|| "auto".to_owned()),
             start_timeout_seconds: self.start_timeout_seconds.unwrap_or(600.0),
@@ -321,6 +328,7 @@ impl TuneOptions {
         if let Some(frames) = config.num_frames {
             require((1..=1024).contains(&frames), "num-frames", &frames, "1 to 1024")?;
         }
+        require(config.reward_frames != Some(0), "reward-frames", &0, "1 or more")?;
         if let Some(fps) = config.fps {
             require((0.1..=240.0).contains(&fps), "fps", &fps, "a number from 0.1 to 240")?;
         }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use noisefind_core::media::FrameReduction;
 use noisefind_core::ports::Scorer;
 use noisefind_diffusion::{DtypeChoice, ModelFiles, Placement};
 use noisefind_external::ExternalScorer;
-use noisefind_rewards::{Cached, SCORERS, ScorerInfo, Screened};
+use noisefind_rewards::{Cached, Reduced, SCORERS, ScorerInfo, Screened};
 
 use crate::config::GenerationConfig;
 use crate::config::reward::RewardTerm;
@@ -37,7 +38,15 @@ impl ModelSource {
                     None => Box::new(scorer),
                 }
             }
-            None => self.open_native(name, config)?,
+            None => {
+                let scorer = self.open_native(name, config)?;
+                let info = ScorerInfo::named(name.split(':').next().unwrap_or_default());
+                let is_mean = info.is_some_and(ScorerInfo::is_mean_over_frames);
+                match config.reward_frames.filter(|_| is_mean) {
+                    Some(frames) => Box::new(Reduced::new(scorer, FrameReduction::Evenly(frames))),
+                    None => scorer,
+                }
+            }
         };
         Ok(Box::new(Screened::new(scorer)))
     }
@@ -85,13 +94,22 @@ impl ModelSource {
             name.split_once(':').map_or((name, None), |(scorer, folder)| (scorer, Some(folder)));
         let info = ScorerInfo::named(scorer).ok_or_else(|| no_such_reward(scorer))?;
         let failed = |source| Error::reward(name, source);
+        if let Some(file) = folder.map(Path::new).filter(|path| info.is_one_file() && path.is_file()) {
+            let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let files = ModelFiles::directory(parent.unwrap_or(Path::new(".")))
+                .map_err(|source| Error::reward(name, source))?;
+            let file_name = file.file_name().unwrap_or_default().to_string_lossy();
+            return info.open(Some((&files, &file_name)), &published(config)?).map_err(failed);
+        }
         if let Some(folder) = folder {
             let files = ModelFiles::find(folder).map_err(|source| Error::reward(name, source))?;
             return info.open(Some((&files, "")), &published(config)?).map_err(failed);
         }
         let recommended = self.recommended()?;
         let own = match &self.place {
-            Place::Files(files) if info.is_clip_score() => Some(files).zip(recommended.default_scorer),
+            Place::Files(files) if info.is_clip_score() || info.is_one_file() => {
+                Some(files).zip(recommended.default_scorer)
+            }
             Place::Files(files) if info.is_judge() => Some(files).zip(recommended.default_judge),
             _ => None,
         };
