@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use noisefind::config::TuneOptions;
+use noisefind::config::GenerationConfig;
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::ports::Scorer;
 use noisefind::core::rng::NoiseSource;
@@ -59,15 +59,14 @@ impl WorkbenchArgs {
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
         }
-        let options = TuneOptions {
-            model: Some(self.model.clone()),
+        let config = GenerationConfig {
             num_inference_steps: self.num_inference_steps,
             guidance_scale: self.guidance_scale,
-            ..TuneOptions::default()
+            ..GenerationConfig::of_model(&self.model)
         };
         let source = ModelSource::find(&self.model)?;
         let defaults = source.defaults()?;
-        let generation = options.resolve_generation(&defaults)?;
+        let generation = config.resolve(defaults.generation.clone())?;
         let open = |name: &String| source.open_scorer(name, &generation, None);
         let reward =
             self.reward.clone().or(defaults.reward).context("the model has no scorer: give --reward")?;

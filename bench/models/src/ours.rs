@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bench_common::Failure;
 use burn::tensor::Tensor;
-use noisefind::config::TuneOptions;
+use noisefind::config::GenerationConfig;
 use noisefind::core::noise::{Noise, SampleKey};
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::ports::Reward;
@@ -93,9 +93,10 @@ fn vae(folder: &Path, dtype: &str) -> Result<Call, Failure> {
 fn end_to_end(folder: &Path, pictures: usize, dtype: &str) -> Result<Call, Failure> {
     let (model, dtype) = (folder.display().to_string(), dtype.to_owned());
     let source = ModelSource::find(&model)?;
-    let options = TuneOptions { model: Some(model), dtype: Some(dtype), ..TuneOptions::default() };
+    let mut config = GenerationConfig::of_model(&model);
+    config.loading.dtype = Some(dtype);
     let defaults = source.defaults()?;
-    let config = options.resolve_generation(&defaults)?;
+    let config = config.resolve(defaults.generation)?;
     let mut model = source.open(&config, PROMPT)?;
     let name = defaults.reward.ok_or("the model brings no scorer of its own")?;
     let mut scorer = source.open_scorer(&name, &config, None)?;

@@ -3,7 +3,6 @@
 mod args;
 mod commands;
 mod exit;
-mod flags;
 mod interrupt;
 mod method;
 mod output;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::tensors::{Tensor, TensorFile};
@@ -18,47 +19,15 @@ pub struct Provenance {
     pub program_version: String,
     /// What should be drawn.
     pub prompt: String,
-    /// What should not be drawn; empty for nothing.
-    pub negative_prompt: String,
     /// Name or folder of the model.
     pub model: String,
     /// SHA-256 over the model's files, in hexadecimal.
     pub model_sha256: String,
     /// Shape of one noise, `[channels, (frames,) height, width]`.
     pub noise_shape: Vec<usize>,
-    /// Denoising steps that the policy was tuned with.
-    pub num_inference_steps: usize,
-    /// Guidance scale that the policy was tuned with.
-    pub guidance_scale: f64,
-    /// Noise of the stochastic scheduler, 0 for a deterministic one.
-    pub eta: f64,
-    /// Solver, where not the model's own.
-    pub scheduler: Option<String>,
-    /// Rows of a picture in pixels, where not the model's own.
-    pub height: Option<usize>,
-    /// Columns of a picture in pixels, where not the model's own.
-    pub width: Option<usize>,
-    /// Frames of a clip, where not the model's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub num_frames: Option<usize>,
-    /// Frames a second of a clip.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fps: Option<f64>,
-    /// Motion adapter that makes a video model of a model of still images.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub motion_adapter: Option<String>,
-    /// Adapters merged into the model, `FILE` or `FILE=WEIGHT`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lora: Vec<String>,
-    /// Folder of the decoder, where not the model's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vae: Option<String>,
-    /// Whether large pictures are decoded in overlapping tiles.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub vae_tiling: bool,
-    /// Last layers of the text encoders that the prompt skips.
-    #[serde(default)]
-    pub clip_skip: usize,
+    /// Every other setting that changes images, by the key that config files have for it.
+    #[serde(flatten)]
+    pub generation: Map<String, Value>,
     /// `find` or `paper`.
     pub method: String,
     /// The run's seed.
@@ -163,23 +132,13 @@ pub(crate) mod tests {
             format: Provenance::FORMAT.to_owned(),
             program_version: "0.1.0".to_owned(),
             prompt: "a green dog".to_owned(),
-            negative_prompt: String::new(),
             model: "emoji-64".to_owned(),
             model_sha256: "00".to_owned(),
             noise_shape: vec![1, 2, 2],
-            num_inference_steps: 20,
-            guidance_scale: 4.0,
-            eta: 0.0,
-            scheduler: None,
-            height: None,
-            width: None,
-            num_frames: None,
-            fps: None,
-            motion_adapter: None,
-            lora: Vec::new(),
-            vae: None,
-            vae_tiling: false,
-            clip_skip: 0,
+            generation: Map::from_iter([
+                ("num_inference_steps".to_owned(), Value::from(20)),
+                ("guidance_scale".to_owned(), Value::from(4.0)),
+            ]),
             method: "find".to_owned(),
             seed: 7,
             evaluations: 160,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use noisefind::baselines::Baseline;
 use noisefind::compare::{CompareRequest, compare};
+use noisefind::config::GenerationConfig;
 
 use crate::exit::Outcome;
 use crate::interrupt;
@@ -15,7 +16,8 @@ use crate::table;
 /// Compare the tuned policy of a run with the model as it is, on fresh seeds
 ///
 /// Best-of-n at equal cost: the samples that tuning and sampling took, divided by the images wanted, are
-/// n = 1 + evaluations / samples (rounded down) base samples for each, of which the best counts.
+/// n = 1 + evaluations / samples (rounded down) base samples for each, of which the best counts. Model and settings are those
+/// of the run, unless a flag gives another value.
 #[derive(Args)]
 pub struct Flags {
     /// Run folder
@@ -31,12 +33,14 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
     /// Held-out scorer to report beside the reward; repeatable [default: those of the run]
-    #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND")]
-    watch: Vec<String>,
+    #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND", alias = "watch")]
+    holdout: Option<Vec<String>>,
     /// Baseline to compare with: best-of-N, or random-search around the best noise with as many evaluations as the
     /// run; repeatable
     #[arg(long, alias = "against", value_name = "best-of-N|random-search")]
     baseline: Vec<Baseline>,
+    #[command(flatten)]
+    generation: GenerationConfig,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -49,7 +53,8 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         samples: flags.samples,
         seed: flags.seed,
         judge: flags.judge,
-        watch: Some(flags.watch).filter(|names| !names.is_empty()),
+        holdout: flags.holdout,
+        generation: flags.generation,
         baselines: flags.baseline,
     };
     let mut progress = Progress::new();

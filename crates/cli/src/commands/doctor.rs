@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use noisefind::config::LoadingConfig;
 use noisefind::doctor::{Diagnosis, Examination, doctor};
 
 use crate::exit::Outcome;
-use crate::flags::ModelFlags;
 use crate::output::{outline, print, print_json};
 
 /// Show devices, instruction sets, memory, which models and scorers are ready, and how fast the model draws
 #[derive(Args)]
 pub struct Flags {
     #[command(flatten)]
-    model: ModelFlags,
+    loading: LoadingConfig,
     /// Scorer to open, with the folder or the hub id of its weights, or a program; may be given several times
     #[arg(long = "reward", value_name = "NAME|NAME:DIR|NAME:HUB_ID|exec:COMMAND")]
     rewards: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Flags {
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     let asked_for = flags.rewards.clone();
     let diagnosis = doctor(&Examination {
-        options: flags.model.options(),
+        options: flags.loading.into(),
         rewards: flags.rewards,
         pictures: flags.pictures,
         drawing: Duration::from_secs(10),

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use noisefind::config::TuneOptions;
+use noisefind::config::{GenerationConfig, TuneOptions};
 use noisefind::sample::{SampleRequest, sample};
 
 use crate::exit::Outcome;
-use crate::flags::{GenerationFlags, SampleNoiseRng};
 use crate::interrupt;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
@@ -29,9 +28,6 @@ pub struct Flags {
     /// Seed of the first picture; the others follow one by one
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Generator of initial noise and of the noise of stochastic steps [default: philox]
-    #[arg(long, value_enum)]
-    noise_rng: Option<SampleNoiseRng>,
     /// Noises to use in place of drawn ones: tensor "noise", [N, C, (F,) h, w], unit space
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "count")]
     noise: Option<PathBuf>,
@@ -41,11 +37,8 @@ pub struct Flags {
     /// Write the final latents before decoding: tensor "latents", [N, C, (F,) h, w]
     #[arg(long, value_name = "FILE.safetensors")]
     save_latents: Option<PathBuf>,
-    /// Pictures computed together: memory and speed, never a result [default: 8]
-    #[arg(long, value_name = "B")]
-    batch_size: Option<usize>,
     #[command(flatten)]
-    generation: GenerationFlags,
+    generation: GenerationConfig,
     /// Folder for the pictures, seed-SEED.png each
     #[arg(long, value_name = "DIR", default_value = "samples")]
     out: PathBuf,
@@ -62,12 +55,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     interrupt::listen();
     let request = SampleRequest {
         policy: flags.policy,
-        options: TuneOptions {
-            prompt: flags.prompt,
-            noise_rng: flags.noise_rng.map(|rng| rng.source(flags.count)),
-            generation_batch: flags.batch_size,
-            ..flags.generation.options()
-        },
+        options: TuneOptions { prompt: flags.prompt, ..flags.generation.into() },
         count: flags.count,
         seed: flags.seed,
         noise: flags.noise,

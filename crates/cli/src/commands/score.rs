@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use noisefind::config::TuneOptions;
+use noisefind::config::{LoadingConfig, TuneOptions};
 use noisefind::score::score;
 
 use crate::exit::Outcome;
-use crate::flags::ModelFlags;
 use crate::output::print_json;
 
 /// Score pictures against a prompt; prints one JSON object a file and scorer
@@ -23,12 +22,12 @@ pub struct Flags {
     #[arg(long = "reward", value_name = "NAME|NAME:DIR|NAME:HUB_ID|exec:COMMAND")]
     rewards: Vec<String>,
     #[command(flatten)]
-    model: ModelFlags,
+    loading: LoadingConfig,
 }
 
 /// Runs the command.
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
-    let options = TuneOptions { prompt: Some(flags.prompt), ..flags.model.options() };
+    let options = TuneOptions { prompt: Some(flags.prompt), ..flags.loading.into() };
     score::<anyhow::Error>(&flags.files, &options, &flags.rewards, |scored| print_json(&scored))?;
     Ok(Outcome::Done)
 }

@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use noisefind::config::TuneOptions;
-use noisefind::core::rng::NoiseSource;
 use noisefind::core::run::StopReason;
 use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
-use noisefind::reward::{RewardScale, RewardTerm};
 use noisefind::rundir::IfOccupied;
 use noisefind::sample::read_policy;
 use noisefind::tune::{TuneRequest, Tuned, tune};
 
 use crate::exit::Outcome;
-use crate::flags::{GenerationFlags, NoiseRng};
 use crate::interrupt;
 use crate::method::MethodFlags;
 use crate::output::{print, print_json, say};
@@ -34,45 +31,10 @@ pub struct Flags {
     /// own folder below --out [default: runs/FILE]. The same command goes on where it was stopped
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "resume"])]
     prompts: Option<PathBuf>,
-    /// Scorer to climb: a name with the folder or the hub id of its weights, or a program; `noisefind doctor` lists the names.
-    /// Repeatable: the sum is climbed, each by its WEIGHT, which stands before the colon (what follows the colon
-    /// may hold any character) and is negative to avoid what the scorer likes [default: the model's own]
-    #[arg(long, value_name = "NAME[=WEIGHT][:DIR|:HUB_ID]|exec[=WEIGHT]:COMMAND")]
-    reward: Vec<RewardTerm>,
-    /// Scale in which several rewards are summed [default: standardised]
-    #[arg(long, value_enum)]
-    reward_scale: Option<Scale>,
-    /// Held-out scorer: measured at every step and never climbed, it ends the run where it falls; repeatable
-    #[arg(long, value_name = "NAME[:DIR]|exec:COMMAND")]
-    watch: Vec<String>,
-    /// Judge of the final comparison, never climbed [default: the model's own]
-    #[arg(long, value_name = "NAME")]
-    judge: Option<String>,
+    #[command(flatten)]
+    options: TuneOptions,
     #[command(flatten)]
     method: MethodFlags,
-    /// Budget: pictures to generate and score while tuning [default: 160]
-    #[arg(long, value_name = "N")]
-    evaluations: Option<usize>,
-    /// Seconds after which tuning stops at the next step [default: no limit]
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    max_seconds: Option<f64>,
-    /// Pictures a step of the method, at most the budget [default: 16]
-    #[arg(long, value_name = "B")]
-    batch_size: Option<usize>,
-    /// Pictures computed together: memory and speed, never a result [default: 8]
-    #[arg(long, value_name = "B")]
-    generation_batch: Option<usize>,
-    /// Names every random number of the run; the same seed gives the same policy [default: 0]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Generator of initial noise and of the noise of stochastic steps [default: philox]
-    #[arg(long, value_enum)]
-    noise_rng: Option<NoiseRng>,
-    /// Fresh pictures, for base and tuned each, of the final comparison [default: 32]
-    #[arg(long, value_name = "N")]
-    samples: Option<u32>,
-    #[command(flatten)]
-    generation: GenerationFlags,
     /// Run folder to make, or the folder of the run folders of --prompts [default: runs/DAY-PROMPT-SEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -88,23 +50,6 @@ pub struct Flags {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Scale {
-    /// In standard deviations above the mean of the model as it is, measured on the first batch
-    Standardised,
-    /// In each scorer's own units
-    Raw,
-}
-
-impl From<Scale> for RewardScale {
-    fn from(scale: Scale) -> Self {
-        match scale {
-            Scale::Standardised => Self::Standardised,
-            Scale::Raw => Self::Raw,
-        }
-    }
 }
 
 /// Runs the command.
@@ -135,28 +80,10 @@ enum Work {
 
 fn work(flags: Flags) -> noisefind::Result<Work> {
     let from_file = flags.config.as_deref().map(TuneOptions::read).transpose()?.unwrap_or_default();
-    let options = TuneOptions {
-        prompt: flags.prompt,
-        reward: Some(flags.reward).filter(|terms| !terms.is_empty()),
-        reward_scale: flags.reward_scale.map(RewardScale::from),
-        watch: Some(flags.watch).filter(|names| !names.is_empty()),
-        judge: flags.judge,
-        method: flags.method.config(from_file.method.as_ref())?,
-        evaluations: flags.evaluations,
-        max_seconds: flags.max_seconds,
-        batch_size: flags.batch_size,
-        generation_batch: flags.generation_batch,
-        seed: flags.seed,
-        noise_rng: flags.noise_rng.map(NoiseSource::from),
-        samples: flags.samples,
-        ..flags.generation.options()
-    };
+    let method = flags.method.config(from_file.method.as_ref())?;
+    let options = TuneOptions { prompt: flags.prompt, method, ..flags.options };
     if let Some(run) = flags.resume {
-        if options != TuneOptions::default() {
-            let reason = "--resume goes on with the settings of its run; leave out every other setting";
-            return Err(noisefind::Error::Usage(reason.to_owned()));
-        }
-        return Ok(Work::One(TuneRequest::Resume { run }));
+        return resume(run, options);
     }
     let if_occupied = if flags.force { IfOccupied::Replace } else { IfOccupied::Refuse };
     let (options, out) = (options.or(from_file), flags.out);
@@ -168,6 +95,18 @@ fn work(flags: Flags) -> noisefind::Result<Work> {
         Some(file) => Ok(Work::List(Box::new(PromptsRequest { file, options, out, if_occupied }))),
         None => Ok(Work::One(TuneRequest::New { options: Box::new(options), out, if_occupied })),
     }
+}
+
+/// A run goes on with its own settings; where and how the model runs may change.
+fn resume(run: PathBuf, options: TuneOptions) -> noisefind::Result<Work> {
+    let mut loading = options.generation.loading.clone();
+    let dtype = loading.dtype.take();
+    if dtype.is_some() || options != loading.clone().into() {
+        let reason = "--resume goes on with the settings of its run; of them only --model, --device, --generation-batch, \
+                      --start-timeout-seconds and --request-timeout-seconds may be given anew";
+        return Err(noisefind::Error::Usage(reason.to_owned()));
+    }
+    Ok(Work::One(TuneRequest::Resume { run, loading: Box::new(loading) }))
 }
 
 fn one(tuned: &Tuned, json: bool) -> anyhow::Result<Outcome> {

@@ -27,7 +27,7 @@ fn batch_size_changes_no_byte() {
     let drawn = |out: &str, batch: &str| {
         let latents = format!("{out}.safetensors");
         let arguments =
-            ["-n", "3", "--seed", "5", "--batch-size", batch, "--out", out, "--save-latents", &latents];
+            ["-n", "3", "--seed", "5", "--generation-batch", batch, "--out", out, "--save-latents", &latents];
         // Steps of this scheduler add noise, which belongs to the picture and not to the batch.
         sample(folder.path(), &[&arguments[..], &["--scheduler", "euler-ancestral"]].concat());
         let file = |name: String| fs::read(folder.path().join(name)).unwrap();
@@ -39,8 +39,11 @@ fn batch_size_changes_no_byte() {
     assert!(alone == drawn("all", "3"));
     let header = String::from_utf8_lossy(&alone.1).into_owned();
     assert!(header.contains("\"latents\"") && header.contains("[3,4,8,8]"));
-    let (code, _, message) = outcome(folder.path(), &["sample", "--prompt", "x", "--batch-size", "0"]);
-    assert_eq!((code, message.as_str()), (Some(2), "error: --batch-size is 0, expected 1 or more\n"));
+    let (code, _, message) = outcome(folder.path(), &["sample", "--prompt", "x", "--generation-batch", "0"]);
+    assert_eq!(
+        (code, message.as_str()),
+        (Some(2), "error: --generation-batch is 0, expected from 1 to 4096\n")
+    );
 }
 
 #[test]

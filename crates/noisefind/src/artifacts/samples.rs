@@ -26,7 +26,7 @@ pub(crate) fn save_image(
     let texts = [
         ("prompt", config.prompt.clone()),
         ("seed", format!("{seed}, step {}, sample {index}", iteration + 1)),
-        ("model", config.generation.model.clone()),
+        ("model", config.generation.model().to_owned()),
         ("reward", reward.unwrap_or_default()),
     ];
     save_frames(folder, &format!("{prefix}{}", name(key)), media, &texts)?;

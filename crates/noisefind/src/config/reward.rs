@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// One reward to climb: a scorer and what it counts.
 ///
@@ -20,13 +20,13 @@ pub struct RewardTerm {
 
 /// The scale in which several rewards are summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum RewardScale {
-    /// In standard deviations above the mean of the model as it is, measured on the first batch: a weight means
-    /// the same for every scorer.
+    /// In standard deviations above the base model's mean, measured on the first batch: a weight means the same for every scorer
     #[default]
     Standardised,
-    /// In each scorer's own units.
+    /// In each scorer's own units
     Raw,
 }
 
@@ -82,26 +82,6 @@ impl From<RewardTerm> for String {
 /// The name under which the sum of `terms` is shown.
 pub fn sum_name(terms: &[RewardTerm]) -> String {
     terms.iter().map(RewardTerm::to_string).collect::<Vec<_>>().join(" + ")
-}
-
-/// A config file may give one value where a list belongs.
-pub(crate) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: TryFrom<String, Error: fmt::Display>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
-    let texts = match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(text) => vec![text],
-        OneOrMany::Many(texts) => texts,
-    };
-    let values = texts.into_iter().map(T::try_from).collect::<Result<_, _>>();
-    values.map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn doctor(examination: &Examination) -> Result<Diagnosis> {
     let found = ModelSource::find(options.model_name());
     let model = Readiness::of_model(&found, options.model_name());
     let config = match &found {
-        Ok(source) => Some((source, options.resolve_generation(&source.defaults()?)?)),
+        Ok(source) => Some((source, options.generation.clone().resolve(source.defaults()?.generation)?)),
         Err(_) => None,
     };
     let mut scorers = Vec::new();

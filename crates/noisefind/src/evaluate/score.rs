@@ -42,10 +42,11 @@ pub fn score<E: From<Error>>(
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
     let source = ModelSource::find(options.model_name())?;
     let defaults = source.defaults()?;
-    let config = options.resolve_generation(&defaults)?;
+    let config = options.generation.clone().resolve(defaults.generation)?;
     let mut scorers = scorers(&source, &config, prompt, rewards, defaults.reward)?;
+    let batch = config.loading.generation_batch.unwrap_or(BATCH);
     let mut unread = Unread::default();
-    for batch in files.chunks(BATCH) {
+    for batch in files.chunks(batch) {
         let read: Vec<Result<Media>> = batch.iter().map(|file| read_image(file)).collect();
         let media: Vec<Media> = read.iter().flatten().cloned().collect();
         let score = |scorer: &mut Box<dyn Scorer>| match media.is_empty() {

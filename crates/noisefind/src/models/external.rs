@@ -1,30 +1,21 @@
-//! What models and scorers that are programs are told, and how long they may take.
+//! Models and scorers that are external processes.
 
 use std::time::Duration;
 
 use noisefind_external::ExternalOptions;
-use serde_json::{Map, Value};
 
-use crate::config::GenerationConfig;
+use crate::config::LoadingConfig;
 
 /// What stands before a command that is a model or a scorer.
 pub(crate) const EXTERNAL: &str = "exec:";
 
-/// Settings that are ours and not the program's.
-const OURS: [&str; 5] = ["model", "device", "dtype", "start_timeout_seconds", "request_timeout_seconds"];
-
-/// How patient to be with a program.
-pub(crate) fn patience(config: &GenerationConfig) -> ExternalOptions {
+/// How long to wait for an external process.
+pub(crate) fn timeouts(config: &LoadingConfig) -> ExternalOptions {
+    let defaults = ExternalOptions::default();
+    let seconds = |given: Option<f64>, default| given.map_or(default, Duration::from_secs_f64);
     ExternalOptions {
-        start_timeout: Duration::from_secs_f64(config.start_timeout_seconds),
-        request_timeout: Duration::from_secs_f64(config.request_timeout_seconds),
-        ..ExternalOptions::default()
+        start_timeout: seconds(config.start_timeout_seconds, defaults.start_timeout),
+        request_timeout: seconds(config.request_timeout_seconds, defaults.request_timeout),
+        ..defaults
     }
-}
-
-/// How a generator should draw, by the names of the flags.
-pub(crate) fn drawing_options(config: &GenerationConfig) -> Map<String, Value> {
-    let Ok(Value::Object(mut options)) = serde_json::to_value(config) else { return Map::new() };
-    options.retain(|name, _| !OURS.contains(&name.as_str()));
-    options
 }

@@ -73,7 +73,7 @@ impl ModelHashes {
 /// Where a file cannot be read.
 pub fn scorer_hashes(config: &TuneConfig) -> Result<ScorerHashes> {
     let climbed = config.reward.iter().map(|term| &term.scorer);
-    let names = climbed.chain(&config.watch).chain(&config.judge);
+    let names = climbed.chain(&config.holdout).chain(&config.judge);
     let mut hashes = ScorerHashes::new();
     for name in names.filter(|name| !name.starts_with(crate::models::external::EXTERNAL)) {
         let Some((_, folder)) = name.split_once(':') else { continue };

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
-use crate::models::external::{EXTERNAL, drawing_options, patience};
+use crate::models::external::{EXTERNAL, timeouts};
 use crate::models::hashes::ModelHashes;
 use crate::models::test_double::{self, TestDouble};
 use crate::models::{embedded, vocabulary};
@@ -68,8 +68,9 @@ pub(crate) struct Recommended {
     pub(crate) default_judge: Option<String>,
     /// Folder of the model whose files complete this one's, relative to this one's.
     base: Option<String>,
-    num_inference_steps: Option<usize>,
-    guidance_scale: Option<f64>,
+    /// How it generates, by the keys of config files.
+    #[serde(flatten)]
+    generation: GenerationConfig,
 }
 
 /// The files of a folder or of a model of the hub; a folder that names a base is completed by it.
@@ -110,7 +111,7 @@ impl ModelSource {
     pub fn defaults(&self) -> Result<ModelDefaults> {
         if let Place::TestDouble(double) = self.place {
             let (reward, judge) = (Some(double.reward.to_owned()), Some(double.judge.to_owned()));
-            return Ok(ModelDefaults { num_inference_steps: 1, guidance_scale: 1.0, reward, judge });
+            return Ok(ModelDefaults { generation: steps_and_guidance(1, 1.0), reward, judge });
         }
         let recommended = self.recommended()?;
         let index = match &self.place {
@@ -124,8 +125,7 @@ impl ModelSource {
             Place::External(_) | Place::TestDouble(_) => None,
         };
         Ok(ModelDefaults {
-            num_inference_steps: recommended.num_inference_steps.unwrap_or(steps),
-            guidance_scale: recommended.guidance_scale.unwrap_or(guidance),
+            generation: recommended.generation.or(steps_and_guidance(steps, guidance)),
             reward: there(recommended.default_scorer).map(|_| CLIP_SCORE.to_owned()),
             judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
         })
@@ -148,8 +148,9 @@ impl ModelSource {
                 self.open_files(files, config, prompt).map_err(|source| Error::model(&self.name, source))
             }
             Place::External(command) => {
-                let generator = ExternalGenerator::open(command, drawing_options(config), patience(config))
-                    .map_err(|source| Error::model(&self.name, source))?;
+                let generator =
+                    ExternalGenerator::open(command, config.external(), timeouts(&config.loading))
+                        .map_err(|source| Error::model(&self.name, source))?;
                 let default_rewards = generator.default_rewards().to_vec();
                 let opened = opened(Box::new(generator), "external process", "its own numbers");
                 Ok(OpenModel { default_rewards, ..opened })
@@ -211,20 +212,21 @@ impl ModelSource {
         config: &GenerationConfig,
         prompt: &str,
     ) -> noisefind_diffusion::Result<OpenModel> {
+        let loras = config.lora.iter().flatten();
         let load = LoadOptions {
-            device: config.device.parse()?,
-            dtype: config.dtype.parse()?,
-            loras: config.lora.iter().map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
+            device: config.loading.device.as_deref().unwrap_or("auto").parse()?,
+            dtype: config.loading.dtype.as_deref().unwrap_or("auto").parse()?,
+            loras: loras.map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
             vae: config.vae.clone(),
             motion_adapter: config.motion_adapter.clone(),
-            decoding: if config.vae_tiling { Decoding::Tiled } else { Decoding::Whole },
+            decoding: if config.vae_tiling.unwrap_or_default() { Decoding::Tiled } else { Decoding::Whole },
         };
         let options = GenerationOptions {
-            num_inference_steps: config.num_inference_steps,
-            guidance_scale: config.guidance_scale as f32,
-            eta: config.eta as f32,
-            negative_prompt: config.negative_prompt.clone(),
-            clip_skip: config.clip_skip,
+            num_inference_steps: config.num_inference_steps.unwrap_or_default(),
+            guidance_scale: config.guidance_scale.unwrap_or_default() as f32,
+            eta: config.eta.unwrap_or_default() as f32,
+            negative_prompt: config.negative_prompt.clone().unwrap_or_default(),
+            clip_skip: config.clip_skip.unwrap_or_default(),
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
             width: config.width,
@@ -245,6 +247,14 @@ impl ModelSource {
         let truncated = generator.prepare(prompt)?.truncated().to_vec();
         let (generator, default_rewards) = (Box::new(generator), Vec::new());
         Ok(OpenModel { generator, device, dtype, truncated, default_rewards })
+    }
+}
+
+fn steps_and_guidance(steps: usize, guidance: f64) -> GenerationConfig {
+    GenerationConfig {
+        num_inference_steps: Some(steps),
+        guidance_scale: Some(guidance),
+        ..GenerationConfig::default()
     }
 }
 

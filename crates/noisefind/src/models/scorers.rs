@@ -11,7 +11,7 @@ use noisefind_rewards::{Cached, Reduced, SCORERS, ScorerInfo, Screened};
 use crate::config::GenerationConfig;
 use crate::config::reward::RewardTerm;
 use crate::error::{Error, Result};
-use crate::models::external::{EXTERNAL, patience};
+use crate::models::external::{EXTERNAL, timeouts};
 use crate::models::registry::{ModelSource, OpenModel, Place};
 
 impl ModelSource {
@@ -31,7 +31,7 @@ impl ModelSource {
     ) -> Result<Box<dyn Scorer>> {
         let scorer: Box<dyn Scorer> = match name.strip_prefix(EXTERNAL) {
             Some(command) => {
-                let scorer = ExternalScorer::open(command, patience(config))
+                let scorer = ExternalScorer::open(command, timeouts(&config.loading))
                     .map_err(|source| Error::reward(name, source))?;
                 match answers {
                     Some(file) => Box::new(Cached::in_file(Box::new(scorer), name, file)),
@@ -130,7 +130,10 @@ fn published(config: &GenerationConfig) -> Result<Placement> {
 }
 
 fn placement(config: &GenerationConfig, dtype: impl FnOnce(DtypeChoice) -> DtypeChoice) -> Result<Placement> {
-    let open = || Placement::open(config.device.parse()?, dtype(config.dtype.parse()?));
+    let open = || {
+        let (device, dtype_name) = (config.loading.device.as_deref(), config.loading.dtype.as_deref());
+        Placement::open(device.unwrap_or("auto").parse()?, dtype(dtype_name.unwrap_or("auto").parse()?))
+    };
     open().map_err(|source: noisefind_diffusion::Error| Error::Usage(source.to_string()))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use noisefind_rundir::RunReader;
 
-use crate::config::TuneOptions;
+use crate::config::{GenerationConfig, TuneOptions};
 use crate::error::Result;
 use crate::evaluate::baselines::{self, Baseline};
 use crate::evaluate::comparison::{Arms, Comparison, Cost};
@@ -23,7 +23,9 @@ pub struct CompareRequest {
     /// Judge; `None`: as in the run's config.
     pub judge: Option<String>,
     /// Held-out scorers; `None`: as in the run's config.
-    pub watch: Option<Vec<String>>,
+    pub holdout: Option<Vec<String>>,
+    /// Model and settings; where these are silent, the run's own.
+    pub generation: GenerationConfig,
     /// What else a user could have done with the run's evaluations.
     pub baselines: Vec<Baseline>,
 }
@@ -44,14 +46,14 @@ pub fn compare(
     let changed = TuneOptions {
         samples: request.samples,
         judge: request.judge.clone(),
-        watch: request.watch.clone(),
-        ..TuneOptions::default()
+        holdout: request.holdout.clone(),
+        ..request.generation.clone().into()
     };
     let mut session = Session::open(&changed.or(recorded), None)?;
     if let Some(checkpoint) = reader.last_checkpoint::<SavedBase>()? {
         session.use_base(checkpoint.metadata.base)?;
     }
-    let policy = policy_for(&file, session.noise_shape(), &session.config.generation.model)?;
+    let policy = policy_for(&file, session.noise_shape(), session.config.generation.model())?;
     warn_about_policy(&file, &session.source, &session.config.prompt, observer)?;
     let seeds = match request.seed {
         Some(first) => (0..u64::from(session.config.samples)).map(|at| first.wrapping_add(at)).collect(),

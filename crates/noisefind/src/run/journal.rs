@@ -87,7 +87,7 @@ impl Journal for ArmJournal<'_> {
             ("prompt", self.config.prompt.clone()),
             ("seed", key.seed.to_string()),
             ("policy", self.phase.name().to_owned()),
-            ("model", self.config.generation.model.clone()),
+            ("model", self.config.generation.model().to_owned()),
         ];
         if let Some(reward) = reward.and_then(Reward::given) {
             texts.push(("reward", format!("{} {reward}", sum_name(&self.config.reward))));

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use noisefind_core::run::StopReason;
-use noisefind_rundir::{IfOccupied, RunReader, file_name_from_prompt};
+use noisefind_rundir::{IfOccupied, RunReader, RunWriter, file_name_from_prompt};
 use serde::Serialize;
 
 use crate::config::{TuneOptions, checked_prompt};
@@ -96,7 +96,13 @@ pub fn tune_prompts(request: &PromptsRequest, observer: &mut dyn Observer) -> Re
         observer.prompt(at + 1, plans.len(), &plan.prompt, found);
         let tuned = match found {
             Found::Finished => plan.finished(),
-            Found::Begun => tune(&TuneRequest::Resume { run: plan.run.clone() }, observer),
+            Found::Begun => tune(
+                &TuneRequest::Resume {
+                    run: plan.run.clone(),
+                    loading: Box::new(plan.options.generation.loading.clone()),
+                },
+                observer,
+            ),
             Found::Nothing => {
                 let (options, out) = (Box::new(plan.options.clone()), Some(plan.run.clone()));
                 tune(&TuneRequest::New { options, out, if_occupied: request.if_occupied }, observer)
@@ -180,7 +186,8 @@ impl Plan {
             return Ok(Found::Nothing);
         }
         let reader = RunReader::open(&self.run)?;
-        if reader.saved_steps()?.is_empty() {
+        // Samples may be recorded before the first step is saved.
+        if reader.saved_steps()?.is_empty() && RunWriter::check(&self.run, IfOccupied::Refuse).is_ok() {
             return Ok(Found::Nothing);
         }
         if reader.config() != self.config {

@@ -12,7 +12,7 @@ use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
 use serde::Serialize;
 
 use crate::artifacts::noise_file;
-use crate::config::{TuneOptions, checked_prompt, require};
+use crate::config::{TuneOptions, checked_prompt, within};
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Journal, noise_of};
 use crate::images::{Cell, Row, grid, save_frames};
@@ -70,21 +70,21 @@ pub struct SampledPicture {
 /// # Errors
 /// Where the policy or the model cannot be used, there is no prompt, or a file cannot be written.
 pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sampled> {
-    require(request.count >= 1, "n", &request.count, "1 or more")?;
-    require(request.options.generation_batch != Some(0), "batch-size", &0, "1 or more")?;
+    within("n", Some(request.count), 1..=1_000_000)?;
+    within("seed", Some(request.seed), 0..=i64::MAX as u64)?;
     let file = request.policy.as_deref().map(read_policy).transpose()?;
     let given = request.options.clone();
     let options = match &file {
-        Some(file) => given.or(TuneOptions::of_policy(&file.provenance)),
+        Some(file) => given.or(TuneOptions::of_policy(&file.provenance)?),
         None => given,
     };
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
     let source = ModelSource::find(options.model_name())?;
-    let config = options.resolve_generation(&source.defaults()?)?;
+    let config = options.generation.clone().resolve(source.defaults()?.generation)?;
     let mut model = source.open(&config, prompt)?;
     let shape = model.generator.noise_shape();
     let policy = match &file {
-        Some(file) => policy_for(file, shape, &config.model)?,
+        Some(file) => policy_for(file, shape, config.model())?,
         None => NoisePolicy::standard(shape),
     };
     source.prompt_warnings(&model, prompt).iter().for_each(|warning| observer.warned(warning));
@@ -92,7 +92,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         warn_about_policy(file, &source, prompt, observer)?;
     }
 
-    let rng = options.noise_rng.unwrap_or_default();
+    let rng = config.noise_rng.unwrap_or_default().source(request.count);
     let noises = match &request.noise {
         Some(_) if matches!(rng, NoiseSource::TorchBatch { .. }) => {
             return Err(Error::Usage(
@@ -115,9 +115,9 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         noise_file::write(path, shape, &noises)?;
     }
     let mut rollout = Rollout::new(prompt, &mut *model.generator);
-    rollout.generation_batch = options.generation_batch.unwrap_or(default_generation_batch(shape));
+    rollout.generation_batch = config.loading.generation_batch.unwrap_or(default_generation_batch(shape));
     rollout.with_latents = request.save_latents.is_some();
-    let mut saved = Saving { request, prompt, model: &config.model, source: rng, images: Vec::new() };
+    let mut saved = Saving { request, prompt, model: config.model(), source: rng, images: Vec::new() };
     let counted = (0, noises.len());
     let evaluated = Evaluator { rollout, reward: None, source: rng }.evaluate_recorded(
         noises.clone(),
@@ -132,7 +132,12 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     if let Some(path) = &request.grid {
         write_atomic(path, &sheet(prompt, &evaluated.media, &evaluated.seeds)?)?;
     }
-    Ok(Sampled { prompt: prompt.to_owned(), model: config.model, pictures, grid: request.grid.clone() })
+    Ok(Sampled {
+        prompt: prompt.to_owned(),
+        model: config.model().to_owned(),
+        pictures,
+        grid: request.grid.clone(),
+    })
 }
 
 /// Saves each sample before the next is generated.

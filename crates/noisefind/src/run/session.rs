@@ -66,7 +66,7 @@ impl Session {
             (Some(_), Err(error)) => Err(source.recommends(name, error)),
             (_, opened) => opened,
         })?;
-        let held_out = config.watch.iter().map(|name| open(name)).collect::<Result<_>>()?;
+        let held_out = config.holdout.iter().map(|name| open(name)).collect::<Result<_>>()?;
         let judge = config.judge.as_deref().map(&open).transpose()?;
         let model = match running {
             Some(model) => model,
@@ -151,23 +151,10 @@ impl Session {
             format: Provenance::FORMAT.to_owned(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             prompt: self.config.prompt.clone(),
-            negative_prompt: generation.negative_prompt.clone(),
-            model: generation.model.clone(),
+            model: generation.model().to_owned(),
             model_sha256: self.hashes.model.clone(),
             noise_shape: self.noise_shape().dims(),
-            num_inference_steps: generation.num_inference_steps,
-            guidance_scale: generation.guidance_scale,
-            eta: generation.eta,
-            scheduler: generation.scheduler.clone(),
-            height: generation.height,
-            width: generation.width,
-            num_frames: generation.num_frames,
-            fps: generation.fps,
-            motion_adapter: generation.motion_adapter.clone(),
-            lora: generation.lora.clone(),
-            vae: generation.vae.clone(),
-            vae_tiling: generation.vae_tiling,
-            clip_skip: generation.clip_skip,
+            generation: generation.provenance(),
             method: self.config.method.name().to_owned(),
             seed: run.seed,
             evaluations,
@@ -226,7 +213,11 @@ impl Session {
 
     /// Noises that the model gets at once.
     pub(crate) fn generation_batch(&self) -> usize {
-        self.config.generation_batch.unwrap_or_else(|| default_generation_batch(self.noise_shape()))
+        self.config
+            .generation
+            .loading
+            .generation_batch
+            .unwrap_or_else(|| default_generation_batch(self.noise_shape()))
     }
 
     /// The seeds of the run's own final comparison.

@@ -8,7 +8,7 @@ use noisefind_core::ports::Reward;
 use noisefind_core::run::StopReason;
 use noisefind_rundir::{IfOccupied, RunReader};
 
-use crate::config::TuneOptions;
+use crate::config::{GenerationConfig, TuneOptions};
 use crate::observer::Observer;
 use crate::record::SampleLine;
 use crate::run::tune::{TuneRequest, Tuned, tune};
@@ -33,13 +33,12 @@ impl Observer for Patient {
 fn request(out: &Path) -> TuneRequest {
     let options = TuneOptions {
         prompt: Some("a green dog".to_owned()),
-        model: Some("fake-video".to_owned()),
         evaluations: Some(24),
         batch_size: Some(8),
         samples: Some(4),
         plateau_iterations: Some(0),
         seed: Some(5),
-        ..TuneOptions::default()
+        ..GenerationConfig::of_model("fake-video").into()
     };
     TuneRequest::New {
         options: Box::new(options),
@@ -66,13 +65,17 @@ fn stopped_after_every_sample_a_run_over_clips_evaluates_each_once_and_has_the_s
 
     let mut seen = run(&request(&stopped), 1).1.seen;
     for _ in 1..total {
-        let (_, observer) = run(&TuneRequest::Resume { run: stopped.clone() }, 1);
+        let (_, observer) = run(&TuneRequest::Resume { run: stopped.clone(), loading: Box::default() }, 1);
         seen.extend(observer.seen);
     }
-    let (resumed, observer) = run(&TuneRequest::Resume { run: stopped.clone() }, usize::MAX);
+    let (resumed, observer) =
+        run(&TuneRequest::Resume { run: stopped.clone(), loading: Box::default() }, usize::MAX);
     assert_eq!(resumed.stop_reason, StopReason::EvaluationsUsed);
     assert!(observer.seen.is_empty(), "everything was recorded before");
-    let expected = run(&TuneRequest::Resume { run: whole.clone() }, usize::MAX).0.comparison.unwrap();
+    let expected = run(&TuneRequest::Resume { run: whole.clone(), loading: Box::default() }, usize::MAX)
+        .0
+        .comparison
+        .unwrap();
     assert_eq!(
         crate::evaluate::comparison::Comparison { elapsed_seconds: 0.0, ..resumed.comparison.unwrap() },
         crate::evaluate::comparison::Comparison { elapsed_seconds: 0.0, ..expected }

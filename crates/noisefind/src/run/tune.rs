@@ -21,8 +21,8 @@ use serde::Serialize;
 
 use crate::artifacts::best::{self, BestNoises};
 use crate::artifacts::{finish, samples};
-use crate::config::TuneOptions;
 use crate::config::reward::sum_name;
+use crate::config::{LoadingConfig, TuneOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost};
 use crate::evaluate::diversity::mean_pairwise_distance;
@@ -45,10 +45,12 @@ pub enum TuneRequest {
         /// What to do with a run that is there already.
         if_occupied: IfOccupied,
     },
-    /// A run that was stopped; its config decides everything.
+    /// A run that was stopped; its config decides everything that changes results.
     Resume {
         /// The run folder.
         run: PathBuf,
+        /// Where the same weights are now, and how the model runs; where this is silent, as before.
+        loading: Box<LoadingConfig>,
     },
 }
 
@@ -79,7 +81,7 @@ pub fn tune(request: &TuneRequest, observer: &mut dyn Observer) -> Result<Tuned>
         TuneRequest::New { options, out, if_occupied } => {
             Tuning::start(options, out.as_deref(), *if_occupied)?
         }
-        TuneRequest::Resume { run } => Tuning::resume(run)?,
+        TuneRequest::Resume { run, loading } => Tuning::resume(run, loading)?,
     };
     observer.started(&tuning.header());
     tuning.session.warn(observer);
@@ -154,9 +156,10 @@ impl Tuning {
         })
     }
 
-    fn resume(root: &Path) -> Result<Self> {
+    fn resume(root: &Path, loading: &LoadingConfig) -> Result<Self> {
         let Resumed { writer, config, checkpoint } = RunWriter::resume::<Saved>(root)?;
-        let options = TuneOptions::parse(&writer.layout().config(), &config)?;
+        let mut options = TuneOptions::parse(&writer.layout().config(), &config)?;
+        options.generation.loading = loading.clone().or(options.generation.loading);
         let mut session = Session::open(&options, Some(&writer.layout().answers()))?;
         let reader = RunReader::open(root)?;
         let environment = reader.json::<Environment>(&writer.layout().environment())?;
@@ -184,10 +187,10 @@ impl Tuning {
         let config = &self.session.config;
         Header {
             prompt: config.prompt.clone(),
-            model: config.generation.model.clone(),
+            model: config.generation.model().to_owned(),
             noise_shape: self.run.shape().dims(),
             reward: sum_name(&config.reward),
-            held_out: config.watch.clone(),
+            held_out: config.holdout.clone(),
             method: config.method.name().to_owned(),
             device: self.session.model.device.clone(),
             dtype: self.session.model.dtype.clone(),
