@@ -25,7 +25,7 @@ pub enum Command {
     Tune(Box<tune::Flags>),
     Sample(Box<sample::Flags>),
     Score(score::Flags),
-    Compare(compare::Flags),
+    Compare(Box<compare::Flags>),
     Inspect(inspect::Flags),
     Doctor(doctor::Flags),
     #[cfg(feature = "serve")]

@@ -28,7 +28,7 @@ fn run(arguments: Arguments) -> anyhow::Result<exit::Outcome> {
         Command::Tune(flags) => commands::tune::run(*flags),
         Command::Sample(flags) => commands::sample::run(*flags),
         Command::Score(flags) => commands::score::run(flags),
-        Command::Compare(flags) => commands::compare::run(flags),
+        Command::Compare(flags) => commands::compare::run(*flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Doctor(flags) => commands::doctor::run(flags),
         #[cfg(feature = "serve")]

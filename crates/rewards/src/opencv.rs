@@ -1,4 +1,5 @@
-//! Bilinear resizing of 8-bit RGB pictures without antialiasing, bit for bit as `cv2.resize` of OpenCV 4 does it.
+//! Bilinear resizing of 8-bit RGB pictures without antialiasing, as `cv2.resize` of OpenCV 4 does it.
+//! Reduced sizes agree bit for bit; where an image is enlarged, below 0.3 % of the values differ by one level.
 //!
 //! Reference: OpenCV 4, `modules/imgproc/src/resize.cpp`: weights are rounded to 11 bits, columns come first.
 
