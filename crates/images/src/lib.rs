@@ -5,6 +5,7 @@
 //! Pixels that are not opaque are laid over white, as `convert_to_rgb` of transformers 5 does. The orientation that a
 //! camera notes in EXIF is not applied: neither `convert("RGB")` nor the processors do.
 
+mod animation;
 mod bmp;
 mod error;
 mod gif;
@@ -14,6 +15,7 @@ mod png;
 mod tiff;
 mod webp;
 
+pub use animation::{Animation, decode_frames};
 pub use error::{Error, Format, Result};
 
 /// An image in 8 bits: red, green and blue of each pixel, rows from the top.

@@ -1,4 +1,4 @@
-//! `noisefind score`: score pictures that are there already.
+//! `noisefind score`: score images and clips that are there already.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use noisefind::score::score;
 use crate::exit::Outcome;
 use crate::output::print_json;
 
-/// Score pictures against a prompt; prints one JSON object a file and scorer
+/// Score images and clips against a prompt; prints one JSON object a file and scorer
 #[derive(Args)]
 pub struct Flags {
-    /// Images: PNG, JPEG, WebP, GIF, BMP or TIFF
+    /// Images (PNG, JPEG, WebP, GIF, BMP or TIFF), clips (animated GIF or WebP), or folders with the frames of one clip
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What the pictures should show
@@ -21,13 +21,17 @@ pub struct Flags {
     /// Scorer: a name, with the folder or the hub id of its weights, or a program; repeatable [default: the model's own]
     #[arg(long = "reward", value_name = "NAME|NAME:DIR|NAME:HUB_ID|exec:COMMAND")]
     rewards: Vec<String>,
+    /// Frames of a clip, evenly spread, that scorers of images score [default: all]
+    #[arg(long, value_name = "N")]
+    reward_frames: Option<usize>,
     #[command(flatten)]
     loading: LoadingConfig,
 }
 
 /// Runs the command.
 pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
-    let options = TuneOptions { prompt: Some(flags.prompt), ..flags.loading.into() };
+    let mut options = TuneOptions { prompt: Some(flags.prompt), ..flags.loading.into() };
+    options.generation.reward_frames = flags.reward_frames;
     score::<anyhow::Error>(&flags.files, &options, &flags.rewards, |scored| print_json(&scored))?;
     Ok(Outcome::Done)
 }

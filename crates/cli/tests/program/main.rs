@@ -1,6 +1,7 @@
 //! The whole program with the fake model: every command, every message, every way to be stopped.
 
 mod bad_input;
+mod clips;
 mod diffusers;
 mod dtypes;
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Scoring pictures that are there already.
+//! Scoring images and clips that are there already.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ const BATCH: usize = 16;
 /// The score of one file; the keys are those that `--json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scored {
-    /// The picture.
+    /// The image, the animation, or the folder of frames.
     pub file: PathBuf,
     /// Name of the scorer.
     pub scorer: String,
@@ -32,7 +32,8 @@ pub struct Scored {
 /// scores as they come, those of a file together.
 ///
 /// # Errors
-/// Where the prompt is empty or the scorer cannot be opened; and, after all others are scored, where a file is no image.
+/// Where the prompt is empty or the scorer cannot be opened; and, after all others are scored, where a file is no image or a
+/// folder no clip.
 pub fn score<E: From<Error>>(
     files: &[PathBuf],
     options: &TuneOptions,
@@ -47,7 +48,7 @@ pub fn score<E: From<Error>>(
     let batch = config.loading.generation_batch.unwrap_or(BATCH);
     let mut unread = Unread::default();
     for batch in files.chunks(batch) {
-        let read: Vec<Result<Media>> = batch.iter().map(|file| read_image(file)).collect();
+        let read: Vec<Result<Media>> = batch.iter().map(|file| read_media(file)).collect();
         let media: Vec<Media> = read.iter().flatten().cloned().collect();
         let score = |scorer: &mut Box<dyn Scorer>| match media.is_empty() {
             true => Ok(Vec::new()),
@@ -118,6 +119,48 @@ fn scorers(
     }
     let names = recommended.iter().map(|term| &term.scorer);
     names.map(|name| open(name).map_err(|error| source.recommends(name, error))).collect()
+}
+
+/// Reads an image, an animated GIF or WebP file, or a folder whose image files are the frames of a clip in the order
+/// of their names.
+fn read_media(path: &Path) -> Result<Media> {
+    let invalid = |reason: String| Error::Image { path: path.to_owned(), reason };
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source });
+    let frames = if path.is_dir() {
+        let entries =
+            std::fs::read_dir(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|file| file.extension().is_some_and(is_image));
+        files.sort();
+        files.iter().map(|file| read_image(file)).collect::<Result<Vec<_>>>()?
+    } else {
+        let animation =
+            noisefind_images::decode_frames(&read(path)?).map_err(|error| invalid(error.to_string()))?;
+        let media = |frame: noisefind_images::RgbImage| Media::new(1, frame.height, frame.width, frame.bytes);
+        let frames = animation.frames.into_iter().map(media).collect::<std::result::Result<Vec<_>, _>>();
+        let frames = frames.map_err(|error| invalid(error.to_string()))?;
+        frames.into_iter().map(|frame| frame.with_fps(animation.fps)).collect()
+    };
+    let Some(first) = frames.first() else {
+        return Err(invalid("the folder holds no image files, expected the frames of a clip".to_owned()));
+    };
+    let size = |media: &Media| (media.width(), media.height());
+    if let Some((at, other)) = frames.iter().enumerate().find(|(_, frame)| size(frame) != size(first)) {
+        let ((width, height), (first_width, first_height)) = (size(other), size(first));
+        return Err(invalid(format!(
+            "frame {at} has {width} x {height} pixels, expected {first_width} x {first_height} as the first frame has"
+        )));
+    }
+    let pixels = frames.iter().flat_map(Media::pixels).copied().collect();
+    let clip = Media::new(frames.len(), first.height(), first.width(), pixels);
+    Ok(clip.map_err(|error| invalid(error.to_string()))?.with_fps(first.fps()))
+}
+
+/// Whether a file with this ending is taken for a frame.
+fn is_image(ending: &std::ffi::OsStr) -> bool {
+    const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Reads an image file as Pillow does.

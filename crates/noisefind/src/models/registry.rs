@@ -62,7 +62,9 @@ pub struct OpenModel {
 /// `noisefind.json` of a model folder: what the makers of the model recommend. Every key is optional.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Recommended {
-    /// Folder of the CLIP model behind `clip-score`.
+    /// Name of the scorer whose weights lie in `default_scorer`; absent: `clip-score`.
+    default_reward: Option<String>,
+    /// Folder of the weights of the default reward.
     pub(crate) default_scorer: Option<String>,
     /// Folder of the judge.
     pub(crate) default_judge: Option<String>,
@@ -124,9 +126,11 @@ impl ModelSource {
             Place::Files(files) => folder.filter(|folder| files.contains(&format!("{folder}/config.json"))),
             Place::External(_) | Place::TestDouble(_) => None,
         };
+        let default_reward = recommended.default_reward;
         Ok(ModelDefaults {
             generation: recommended.generation.or(steps_and_guidance(steps, guidance)),
-            reward: there(recommended.default_scorer).map(|_| CLIP_SCORE.to_owned()),
+            reward: there(recommended.default_scorer)
+                .map(|_| default_reward.unwrap_or_else(|| CLIP_SCORE.to_owned())),
             judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
         })
     }
