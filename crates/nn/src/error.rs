@@ -32,6 +32,21 @@ pub enum Error {
         /// Why, and the way out.
         reason: String,
     },
+    /// The folder holds a pipeline that is not implemented.
+    #[error(
+        "{file}: {class} is {kind}, which is not implemented ({implemented} are); use the model through an external \
+         generator, or from Python with diffusers"
+    )]
+    Pipeline {
+        /// The file that names it.
+        file: String,
+        /// The class.
+        class: String,
+        /// What it is, in words.
+        kind: &'static str,
+        /// The classes that are implemented.
+        implemented: String,
+    },
     /// A file that the model needs is absent.
     #[error("{model} has no {expected}; a complete model folder is needed")]
     MissingFile {

@@ -68,11 +68,11 @@ impl Aesthetic {
     ) -> Result<Self, Error> {
         let model = ClipModel::open(clip, clip_folder, placement)?;
         let width = model.text().config().projection_dim;
-        if width != WIDTHS[0] {
+        if width != Some(WIDTHS[0]) {
             return Err(Error::Config {
                 file: clip.display("config.json"),
                 key: "projection_dim",
-                found: width.to_string(),
+                found: width.map_or_else(|| "null".to_owned(), |width| width.to_string()),
                 expected: "768, as CLIP ViT-L/14 has",
             });
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
 
+use crate::model_index::PartClass;
 use noisefind_nn::config::Keys;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
@@ -64,9 +65,8 @@ pub struct DecoderInfo {
 pub struct Scaling {
     /// Divides the latents.
     pub factor: f32,
-    /// Added after the division.
-    pub shift: f32,
-    /// Mean and standard deviation of each latent channel, where the model was trained with them.
+    /// Mean and standard deviation of each latent channel, where the model was trained with them and its pipeline applies
+    /// them. No pipeline that is implemented applies the config's `shift_factor`.
     pub statistics: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -103,14 +103,19 @@ pub trait Decoder: Debug + Send + Sync {
 pub fn config(model: &ModelFiles, folder: &str) -> Result<Box<dyn DecoderConfig>> {
     let keys = Keys::read(model, &in_folder(folder, "config.json"))?;
     keys.refuse_except(&[("out_channels", &["3"])])?;
-    let class: String = keys.or("_class_name", CLASSES[0].name.to_owned())?;
-    match CLASSES.iter().find(|known| known.name == class) {
+    let class = PartClass::of(model, (folder, "vae"), &keys, CLASSES[0].name)?;
+    match CLASSES.iter().find(|known| known.name == class.name) {
         Some(known) => (known.parse)(&keys),
-        None => {
-            let known: Vec<&str> = CLASSES.iter().map(|known| known.name).collect();
-            Err(keys.invalid("_class_name", class, known.join(" or ")))
-        }
+        None => Err(class.unknown(CLASSES.iter().map(|known| known.name))),
     }
+}
+
+/// A number that divides latents.
+pub(crate) fn scaling_factor(keys: &Keys, default: f64) -> Result<f32> {
+    const KEY: &str = "scaling_factor";
+    let factor: f64 = keys.or(KEY, default)?;
+    keys.check(KEY, factor.is_finite() && factor != 0.0, factor, "a finite number other than 0")?;
+    Ok(factor as f32)
 }
 
 /// Whether a decoder sees a large image as a whole.
@@ -181,6 +186,12 @@ impl Vae {
         })
     }
 
+    /// This decoder under a pipeline that does not apply the statistics of the latents.
+    pub(crate) fn without_statistics(mut self) -> Self {
+        self.info.scaling.statistics = None;
+        self
+    }
+
     /// The decoder's sizes.
     pub fn info(&self) -> &DecoderInfo {
         &self.info
@@ -188,10 +199,10 @@ impl Vae {
 
     /// Maps one number of the sampler's latents, in `channel`, to the decoder's.
     pub fn unscale(&self, value: f32, channel: usize) -> f32 {
-        let Scaling { factor, shift, statistics } = &self.info.scaling;
+        let Scaling { factor, statistics } = &self.info.scaling;
         match statistics {
             Some((mean, deviation)) => value * deviation[channel] / factor + mean[channel],
-            None => value / factor + shift,
+            None => value / factor,
         }
     }
 

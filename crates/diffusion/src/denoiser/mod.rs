@@ -12,6 +12,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use noisefind_core::noise::NoiseShape;
 
+use crate::model_index::PartClass;
 use noisefind_nn::config::Keys;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::Result;
@@ -50,8 +51,10 @@ const CLASSES: &[Class] = &[
 pub struct DenoiserInfo {
     /// Latent channels in.
     pub in_channels: usize,
-    /// Native latent rows and columns.
-    pub sample_size: [usize; 2],
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Native latent rows and columns, where the config says them.
+    pub sample_size: Option<[usize; 2]>,
     /// Frames of a clip where nobody says otherwise; `None` for still images.
     pub frames: Option<usize>,
     /// The most frames of a clip, where the positional encodings end.
@@ -67,9 +70,9 @@ pub struct DenoiserInfo {
 }
 
 impl DenoiserInfo {
-    /// Shape of the noise of a sample of native size.
+    /// Shape of the noise of a sample of native size; where the config does not say one, of the size of Stable Diffusion.
     pub fn noise_shape(&self) -> NoiseShape {
-        let [height, width] = self.sample_size;
+        let [height, width] = self.sample_size.unwrap_or([64, 64]);
         NoiseShape { channels: self.in_channels, frames: self.frames, height, width }
     }
 }
@@ -140,18 +143,20 @@ pub trait Conditioned: Debug + Send + Sync {
     fn predict(&self, latents: Tensor<5>, at: usize) -> Tensor<5>;
 }
 
+/// The keys of the denoiser's config.
+pub(crate) fn keys(model: &ModelFiles) -> Result<Keys> {
+    Keys::read(model, &format!("{FOLDER}/config.json"))
+}
+
 /// Reads the config of the model's denoiser.
 ///
 /// # Errors
 /// Where it is absent, damaged or not implemented.
 pub fn config(model: &ModelFiles) -> Result<Box<dyn DenoiserConfig>> {
-    let keys = Keys::read(model, &format!("{FOLDER}/config.json"))?;
-    let class: String = keys.or("_class_name", CLASSES[0].names[0].to_owned())?;
-    match CLASSES.iter().find(|known| known.names.contains(&class.as_str())) {
+    let keys = keys(model)?;
+    let class = PartClass::of(model, (FOLDER, FOLDER), &keys, CLASSES[0].names[0])?;
+    match CLASSES.iter().find(|known| known.names.contains(&class.name.as_str())) {
         Some(known) => (known.parse)(&keys),
-        None => {
-            let known: Vec<&str> = CLASSES.iter().map(|known| known.names[0]).collect();
-            Err(keys.invalid("_class_name", class, known.join(" or ")))
-        }
+        None => Err(class.unknown(CLASSES.iter().map(|known| known.names[0]))),
     }
 }

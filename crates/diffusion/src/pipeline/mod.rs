@@ -7,6 +7,7 @@ mod generator;
 mod info;
 mod options;
 mod prompt;
+mod repair;
 
 use noisefind_core::media::Media;
 use noisefind_core::noise::NoiseShape;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use crate::decoder::Vae;
 use crate::denoiser::{self, Denoiser, DenoiserInfo};
-use crate::model_index::ModelIndex;
+use crate::model_index::{ModelIndex, PipelineClass};
 use crate::scheduler::{Schedule, SchedulerConfig, SchedulerFile};
 use crate::text::TextEncoders;
 use noisefind_nn::device::Placement;
@@ -44,6 +45,7 @@ pub struct DiffusionModel {
     vae_name: String,
     placement: Placement,
     vae_placement: Placement,
+    notes: Vec<String>,
 }
 
 impl DiffusionModel {
@@ -54,14 +56,18 @@ impl DiffusionModel {
     pub fn open(files: ModelFiles, options: &LoadOptions) -> Result<Self> {
         let placement = Placement::open(options.device, options.dtype)?;
         let index = ModelIndex::read(&files)?;
-        let scheduler = SchedulerFile::read(&files, &index)?;
+        let mut notes = Vec::new();
+        let mut scheduler = SchedulerFile::read(&files, &index)?;
+        repair::repair_scheduler(&index, &mut scheduler, &mut notes);
         let adapters = Adapters::open(&options.loras, &index.parts)?;
         let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
         let mut config = denoiser::config(&files)?;
         if let Some(name) = &options.motion_adapter {
             config = config.with_motion(&ModelFiles::find(name)?)?;
         }
-        let denoiser_info = config.info();
+        let mut denoiser_info = config.info();
+        repair::repair_sample_size(&index, &files, &mut denoiser_info, &mut notes)?;
+        check_denoiser(&files, &index, &denoiser_info)?;
         let denoiser = config.open(&files, &placement, &adapters)?;
         let (vae_files, folder) = match &options.vae {
             Some(name) => (ModelFiles::find(name)?, ""),
@@ -69,15 +75,30 @@ impl DiffusionModel {
         };
         let vae_name = vae_files.display(folder);
         let vae_placement = Vae::placement(&vae_files, folder, &placement)?;
-        let vae = Vae::open_decoding(&vae_files, folder, &vae_placement, options.decoding)?;
+        let mut vae = Vae::open_decoding(&vae_files, folder, &vae_placement, options.decoding)?;
+        if index.pipeline != PipelineClass::StableDiffusionXl {
+            vae = vae.without_statistics();
+        }
         text.check_fits(&files, &denoiser_info)?;
         let (latents, channels) = (vae.info().latent_channels, denoiser_info.in_channels);
         if latents != channels {
-            return Err(Error::Config {
-                file: vae_files.display(&in_folder(folder, "config.json")),
-                key: "latent_channels",
-                found: latents.to_string(),
-                expected: format!("{channels}, the in_channels of unet/config.json"),
+            let decoder = vae_files.display(&in_folder(folder, "config.json"));
+            return Err(match &options.vae {
+                Some(_) => Error::Config {
+                    file: decoder,
+                    key: "latent_channels",
+                    found: latents.to_string(),
+                    expected: format!("{channels}, the in_channels of unet/config.json"),
+                },
+                None => {
+                    let inpaints = if channels == 2 * latents + 1 { "; this is an inpainting model" } else { "" };
+                    Error::Config {
+                        file: files.display("unet/config.json"),
+                        key: "in_channels",
+                        found: channels.to_string(),
+                        expected: format!("{latents}, the latent_channels of {decoder}{inpaints}"),
+                    }
+                }
             });
         }
         Ok(Self {
@@ -91,7 +112,13 @@ impl DiffusionModel {
             vae_name,
             placement,
             vae_placement,
+            notes,
         })
+    }
+
+    /// What was changed about the model while it was opened, a line each, as diffusers' pipelines change it.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The model's files.
@@ -116,8 +143,15 @@ impl DiffusionModel {
     pub fn noise_shape_for(&self, options: &GenerationOptions) -> Result<NoiseShape> {
         let native = self.noise_shape();
         let pixels = self.vae.info().pixels_per_latent;
+        let sized = self.denoiser_info.sample_size.is_some();
         let latent = |option, asked: Option<usize>, native: usize| match asked {
-            None => Ok(native),
+            None if sized => Ok(native),
+            None => Err(Error::Config {
+                file: self.files.display("unet/config.json"),
+                key: "sample_size",
+                found: "absent".into(),
+                expected: format!("the size of the latents; or give --{option}"),
+            }),
             Some(size) if size > 0 && size.is_multiple_of(pixels) => Ok(size / pixels),
             Some(size) => Err(Error::Option {
                 option,
@@ -167,8 +201,10 @@ impl DiffusionModel {
     /// Where the scheduler is not implemented, not defined for this model, or refuses the number of steps.
     pub fn check(files: &ModelFiles, options: &GenerationOptions) -> Result<()> {
         options.check()?;
-        let scheduler =
-            SchedulerFile::read(files, &ModelIndex::read(files)?)?.selected(options.scheduler.as_ref())?;
+        let index = ModelIndex::read(files)?;
+        let mut scheduler = SchedulerFile::read(files, &index)?;
+        repair::repair_scheduler(&index, &mut scheduler, &mut Vec::new());
+        let scheduler = scheduler.selected(options.scheduler.as_ref())?;
         Schedule::new(&scheduler, options.num_inference_steps, options.eta).map(drop)
     }
 
@@ -243,6 +279,28 @@ impl DiffusionModel {
         release_buffers();
         Ok(images.chunks(frames).map(|frames| DecodedImage::of_frames(frames, size)).collect())
     }
+}
+
+/// Checks that the pipeline can use what the denoiser takes and gives.
+fn check_denoiser(files: &ModelFiles, index: &ModelIndex, denoiser: &DenoiserInfo) -> Result<()> {
+    let invalid = |key, found: String, expected: String| {
+        Err(Error::Config { file: files.display("unet/config.json"), key, found, expected })
+    };
+    let (input, output) = (denoiser.in_channels, denoiser.out_channels);
+    let is_inpainting = input > output;
+    if output != input && !is_inpainting {
+        let expected = format!("{input}, as in_channels; models that also predict a variance are not implemented");
+        return invalid("out_channels", output.to_string(), expected);
+    }
+    if index.pipeline == PipelineClass::LatentConsistency && !denoiser.takes_guidance_scale {
+        let expected = "a number, since LatentConsistencyModelPipeline hands over the guidance scale";
+        return invalid("time_cond_proj_dim", "null".into(), expected.into());
+    }
+    if index.pipeline == PipelineClass::StableDiffusionXl && denoiser.text_time.is_none() {
+        let expected = "text_time, as StableDiffusionXLPipeline needs";
+        return invalid("addition_embed_type", "null".into(), expected.into());
+    }
+    Ok(())
 }
 
 /// An image or a clip as the decoder gives it: 0 is black and 1 is white, and values beyond are possible.

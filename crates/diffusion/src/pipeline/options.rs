@@ -33,8 +33,9 @@ pub struct GenerationOptions {
     pub guidance_scale: f32,
     /// Share of fresh noise in DDIM's steps, 0 to 1.
     pub eta: f32,
-    /// What the picture should not show; replaces the empty prompt in guidance.
-    pub negative_prompt: String,
+    /// What the image should not show. `None` stands for the empty text, or for zeros where the pipeline takes zeros; an
+    /// empty text that is given is encoded.
+    pub negative_prompt: Option<String>,
     /// Last layers of the text encoders that the prompt skips.
     pub clip_skip: usize,
     /// The scheduler, where not the model's own.
@@ -57,7 +58,7 @@ impl Default for GenerationOptions {
             num_inference_steps: 50,
             guidance_scale: 7.5,
             eta: 0.0,
-            negative_prompt: String::new(),
+            negative_prompt: None,
             clip_skip: 0,
             scheduler: None,
             height: None,

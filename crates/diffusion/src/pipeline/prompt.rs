@@ -65,13 +65,14 @@ impl DiffusionModel {
         let takes_scale = self.denoiser_info.takes_guidance_scale;
         let guided = options.guidance_scale > 1.0 && !takes_scale;
         let mut truncated = Vec::new();
-        let texts = if guided { vec![options.negative_prompt.as_str(), prompt] } else { vec![prompt] };
+        let negative = options.negative_prompt.as_deref();
+        let texts = if guided { vec![negative.unwrap_or_default(), prompt] } else { vec![prompt] };
         self.text.check_skip(options.clip_skip)?;
         let mut encoded = self.text.encode(&texts, options.clip_skip, &mut truncated)?;
         let [groups, _, _] = encoded.hidden_states.dims();
         let last = encoded.pooled.clone().narrow(0, groups - 1, 1);
         let embedding = read_back(last, "prompt embedding")?;
-        if guided && options.negative_prompt.is_empty() && self.index.force_zeros_for_empty_prompt {
+        if guided && negative.is_none() && self.index.force_zeros_for_empty_prompt {
             let states = encoded.hidden_states.narrow(0, 1, 1);
             encoded.hidden_states = Tensor::cat(vec![states.zeros_like(), states], 0);
             let pooled = encoded.pooled.narrow(0, 1, 1);

@@ -34,7 +34,8 @@ impl TextEncoder for ClipEncoder {
     }
 
     fn pooled_width(&self) -> usize {
-        self.model.config().projection_dim
+        let config = self.model.config();
+        config.projection_dim.unwrap_or(config.hidden_size)
     }
 
     fn layers(&self) -> usize {

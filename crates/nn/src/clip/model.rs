@@ -32,7 +32,7 @@ impl ClipModel {
         let root = weights.root();
         let mut text_config = config.text.clone();
         // The projection's width is stated at the top; the towers' own values are leftovers in many files.
-        text_config.projection_dim = config.projection_dim;
+        text_config.projection_dim = Some(config.projection_dim);
         let text = ClipTextModel::load(&root.at("text_model"), &root, text_config);
         let vision = ClipVisionModel::load(&root.at("vision_model"), config.vision.clone());
         let projection = root.at("visual_projection");

@@ -82,15 +82,14 @@ impl ClipTextModel {
             epsilon: config.layer_norm_eps,
             causal: true,
         };
-        let projects = outer.contains("text_projection.weight");
+        let projection = config.projection_dim.filter(|_| outer.contains("text_projection.weight"));
         Self {
             token_embedding: table("embeddings.token_embedding.weight", config.vocab_size),
             position_embedding: table("embeddings.position_embedding.weight", config.max_position_embeddings),
             encoder: Encoder::load(&tower.at("encoder"), &options),
             final_layer_norm: LayerNorm::load(&tower.at("final_layer_norm"), hidden, config.layer_norm_eps),
-            text_projection: projects.then(|| {
-                Linear::load_without_bias(&outer.at("text_projection"), hidden, config.projection_dim)
-            }),
+            text_projection: projection
+                .map(|width| Linear::load_without_bias(&outer.at("text_projection"), hidden, width)),
             placement: tower.placement().clone(),
             config,
         }

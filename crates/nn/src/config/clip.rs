@@ -27,8 +27,8 @@ pub struct ClipTextConfig {
     pub layer_norm_eps: f32,
     /// The token whose first place is pooled; 2 stands for "the largest id", as in all early files.
     pub eos_token_id: u32,
-    /// Width of the projected embedding.
-    pub projection_dim: usize,
+    /// Width of the projected embedding, where there may be one.
+    pub projection_dim: Option<usize>,
 }
 
 impl ClipTextConfig {
@@ -42,6 +42,8 @@ impl ClipTextConfig {
 
     pub(super) fn from_keys(keys: &Keys) -> Result<Self> {
         let tower = Tower::from_keys(keys, 512, 2048, 12, 8)?;
+        // A mask over the padding changes what every token sees; no published pipeline asks for it.
+        keys.refuse_except(&[("use_attention_mask", &["false", "null"])])?;
         Ok(Self {
             vocab_size: keys.size("vocab_size", 49408, 1 << 24)?,
             hidden_size: tower.hidden_size,
@@ -52,7 +54,10 @@ impl ClipTextConfig {
             hidden_act: tower.activation,
             layer_norm_eps: tower.epsilon,
             eos_token_id: keys.or("eos_token_id", 49407)?,
-            projection_dim: keys.channels("projection_dim", 512)?,
+            projection_dim: match keys.is_null("projection_dim") {
+                true => None,
+                false => Some(keys.channels("projection_dim", 512)?),
+            },
         })
     }
 }
@@ -149,6 +154,8 @@ impl Tower {
         layers: usize,
         heads: usize,
     ) -> Result<Self> {
+        // What only training needs; transformers reads it all the same.
+        keys.refuse_null(&["initializer_factor", "initializer_range"])?;
         let hidden_size = keys.channels("hidden_size", hidden)?;
         let heads = keys.channels("num_attention_heads", heads)?;
         let divides = hidden_size.is_multiple_of(heads);
@@ -162,7 +169,12 @@ impl Tower {
         let activation = match act.as_str() {
             "quick_gelu" => Activation::QuickGelu,
             "gelu" => Activation::GeluErf,
-            _ => return Err(keys.invalid("hidden_act", act, "quick_gelu or gelu")),
+            "relu" => Activation::Relu,
+            "silu" | "swish" => Activation::Silu,
+            _ => {
+                let expected = "quick_gelu, gelu, relu or silu; others are not implemented";
+                return Err(keys.invalid("hidden_act", act, expected));
+            }
         };
         Ok(Self {
             hidden_size,
@@ -170,7 +182,7 @@ impl Tower {
             layers: keys.layers("num_hidden_layers", layers)?,
             heads,
             activation,
-            epsilon: keys.positive("layer_norm_eps", 1e-5)? as f32,
+            epsilon: keys.epsilon("layer_norm_eps", 1e-5)?,
         })
     }
 }

@@ -1,13 +1,15 @@
 //! The JSON configs of a model's parts, resolved once into types that cannot be wrong.
 //!
-//! A key that is absent or `null` has the default of diffusers' class; a key whose mathematics is not implemented is
-//! refused by name unless it holds the value that switches it off.
+//! An absent key has the default of diffusers' class. `null` is a value of its own and means what Python's `None` means in
+//! that place: nothing where a key may be without a value, false for a switch, an error elsewhere. A key whose mathematics
+//! is not implemented is refused by name unless it holds a value that switches it off.
 
 mod clip;
+mod value;
 
 pub use clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
+pub use value::{ConfigValue, OneOrMany};
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -37,44 +39,71 @@ impl Keys {
         Self { file, map }
     }
 
+    /// The file, for messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// All keys with their values.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.map.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The key's value; absent and `null` are the same.
+    /// The key's value, or nothing where it is absent or `null`: for keys whose default is `None`.
     ///
     /// # Errors
     /// Where the value is of another type.
-    pub fn optional<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>> {
+    pub fn optional<T: ConfigValue>(&self, key: &'static str) -> Result<Option<T>> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => match serde_json::from_value(value.clone()) {
-                Ok(parsed) => Ok(Some(parsed)),
-                Err(error) => Err(self.invalid(key, value.to_string(), error.to_string())),
-            },
+            Some(value) => T::of(value).map(Some).ok_or_else(|| self.invalid(key, value, T::EXPECTED)),
         }
     }
 
-    /// Whether the key is there and `null`, which for some keys says something else than an absent one.
+    /// Whether the key is there and `null`.
     pub fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
-    /// The key's value, or `default`.
+    /// The key's value, or `default` where it is absent.
     ///
     /// # Errors
-    /// Where the value is of another type.
-    pub fn or<T: DeserializeOwned>(&self, key: &'static str, default: T) -> Result<T> {
+    /// Where the value is `null` or of another type.
+    pub fn or<T: ConfigValue>(&self, key: &'static str, default: T) -> Result<T> {
+        if self.is_null(key) {
+            return Err(self.invalid(key, "null", T::EXPECTED));
+        }
         Ok(self.optional(key)?.unwrap_or(default))
+    }
+
+    /// A switch: whether the value holds in a condition, as Python tells, which is not so for `null`, 0 and what is empty.
+    pub fn flag(&self, key: &str, default: bool) -> bool {
+        match self.map.get(key) {
+            None => default,
+            Some(Value::Null) => false,
+            Some(Value::Bool(value)) => *value,
+            Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Array(values)) => !values.is_empty(),
+            Some(Value::Object(values)) => !values.is_empty(),
+        }
     }
 
     /// The value of a key without a default.
     ///
     /// # Errors
     /// Where it is absent, `null` or of another type.
-    pub fn required<T: DeserializeOwned>(&self, key: &'static str) -> Result<T> {
-        self.optional(key)?.ok_or_else(|| self.invalid(key, "absent", "a value"))
+    pub fn required<T: ConfigValue>(&self, key: &'static str) -> Result<T> {
+        let found = if self.is_null(key) { "null" } else { "absent" };
+        self.optional(key)?.ok_or_else(|| self.invalid(key, found, T::EXPECTED))
+    }
+
+    /// Refuses each of these keys where it is `null`: nothing here needs their values, but the library does.
+    ///
+    /// # Errors
+    /// Where one is `null`.
+    pub fn refuse_null(&self, keys: &[&'static str]) -> Result<()> {
+        keys.iter().try_for_each(|key| self.check(key, !self.is_null(key), "null", "a value"))
     }
 
     /// A positive number of channels, layers or pixels.
@@ -103,14 +132,14 @@ impl Keys {
         self.size(key, default, MAX_LAYERS)
     }
 
-    /// A positive finite number.
+    /// A finite number from 0 on, such as what stands under the square root of a norm beside the variance.
     ///
     /// # Errors
     /// Where it is none.
-    pub fn positive(&self, key: &'static str, default: f64) -> Result<f64> {
+    pub fn epsilon(&self, key: &'static str, default: f64) -> Result<f32> {
         let number: f64 = self.or(key, default)?;
-        self.check(key, number.is_finite() && number > 0.0, number, "a positive number")?;
-        Ok(number)
+        self.check(key, number.is_finite() && number >= 0.0, number, "a number from 0 on")?;
+        Ok(number as f32)
     }
 
     /// Widths of the blocks, each divisible into groups.
@@ -131,22 +160,18 @@ impl Keys {
         Ok(widths)
     }
 
-    /// Refuses each key that holds anything but one of the values beside it (or nothing).
+    /// Refuses each key that holds anything but one of the values beside it; an absent key is none of them. `null` is
+    /// accepted where it is listed, or where the list is empty.
     ///
     /// # Errors
     /// Where one holds another value.
     pub fn refuse_except(&self, accepted: &[(&'static str, &[&str])]) -> Result<()> {
         for (key, values) in accepted {
-            if let Some(value) = self.map.get(*key).filter(|value| !value.is_null()) {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let expected = if values.is_empty() { "null".to_owned() } else { values.join(" or ") };
-                self.check(
-                    key,
-                    values.contains(&text.as_str()),
-                    text,
-                    format!("{expected}; others are not implemented"),
-                )?;
-            }
+            let Some(value) = self.map.get(*key) else { continue };
+            let values = if values.is_empty() { &["null"] } else { *values };
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let expected = format!("{}; others are not implemented", values.join(" or "));
+            self.check(key, values.contains(&text.as_str()), text, expected)?;
         }
         Ok(())
     }
@@ -177,25 +202,5 @@ impl Keys {
     pub fn object(&self, key: &'static str) -> Result<Option<Self>> {
         let map: Option<Map<String, Value>> = self.optional(key)?;
         Ok(map.map(|map| Self::of(self.file.clone(), map)))
-    }
-}
-
-/// A value given once for all blocks, or block by block.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMany {
-    /// One for all.
-    One(usize),
-    /// One for each.
-    Many(Vec<usize>),
-}
-
-impl OneOrMany {
-    /// One for each of `blocks`.
-    pub fn for_each_of(self, blocks: usize) -> Vec<usize> {
-        match self {
-            Self::One(value) => vec![value; blocks],
-            Self::Many(values) => values,
-        }
     }
 }

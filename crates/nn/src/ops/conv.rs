@@ -47,7 +47,7 @@ pub enum ConvOptions {
     Same,
     /// A 3x3 window with this padding that halves the size.
     Halving {
-        /// Zeros around the picture.
+        /// 1 for zeros around the picture, 0 for zeros on the right and below only, as diffusers understands it.
         padding: usize,
     },
     /// A 3x3 window over the picture with every pixel doubled on both axes.
@@ -66,7 +66,10 @@ impl ConvOptions {
         match self {
             Self::Pointwise => ConvGeometry::square(input, output, 1, 1, 0),
             Self::Same => ConvGeometry::square(input, output, 3, 1, 1),
-            Self::Halving { padding } => ConvGeometry::square(input, output, 3, 2, padding),
+            Self::Halving { padding } => ConvGeometry {
+                padding: [padding, 1],
+                ..ConvGeometry::square(input, output, 3, 2, padding)
+            },
             Self::Doubling => ConvGeometry {
                 resample: Resample::NearestDouble,
                 ..ConvGeometry::square(input, output, 3, 1, 1)
@@ -166,6 +169,10 @@ impl Conv2d {
             let [_, _, height, width] = x.dims().map(|size| 2 * size);
             let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]);
             x = module::interpolate(x, options).narrow(2, 0, height - bottom).narrow(3, 0, width - right);
+        }
+        let [before, after_padding] = self.geometry.padding;
+        if before != after_padding {
+            x = x.pad([(0, 0), (0, 0), (0, after_padding - before), (0, after_padding - before)], 0.0);
         }
         let stride = [self.geometry.stride; 2];
         let padding = self.geometry.kernel.map(|size| if size > 1 { self.geometry.padding[0] } else { 0 });

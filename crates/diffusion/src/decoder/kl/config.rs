@@ -18,9 +18,7 @@ pub struct AutoencoderKlConfig {
     pub sample_size: usize,
     /// Divides the latents before decoding.
     pub scaling_factor: f32,
-    /// Added after the division.
-    pub shift_factor: f32,
-    /// Mean and standard deviation of each latent channel, where the model was trained with them.
+    /// Mean and standard deviation of each latent channel, which the pipeline of Stable Diffusion XL applies.
     pub latent_statistics: Option<(Vec<f32>, Vec<f32>)>,
     /// Whether a 1x1 convolution comes first.
     pub use_post_quant_conv: bool,
@@ -33,10 +31,11 @@ pub struct AutoencoderKlConfig {
 impl AutoencoderKlConfig {
     pub(crate) fn from_keys(keys: &Keys) -> Result<Self> {
         keys.refuse_except(&[("act_fn", &["silu", "swish"])])?;
+        keys.refuse_null(&["in_channels", "down_block_types"])?;
         let norm_num_groups = keys.channels("norm_num_groups", 32)?;
         let block_out_channels = keys.block_channels(&[64], norm_num_groups)?;
         let types: Vec<String> =
-            keys.or("up_block_types", vec!["UpDecoderBlock2D".to_owned(); block_out_channels.len()])?;
+            keys.or("up_block_types", vec!["UpDecoderBlock2D".to_owned()])?;
         let holds =
             types.len() == block_out_channels.len() && types.iter().all(|name| name == "UpDecoderBlock2D");
         keys.check(
@@ -63,12 +62,11 @@ impl AutoencoderKlConfig {
             layers_per_block: keys.layers("layers_per_block", 1)?,
             norm_num_groups,
             sample_size: sample_size.first().copied().unwrap_or(0),
-            scaling_factor: keys.positive("scaling_factor", 0.18215)? as f32,
-            shift_factor: keys.or("shift_factor", 0.0)?,
+            scaling_factor: super::super::scaling_factor(keys, 0.18215)?,
             latent_statistics: statistics("latents_mean")?.zip(statistics("latents_std")?),
-            use_post_quant_conv: keys.or("use_post_quant_conv", true)?,
-            mid_block_add_attention: keys.or("mid_block_add_attention", true)?,
-            force_upcast: keys.or("force_upcast", true)?,
+            use_post_quant_conv: keys.flag("use_post_quant_conv", true),
+            mid_block_add_attention: keys.flag("mid_block_add_attention", true),
+            force_upcast: keys.flag("force_upcast", true),
             block_out_channels,
         })
     }

@@ -37,7 +37,6 @@ impl DecoderConfig for AutoencoderKlConfig {
             pixels_per_latent: 1 << (self.block_out_channels.len() - 1),
             scaling: Scaling {
                 factor: self.scaling_factor,
-                shift: self.shift_factor,
                 statistics: self.latent_statistics.clone(),
             },
             overflows_in_half: self.force_upcast,

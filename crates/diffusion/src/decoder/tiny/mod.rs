@@ -40,8 +40,8 @@ impl DecoderConfig for AutoencoderTinyConfig {
         DecoderInfo {
             latent_channels: self.latent_channels,
             pixels_per_latent: 1 << (self.decoder_block_out_channels.len() - 1),
-            scaling: Scaling { factor: self.scaling_factor, shift: self.shift_factor, statistics: None },
-            overflows_in_half: false,
+            scaling: Scaling { factor: self.scaling_factor, statistics: None },
+            overflows_in_half: self.force_upcast,
             tile: TileInfo { sample_size: None, overlaps: 8, seams: Seams::Laid },
             widest: 2 * self.decoder_block_out_channels[0],
         }

@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use super::super::TextTimeConfig;
-use noisefind_nn::config::{Keys, OneOrMany};
+use noisefind_nn::config::{ConfigValue, Keys, OneOrMany};
 use noisefind_nn::error::Result;
 use noisefind_nn::files::ModelFiles;
 
 /// The denoiser's sizes; field names are the config's keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnetConfig {
-    /// Native latent rows and columns.
-    pub sample_size: [usize; 2],
+    /// Native latent rows and columns, where the config says them.
+    pub sample_size: Option<[usize; 2]>,
     /// Latent channels in.
     pub in_channels: usize,
     /// Latent channels out.
@@ -125,24 +125,19 @@ pub(super) const MOST: usize = 1024;
 /// Keys with mathematics that is not implemented, and the values that switch it off.
 const REFUSED: &[(&str, &[&str])] = &[
     ("act_fn", &["silu", "swish"]),
-    ("addition_embed_type", &["text_time"]),
-    ("attention_type", &["default"]),
+    ("addition_embed_type", &["text_time", "null"]),
+    ("attention_type", &["default", "null"]),
     ("class_embed_type", &[]),
-    ("class_embeddings_concat", &["false"]),
     ("conv_in_kernel", &["3"]),
     ("conv_out_kernel", &["3"]),
-    ("cross_attention_norm", &[]),
-    ("dual_cross_attention", &["false"]),
+    ("dual_cross_attention", &["false", "null"]),
     ("encoder_hid_dim", &[]),
     ("encoder_hid_dim_type", &[]),
-    ("mid_block_only_cross_attention", &["false"]),
     ("mid_block_scale_factor", &["1", "1.0"]),
-    ("mid_block_type", &[MID_CROSS_ATTENTION, MID_RESIDUAL]),
+    ("mid_block_type", &[MID_CROSS_ATTENTION, MID_RESIDUAL, "null"]),
     ("num_attention_heads", &[]),
     ("num_class_embeds", &[]),
     ("quantization_config", &[]),
-    ("resnet_out_scale_factor", &["1", "1.0"]),
-    ("resnet_skip_time_act", &["false"]),
     ("resnet_time_scale_shift", &["default"]),
     ("time_embedding_act_fn", &[]),
     ("time_embedding_type", &["positional"]),
@@ -160,6 +155,7 @@ impl UnetConfig {
 
     pub(crate) fn from_keys(keys: &Keys) -> Result<Self> {
         keys.refuse_except(REFUSED)?;
+        keys.refuse_null(&["dropout"])?;
         let norm_num_groups = keys.channels("norm_num_groups", 32)?;
         let block_out_channels = keys.block_channels(&[320, 640, 1280, 1280], norm_num_groups)?;
         let levels = block_out_channels.len();
@@ -196,38 +192,41 @@ impl UnetConfig {
             let attention = if attends { Some(of_level(level)?) } else { None };
             up_blocks.push(UnetBlock { resnets, attention });
         }
-        let mid_block_type: String = keys.or("mid_block_type", MID_CROSS_ATTENTION.to_owned())?;
         let mid_block = if keys.is_null("mid_block_type") {
             MidBlockConfig::Absent
-        } else if mid_block_type == MID_RESIDUAL {
+        } else if keys.or("mid_block_type", MID_CROSS_ATTENTION.to_owned())? == MID_RESIDUAL {
             MidBlockConfig::Residual
         } else {
-            MidBlockConfig::Attending(attention(levels - 1, layers.down(keys, levels - 1, 1)?, false)?)
+            MidBlockConfig::Attending(attention(levels - 1, layers.mid(keys)?, false)?)
         };
         let text_time = match keys.optional::<String>("addition_embed_type")? {
             None => None,
             Some(_) => Some(TextTimeConfig {
-                addition_time_embed_dim: keys.channels("addition_time_embed_dim", 256)?,
+                addition_time_embed_dim: keys.required("addition_time_embed_dim")?,
                 projection_class_embeddings_input_dim: keys
                     .required("projection_class_embeddings_input_dim")?,
             }),
         };
-        let time_embed_dim = keys.channels("time_embedding_dim", 4 * block_out_channels[0])?;
+        let time_embed_dim = match keys.optional("time_embedding_dim")? {
+            // Python takes 0 for no value here.
+            None | Some(0) => 4 * block_out_channels[0],
+            Some(width) => width,
+        };
         Ok(Self {
             sample_size: sample_size(keys)?,
             in_channels: keys.channels("in_channels", 4)?,
             out_channels: keys.channels("out_channels", 4)?,
-            center_input_sample: keys.or("center_input_sample", false)?,
-            flip_sin_to_cos: keys.or("flip_sin_to_cos", true)?,
+            center_input_sample: keys.flag("center_input_sample", false),
+            flip_sin_to_cos: keys.flag("flip_sin_to_cos", true),
             freq_shift: keys.or("freq_shift", 0.0)?,
             down_blocks,
             up_blocks,
             mid_block,
-            downsample_padding: keys.size("downsample_padding", 1, 1)?,
+            downsample_padding: downsample_padding(keys)?,
             norm_num_groups,
-            norm_eps: keys.positive("norm_eps", 1e-5)? as f32,
+            norm_eps: keys.epsilon("norm_eps", 1e-5)?,
             cross_attention_dim: cross_attention_dim(keys, levels)?,
-            upcast_attention: keys.or("upcast_attention", false)?,
+            upcast_attention: keys.flag("upcast_attention", false),
             time_embed_dim,
             time_cond_proj_dim: keys.optional("time_cond_proj_dim")?,
             text_time,
@@ -262,7 +261,7 @@ fn cross_attention_dim(keys: &Keys, levels: usize) -> Result<usize> {
 /// For each level, whether it sees nothing but the text.
 fn only_cross_attention(keys: &Keys, levels: usize) -> Result<Vec<bool>> {
     const KEY: &str = "only_cross_attention";
-    let Some(value) = keys.optional::<Value>(KEY)? else { return Ok(vec![false; levels]) };
+    let value = keys.or(KEY, Value::Bool(false))?;
     let parsed = match &value {
         Value::Bool(one) => Some(vec![*one; levels]),
         Value::Array(many) => many.iter().map(Value::as_bool).collect(),
@@ -292,12 +291,14 @@ impl TransformerLayers {
                 let one = one.as_u64().ok_or_else(|| keys.invalid(key, &one, expected()))?;
                 Ok(Some((0..levels).map(|_| OneOrMany::One(one as usize)).collect()))
             }
-            Some(value) => serde_json::from_value::<Vec<OneOrMany>>(value.clone())
-                .ok()
-                .filter(|many| many.len() == levels)
-                .map(Some)
-                .ok_or_else(|| keys.invalid(key, &value, expected())),
+            Some(value) => {
+                let many = value.as_array().and_then(|many| many.iter().map(OneOrMany::of).collect());
+                many.filter(|many: &Vec<OneOrMany>| many.len() >= levels)
+                    .map(Some)
+                    .ok_or_else(|| keys.invalid(key, &value, expected()))
+            }
         };
+        keys.refuse_null(&[Self::DOWN])?;
         let down = read(Self::DOWN)?.unwrap_or_else(|| (0..levels).map(|_| OneOrMany::One(1)).collect());
         Ok(Self { down, up: read(Self::UP)? })
     }
@@ -305,6 +306,11 @@ impl TransformerLayers {
     /// Blocks after each of the residual blocks of a level on the way down.
     fn down(&self, keys: &Keys, level: usize, resnets: usize) -> Result<Vec<usize>> {
         Self::of_level(keys, Self::DOWN, &self.down[level], resnets)
+    }
+
+    /// Blocks in the middle, which has the list's last number, also where it is longer than there are levels.
+    fn mid(&self, keys: &Keys) -> Result<Vec<usize>> {
+        Self::of_level(keys, Self::DOWN, &self.down[self.down.len() - 1], 1)
     }
 
     /// The same on the way up, `at` counted from the innermost level.
@@ -341,10 +347,13 @@ pub(super) fn block_types(
     levels: usize,
     plain: usize,
 ) -> Result<Vec<bool>> {
-    let types: Option<Vec<String>> = keys.optional(key)?;
-    let Some(types) = types else {
-        return Ok((0..levels).map(|level| level != plain).collect());
+    /// Levels of the defaults.
+    const DEFAULT: usize = 4;
+    let default = || {
+        let plain = if plain > 0 { DEFAULT - 1 } else { 0 };
+        (0..DEFAULT).map(|level| if level == plain { other } else { attending }.to_owned()).collect()
     };
+    let types: Vec<String> = keys.or(key, default())?;
     keys.check(
         key,
         types.len() == levels,
@@ -363,11 +372,23 @@ pub(super) fn block_types(
         .collect()
 }
 
-pub(super) fn sample_size(keys: &Keys) -> Result<[usize; 2]> {
+/// Padding of the halving convolutions: 0 stands for zeros after each axis and none before it.
+pub(super) fn downsample_padding(keys: &Keys) -> Result<usize> {
+    const KEY: &str = "downsample_padding";
+    let padding = keys.or(KEY, 1)?;
+    keys.check(KEY, padding <= 1, padding, "0 or 1")?;
+    Ok(padding)
+}
+
+/// Rows and columns of the latents, where the config says them.
+pub(super) fn sample_size(keys: &Keys) -> Result<Option<[usize; 2]>> {
     const KEY: &str = "sample_size";
-    let sizes = keys.or(KEY, OneOrMany::One(64))?.for_each_of(2);
+    let Some(sizes) = keys.optional::<OneOrMany>(KEY)? else { return Ok(None) };
+    let sizes = sizes.for_each_of(2);
     match sizes[..] {
-        [height, width] if (1..=8192).contains(&height) && (1..=8192).contains(&width) => Ok([height, width]),
+        [height, width] if (1..=8192).contains(&height) && (1..=8192).contains(&width) => {
+            Ok(Some([height, width]))
+        }
         _ => Err(keys.invalid(KEY, format!("{sizes:?}"), "one or two numbers from 1 to 8192")),
     }
 }

@@ -203,6 +203,7 @@ impl DenoiserConfig for UnetConfig {
     fn info(&self) -> DenoiserInfo {
         DenoiserInfo {
             in_channels: self.in_channels,
+            out_channels: self.out_channels,
             sample_size: self.sample_size,
             frames: self.temporal.as_ref().map(|_| DEFAULT_FRAMES),
             max_frames: self.temporal.as_ref().and_then(TemporalConfig::max_frames),
@@ -236,7 +237,7 @@ fn activations(unet: &UnetConfig) -> usize {
     /// Stream, residual, joined projections or half of the expansion, and result.
     const HELD: usize = 8;
     const HALVES: usize = 2;
-    let [height, width] = unet.sample_size;
+    let [height, width] = unet.sample_size.unwrap_or([64, 64]);
     let level = |(level, channels): (usize, &usize)| (height >> level) * (width >> level) * channels;
     let skips =
         |(at, (channels, block)): (usize, (&usize, &UnetBlock))| (block.resnets + 1) * level((at, channels));

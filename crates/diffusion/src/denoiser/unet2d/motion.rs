@@ -62,7 +62,7 @@ impl MotionUnetConfig {
         let motion = MotionConfig {
             heads: per_level(&keys, "motion_num_attention_heads", 8, count)?,
             layers: per_level(&keys, "motion_transformer_layers_per_block", 1, count)?,
-            mid_layers: match keys.or("use_motion_mid_block", true)? {
+            mid_layers: match keys.flag("use_motion_mid_block", true) {
                 true => Some(keys.layers("motion_transformer_layers_per_mid_block", 1)?),
                 false => None,
             },

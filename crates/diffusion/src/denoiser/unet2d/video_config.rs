@@ -5,7 +5,7 @@ use noisefind_nn::error::Result;
 
 use super::config::{
     MidBlockConfig, MotionConfig, TemporalConfig, UnetAttention, UnetBlock, UnetConfig, block_types,
-    per_level, sample_size,
+    downsample_padding, per_level, sample_size,
 };
 
 /// Keys with mathematics that is not implemented, and the values that switch it off.
@@ -71,7 +71,7 @@ impl UnetConfig {
         let motion = MotionConfig {
             heads: per_level(keys, "motion_num_attention_heads", 8, count)?,
             layers: per_level(keys, "temporal_transformer_layers_per_block", 1, count)?,
-            mid_layers: match keys.or("use_motion_mid_block", true)? {
+            mid_layers: match keys.flag("use_motion_mid_block", true) {
                 true => Some(keys.layers("temporal_transformer_layers_per_mid_block", 1)?),
                 false => None,
             },
@@ -101,7 +101,7 @@ impl UnetConfig {
         let [attending, plain] = names("Up");
         let up = block_types(keys, "up_block_types", [&attending, &plain], count, 0)?;
         Ok(Self {
-            sample_size: if keys.is_null("sample_size") { [32, 32] } else { sample_size(keys)? },
+            sample_size: sample_size(keys)?,
             in_channels: keys.channels("in_channels", 4)?,
             out_channels: keys.channels("out_channels", 4)?,
             center_input_sample: false,
@@ -121,9 +121,9 @@ impl UnetConfig {
                 layers: vec![levels.mid_layers],
                 ..levels.attention(count - 1, 1)
             }),
-            downsample_padding: keys.size("downsample_padding", 1, 1)?,
+            downsample_padding: downsample_padding(keys)?,
             norm_num_groups: keys.channels("norm_num_groups", 32)?,
-            norm_eps: keys.positive("norm_eps", 1e-5)? as f32,
+            norm_eps: keys.epsilon("norm_eps", 1e-5)?,
             cross_attention_dim: keys.channels("cross_attention_dim", levels.cross_attention_dim)?,
             upcast_attention: false,
             time_embed_dim: 4 * block_out_channels[0],
