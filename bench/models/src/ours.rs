@@ -73,7 +73,7 @@ pub fn unet(folder: &Path, batch: usize, dtype: &str) -> Result<Call, Failure> {
     let placement = Placement::open(DeviceChoice::Cpu, dtype.parse()?)?;
     let unet = Unet::open(&ModelFiles::directory(folder)?, &placement)?;
     let config = unet.config();
-    let [height, width] = config.sample_size;
+    let [height, width] = config.sample_size.unwrap_or([64, 64]);
     // The longest prompt of the default model, and of CLIP.
     let tokens = if config.cross_attention_dim < 768 { 24 } else { 77 };
     let groups = if batch.is_multiple_of(2) { 2 } else { 1 };

@@ -229,7 +229,7 @@ impl ModelSource {
             num_inference_steps: config.num_inference_steps.unwrap_or_default(),
             guidance_scale: config.guidance_scale.unwrap_or_default() as f32,
             eta: config.eta.unwrap_or_default() as f32,
-            negative_prompt: config.negative_prompt.clone().unwrap_or_default(),
+            negative_prompt: config.negative_prompt.clone(),
             clip_skip: config.clip_skip.unwrap_or_default(),
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
