@@ -34,6 +34,8 @@ const NOT_IMPLEMENTED: &[(&str, &str, &[&str])] = &[
     ("unet", "time_embedding_type", &["\"fourier\""]),
     ("unet", "timestep_post_act", &["\"silu\""]),
     ("kl", "act_fn", &["\"gelu\""]),
+    // The pipeline of Stable Diffusion XL cannot apply it.
+    ("kl", "latents_mean", &["[0.1]"]),
     ("kl", "out_channels", &["4", "1"]),
     ("kl", "up_block_types", &["[\"UpDecoderBlock2D\",\"AttnUpDecoderBlock2D\"]"]),
     ("tiny", "act_fn", &["\"silu\"", "\"gelu\""]),
@@ -43,8 +45,8 @@ const NOT_IMPLEMENTED: &[(&str, &str, &[&str])] = &[
     ("text", "hidden_act", &["\"gelu_new\"", "\"gelu_pytorch_tanh\""]),
 ];
 
-/// Classes that a config may name only where no index overrules it; alone they are refused.
-const OTHER_CLASSES: &[&str] = &["\"UNet2DModel\"", "\"VQModel\""];
+/// Keys whose sizes must fit the text encoders: the pipeline compares them, and the denoiser alone does not know.
+const COMPARED_BY_THE_PIPELINE: &[&str] = &["addition_time_embed_dim", "projection_class_embeddings_input_dim"];
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
@@ -152,6 +154,9 @@ fn replay(name: &str, part: &str, stem: &str, run: Run) {
     let kind = Kind::read(name);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_, placement) = &placements()[0];
+    let class = kind.config.get("_class_name").and_then(Value::as_str).unwrap_or("CLIPTextModel");
+    let index = json!({"_class_name": "StableDiffusionPipeline", part: ["diffusers", class]});
+    fs::write(folder.path().join("model_index.json"), index.to_string()).expect("it is writable");
     let mut written = usize::MAX;
     let mut problems = Vec::new();
     let base = std::iter::once(("_".to_owned(), json!("complete"), kind.base.clone()));
@@ -166,14 +171,16 @@ fn replay(name: &str, part: &str, stem: &str, run: Run) {
         fs::write(folder.path().join(part).join("config.json"), Value::from(config.clone()).to_string())
             .expect("it is writable");
         let files = ModelFiles::directory(folder.path()).expect("it is a folder");
+        if COMPARED_BY_THE_PIPELINE.contains(&key.as_str()) && expected["output"].is_null() && !value.is_null() {
+            continue;
+        }
         let found = run(&files, &config, placement);
         let what = format!("{name}: {key} {value}");
         let numbers = expected["output"].as_array();
         let text = value.to_string();
-        let refused = OTHER_CLASSES.contains(&text.as_str())
-            || NOT_IMPLEMENTED.iter().any(|(kind, refused, values)| {
-                name.starts_with(kind) && *refused == key && values.contains(&text.as_str())
-            });
+        let refused = NOT_IMPLEMENTED.iter().any(|(kind, refused, values)| {
+            name.starts_with(kind) && *refused == key && values.contains(&text.as_str())
+        });
         match (found, numbers) {
             (Err(error), _) if numbers.is_none() || refused => {
                 if !error.to_string().contains(&key) {

@@ -5,8 +5,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::encoder::{Encoder, EncoderOptions};
 use crate::config::ClipTextConfig;
 use crate::device::Placement;
-use crate::error::Result;
-use crate::files::ModelFiles;
+use crate::error::{Error, Result};
+use crate::files::{ModelFiles, in_folder};
 use crate::lora::{self, Adapters};
 use crate::ops::{LayerNorm, Linear};
 use crate::weights::{Scope, Weights};
@@ -59,6 +59,14 @@ impl ClipTextModel {
         let mut weights = Weights::open(model, folder, "model", placement)?;
         // Published files have the prefix `text_model.`; files saved by transformers from version 5 on do not.
         weights.rename(|name| name.strip_prefix("text_model.").unwrap_or(name).to_owned());
+        if config.projection_dim.is_none() && weights.root().contains("text_projection.weight") {
+            return Err(Error::Config {
+                file: model.display(&in_folder(folder, "config.json")),
+                key: "projection_dim",
+                found: "null".into(),
+                expected: "the width of text_projection.weight".into(),
+            });
+        }
         weights.change(adapters.changes(folder, &weights, lora::text_spellings)?);
         let tower = Self::load(&weights.root(), &weights.root(), config);
         weights.finish(&["embeddings.position_ids"])?;

@@ -155,7 +155,7 @@ impl UnetConfig {
 
     pub(crate) fn from_keys(keys: &Keys) -> Result<Self> {
         keys.refuse_except(REFUSED)?;
-        keys.refuse_null(&["dropout"])?;
+        keys.refuse_null(&["dropout", "_class_name"])?;
         let norm_num_groups = keys.channels("norm_num_groups", 32)?;
         let block_out_channels = keys.block_channels(&[320, 640, 1280, 1280], norm_num_groups)?;
         let levels = block_out_channels.len();
@@ -240,7 +240,8 @@ impl UnetConfig {
 pub(super) fn per_level(keys: &Keys, key: &'static str, default: usize, levels: usize) -> Result<Vec<usize>> {
     let values = keys.or(key, OneOrMany::One(default))?.for_each_of(levels);
     let holds = values.len() == levels && values.iter().all(|value| (1..=MOST).contains(value));
-    keys.check(key, holds, format!("{values:?}"), format!("{levels} numbers from 1 to {MOST}"))?;
+    let expected = format!("{levels} numbers from 1 to {MOST}, one for each of block_out_channels");
+    keys.check(key, holds, format!("{values:?}"), expected)?;
     Ok(values)
 }
 
