@@ -114,7 +114,7 @@ fn pipelines_agree() {
         let options = GenerationOptions {
             num_inference_steps: if name == "lcm" { 1 } else { 10 },
             guidance_scale: 5.0,
-            negative_prompt: if name == "sd2" { "the moon".into() } else { String::new() },
+            negative_prompt: (name == "sd2").then(|| "the moon".into()),
             ..GenerationOptions::default()
         };
         let prompt = model.prepare(PROMPT, &options).expect("the options are in range");

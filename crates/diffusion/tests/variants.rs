@@ -47,7 +47,7 @@ fn an_adapter_makes_a_consistency_model() {
 
 #[test]
 fn layers_of_the_text_encoder_are_skipped() {
-    let negative_prompt = "the moon".to_owned();
+    let negative_prompt = Some("the moon".to_owned());
     check("sd1", "clip-skip", &F32, &GenerationOptions { clip_skip: 1, negative_prompt, ..options(3, 5.0) });
     check("sdxl", "clip-skip-xl", &F32, &GenerationOptions { clip_skip: 1, ..options(3, 5.0) });
     let (_folder, model) = open("sdxl", "none", &F32);
@@ -58,7 +58,7 @@ fn layers_of_the_text_encoder_are_skipped() {
 
 #[test]
 fn a_negative_prompt_replaces_the_zeros() {
-    let negative_prompt = "the moon".to_owned();
+    let negative_prompt = Some("the moon".to_owned());
     check("sdxl", "negative-xl", &F32, &GenerationOptions { negative_prompt, ..options(3, 5.0) });
 }
 

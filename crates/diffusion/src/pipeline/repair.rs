@@ -1,7 +1,7 @@
 //! What pipelines of diffusers change about a model while they load it.
 //!
 //! Reference: `StableDiffusionPipeline.__init__`, diffusers 0.42.1; the pipelines of Stable Diffusion XL, latent consistency
-//! models and text-to-video change nothing. All cases are listed in `docs/diffusers-compatibility.md`.
+//! models and text-to-video change nothing.
 
 use serde_json::{Value, json};
 

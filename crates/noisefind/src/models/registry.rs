@@ -55,6 +55,8 @@ pub struct OpenModel {
     pub dtype: String,
     /// Ends of the prompt that did not fit into the text encoder.
     pub truncated: Vec<String>,
+    /// What was changed about the model while it was opened, as diffusers' pipelines change it.
+    pub notes: Vec<String>,
     /// Rewards that the model's program recommends, as it wrote them.
     pub default_rewards: Vec<String>,
 }
@@ -145,6 +147,7 @@ impl ModelSource {
             device: device.to_owned(),
             dtype: dtype.to_owned(),
             truncated: Vec::new(),
+            notes: Vec::new(),
             default_rewards: Vec::new(),
         };
         match &self.place {
@@ -168,7 +171,8 @@ impl ModelSource {
         matches!(self.place, Place::External(_))
     }
 
-    /// What the user should know about `prompt`: words that the model does not know, and ends that it does not read.
+    /// What the user should know about `prompt`: words that the model does not know, ends that it does not
+    /// read, and what was repaired about the model.
     pub fn prompt_warnings(&self, opened: &OpenModel, prompt: &str) -> Vec<String> {
         let unknown = match &self.place {
             Place::Files(files) => vocabulary::unknown_words_warning(files, prompt),
@@ -178,7 +182,7 @@ impl ModelSource {
             .truncated
             .iter()
             .map(|end| format!("the prompt is too long for the model, which does not read {end:?}"));
-        unknown.into_iter().chain(truncated).collect()
+        unknown.into_iter().chain(truncated).chain(opened.notes.iter().cloned()).collect()
     }
 
     /// SHA-256 over the model's files, or over the commit where the hub names their content by one; of no files where
@@ -247,10 +251,11 @@ impl ModelSource {
             named => named.to_owned(),
         };
         let dtype = format!("{:?}", placement.dtype).to_lowercase();
+        let notes = model.notes().to_vec();
         let mut generator = DiffusionGenerator::new(model, options)?;
         let truncated = generator.prepare(prompt)?.truncated().to_vec();
         let (generator, default_rewards) = (Box::new(generator), Vec::new());
-        Ok(OpenModel { generator, device, dtype, truncated, default_rewards })
+        Ok(OpenModel { generator, device, dtype, truncated, notes, default_rewards })
     }
 }
 
