@@ -46,7 +46,8 @@ const NOT_IMPLEMENTED: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Keys whose sizes must fit the text encoders: the pipeline compares them, and the denoiser alone does not know.
-const COMPARED_BY_THE_PIPELINE: &[&str] = &["addition_time_embed_dim", "projection_class_embeddings_input_dim"];
+const COMPARED_BY_THE_PIPELINE: &[&str] =
+    &["addition_time_embed_dim", "projection_class_embeddings_input_dim"];
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
@@ -97,7 +98,11 @@ fn channels_first(values: Vec<f32>, [batch, height, width, channels]: [usize; 4]
     permute(&values, [batch, height * width, channels, 1])
 }
 
-fn unet(files: &ModelFiles, config: &Map<String, Value>, placement: &Placement) -> Result<Vec<Vec<f32>>, Error> {
+fn unet(
+    files: &ModelFiles,
+    config: &Map<String, Value>,
+    placement: &Placement,
+) -> Result<Vec<Vec<f32>>, Error> {
     let unet = Unet::open(files, placement)?;
     let width = number(config, "cross_attention_dim", 1280);
     let doubled = |name: &str, shape: &[usize], factor: f32| {
@@ -118,7 +123,11 @@ fn unet(files: &ModelFiles, config: &Map<String, Value>, placement: &Placement) 
     Ok(vec![some_of(&channels_first(values(output), dims))])
 }
 
-fn decoder(files: &ModelFiles, _: &Map<String, Value>, placement: &Placement) -> Result<Vec<Vec<f32>>, Error> {
+fn decoder(
+    files: &ModelFiles,
+    _: &Map<String, Value>,
+    placement: &Placement,
+) -> Result<Vec<Vec<f32>>, Error> {
     let vae = Vae::open(files, "vae", placement)?;
     let channels = vae.info().latent_channels;
     let dims = [1, channels, 4, 6];
@@ -171,7 +180,10 @@ fn replay(name: &str, part: &str, stem: &str, run: Run) {
         fs::write(folder.path().join(part).join("config.json"), Value::from(config.clone()).to_string())
             .expect("it is writable");
         let files = ModelFiles::directory(folder.path()).expect("it is a folder");
-        if COMPARED_BY_THE_PIPELINE.contains(&key.as_str()) && expected["output"].is_null() && !value.is_null() {
+        if COMPARED_BY_THE_PIPELINE.contains(&key.as_str())
+            && expected["output"].is_null()
+            && !value.is_null()
+        {
             continue;
         }
         let found = run(&files, &config, placement);

@@ -91,7 +91,8 @@ impl DiffusionModel {
                     expected: format!("{channels}, the in_channels of unet/config.json"),
                 },
                 None => {
-                    let inpaints = if channels == 2 * latents + 1 { "; this is an inpainting model" } else { "" };
+                    let inpaints =
+                        if channels == 2 * latents + 1 { "; this is an inpainting model" } else { "" };
                     Error::Config {
                         file: files.display("unet/config.json"),
                         key: "in_channels",
@@ -289,7 +290,8 @@ fn check_denoiser(files: &ModelFiles, index: &ModelIndex, denoiser: &DenoiserInf
     let (input, output) = (denoiser.in_channels, denoiser.out_channels);
     let is_inpainting = input > output;
     if output != input && !is_inpainting {
-        let expected = format!("{input}, as in_channels; models that also predict a variance are not implemented");
+        let expected =
+            format!("{input}, as in_channels; models that also predict a variance are not implemented");
         return invalid("out_channels", output.to_string(), expected);
     }
     if index.pipeline == PipelineClass::LatentConsistency && !denoiser.takes_guidance_scale {

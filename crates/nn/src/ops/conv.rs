@@ -66,10 +66,9 @@ impl ConvOptions {
         match self {
             Self::Pointwise => ConvGeometry::square(input, output, 1, 1, 0),
             Self::Same => ConvGeometry::square(input, output, 3, 1, 1),
-            Self::Halving { padding } => ConvGeometry {
-                padding: [padding, 1],
-                ..ConvGeometry::square(input, output, 3, 2, padding)
-            },
+            Self::Halving { padding } => {
+                ConvGeometry { padding: [padding, 1], ..ConvGeometry::square(input, output, 3, 2, padding) }
+            }
             Self::Doubling => ConvGeometry {
                 resample: Resample::NearestDouble,
                 ..ConvGeometry::square(input, output, 3, 1, 1)

@@ -34,8 +34,7 @@ impl AutoencoderKlConfig {
         keys.refuse_null(&["in_channels", "down_block_types"])?;
         let norm_num_groups = keys.channels("norm_num_groups", 32)?;
         let block_out_channels = keys.block_channels(&[64], norm_num_groups)?;
-        let types: Vec<String> =
-            keys.or("up_block_types", vec!["UpDecoderBlock2D".to_owned()])?;
+        let types: Vec<String> = keys.or("up_block_types", vec!["UpDecoderBlock2D".to_owned()])?;
         let holds =
             types.len() == block_out_channels.len() && types.iter().all(|name| name == "UpDecoderBlock2D");
         keys.check(

@@ -35,10 +35,7 @@ impl DecoderConfig for AutoencoderKlConfig {
         DecoderInfo {
             latent_channels: self.latent_channels,
             pixels_per_latent: 1 << (self.block_out_channels.len() - 1),
-            scaling: Scaling {
-                factor: self.scaling_factor,
-                statistics: self.latent_statistics.clone(),
-            },
+            scaling: Scaling { factor: self.scaling_factor, statistics: self.latent_statistics.clone() },
             overflows_in_half: self.force_upcast,
             tile: TileInfo { sample_size: Some(self.sample_size), overlaps: 4, seams: Seams::Faded },
             widest: self.block_out_channels.iter().take(2).sum(),
