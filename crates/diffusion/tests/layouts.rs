@@ -170,7 +170,7 @@ fn what_is_not_implemented_is_refused_by_its_key() {
         ("unet/config.json", "num_attention_heads", json!(8)),
         ("unet/config.json", "quantization_config", json!({"quant_method": "bitsandbytes"})),
         ("vae/config.json", "act_fn", json!("gelu")),
-        ("vae/config.json", "_class_name", json!("AutoencoderKLTemporalDecoder")),
+        ("model_index.json", "vae", json!(["diffusers", "AutoencoderKLTemporalDecoder"])),
         ("text_encoder/config.json", "hidden_act", json!("gelu_new")),
         ("scheduler/scheduler_config.json", "beta_schedule", json!("sigmoid")),
         ("model_index.json", "scheduler", json!(["diffusers", "DPMSolverSDEScheduler"])),
