@@ -1,7 +1,7 @@
 """Ids that transformers gives to hundreds of odd texts, with CLIP's and BERT's public vocabularies: `tokens.json`, rows of
 text, ids of CLIP (77 at most) and ids of BERT (35 at most, as in ImageReward).
 
-Usage: python golden/rewards/tokens.py   (needs transformers 5; reads `crates/rewards/vocabularies/`)
+Usage: python golden/rewards/tokens.py   (needs transformers 5; reads `vocabularies/` of `crates/nn` and `crates/rewards`)
 """
 
 import json
@@ -13,7 +13,8 @@ from transformers import BertTokenizer, CLIPTokenizer
 import texts
 
 HERE = pathlib.Path(__file__).parent
-VOCABULARIES = HERE.parents[1] / "crates" / "rewards" / "vocabularies"
+CRATES = HERE.parents[1] / "crates"
+VOCABULARIES = CRATES / "rewards" / "vocabularies"
 
 
 def clip_vocabulary(merges):
@@ -24,7 +25,7 @@ def clip_vocabulary(merges):
 
 
 def main():
-    merges = (VOCABULARIES / "clip-merges.txt").read_text().splitlines()
+    merges = (CRATES / "nn" / "vocabularies" / "clip-merges.txt").read_text().splitlines()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "vocab.json").write_text(json.dumps(clip_vocabulary(merges)))

@@ -10,6 +10,7 @@ mod layers;
 pub mod model_index;
 pub mod pipeline;
 pub mod scheduler;
+pub mod single_file;
 pub mod text;
 
 pub use decoder::Decoding;

@@ -24,6 +24,14 @@ pub enum Error {
         /// Why it is none.
         reason: String,
     },
+    /// The file holds something else than it was given for, or a model that is not implemented.
+    #[error("{model} is {what}")]
+    NotThisModel {
+        /// The file or folder.
+        model: String,
+        /// What it is, and the way out.
+        what: String,
+    },
     /// The hub does not give the model.
     #[error("cannot get the model {id}, which is no folder here: {reason}")]
     Hub {
@@ -90,10 +98,12 @@ pub enum Error {
         found: u64,
     },
     /// Names or shapes of the weights do not fit the part's config.
-    #[error("{part} does not fit its config.json: {mismatch}")]
+    #[error("{part} does not fit {config}: {mismatch}")]
     Weights {
         /// The part of the model, as a path.
         part: String,
+        /// The config, and the way to another one where there is one.
+        config: String,
         /// What is missing, too much or of the wrong shape.
         mismatch: WeightMismatch,
     },

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::hub::{HubModel, HubSettings, is_hub_id};
 use crate::json;
 use crate::open_file::OpenFile;
+use crate::repacked::{Pieces, Repacked};
 
 /// One file of a model that is compiled into the program.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,7 @@ enum Source {
     Directory(PathBuf),
     Hub(Arc<HubModel>),
     Embedded(&'static [EmbeddedFile]),
+    Repacked(Arc<Repacked>),
 }
 
 impl ModelFiles {
@@ -95,11 +97,47 @@ impl ModelFiles {
         self.base.as_deref()
     }
 
+    /// The parts of a model in one file of weights, with the configs that such files do not have.
+    pub fn of_repacked(repacked: Repacked) -> Self {
+        let name = repacked.path.display().to_string();
+        Self { source: Source::Repacked(Arc::new(repacked)), name, base: None }
+    }
+
+    /// The one file that holds the weights, where the model is one.
+    pub fn single_file(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Repacked(repacked) => Some(&repacked.path),
+            _ => None,
+        }
+    }
+
+    /// Whether a file of these replaces the one at `path` in the base: that of a part that the one file holds.
+    pub fn replaces(&self, path: &str) -> bool {
+        let part = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.repacked(part).is_some()
+    }
+
+    /// What the user should know about how the model was found.
+    pub fn notes(&self) -> &[String] {
+        match &self.source {
+            Source::Repacked(repacked) => &repacked.notes,
+            _ => &[],
+        }
+    }
+
+    /// What the one file holds of the part in `folder`.
+    pub(crate) fn repacked(&self, folder: &str) -> Option<(&Repacked, &Pieces)> {
+        match &self.source {
+            Source::Repacked(repacked) => Some((repacked, repacked.parts.get(folder)?)),
+            _ => None,
+        }
+    }
+
     /// The folder, where the files lie in one that is the user's.
     pub fn folder(&self) -> Option<&Path> {
         match &self.source {
             Source::Directory(folder) => Some(folder),
-            Source::Hub(_) | Source::Embedded(_) => None,
+            Source::Hub(_) | Source::Embedded(_) | Source::Repacked(_) => None,
         }
     }
 
@@ -107,7 +145,7 @@ impl ModelFiles {
     pub fn commit(&self) -> Option<&str> {
         match &self.source {
             Source::Hub(model) => Some(model.commit()),
-            Source::Directory(_) | Source::Embedded(_) => None,
+            Source::Directory(_) | Source::Embedded(_) | Source::Repacked(_) => None,
         }
     }
 
@@ -132,6 +170,7 @@ impl ModelFiles {
             Source::Directory(folder) => folder.join(path).is_file(),
             Source::Hub(model) => model.contains(path),
             Source::Embedded(files) => files.iter().any(|file| file.path == path),
+            Source::Repacked(repacked) => repacked.contains(path),
         }
     }
 
@@ -168,7 +207,7 @@ impl ModelFiles {
         let name = self.display(path);
         let missing = || Error::MissingFile { model: self.name.clone(), expected: path.to_owned() };
         let on_disk = |full: &Path| {
-            if full.is_file() { OpenFile::on_disk(name.clone(), full) } else { Err(missing()) }
+            if full.is_file() { OpenFile::on_disk(self.display(path), full) } else { Err(missing()) }
         };
         match &self.source {
             Source::Embedded(files) => {
@@ -177,6 +216,7 @@ impl ModelFiles {
             }
             Source::Directory(folder) => on_disk(&folder.join(path)),
             Source::Hub(model) => on_disk(&model.fetch(path)?),
+            Source::Repacked(repacked) => repacked.open_text(path, name).ok_or_else(missing)?,
         }
     }
 }

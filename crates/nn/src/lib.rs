@@ -6,6 +6,7 @@
 //! and scorers have in common.
 
 pub mod clip;
+pub mod clip_vocabulary;
 pub mod config;
 pub mod device;
 pub mod error;
@@ -15,8 +16,10 @@ pub mod json;
 pub mod lora;
 mod open_file;
 pub mod ops;
+pub mod repacked;
 pub mod text;
 mod torch_file;
+pub mod weight_file;
 pub mod weights;
 
 pub use device::{DeviceChoice, DtypeChoice, Placement};

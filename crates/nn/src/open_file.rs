@@ -23,12 +23,14 @@ pub(crate) struct OpenFile {
 #[derive(Debug)]
 enum Content {
     Memory(&'static [u8]),
+    Owned(Vec<u8>),
     Disk(File),
 }
 
 /// Bytes of a file that are looked at where they lie.
 pub(crate) enum Mapped {
     Memory(&'static [u8]),
+    Owned(Vec<u8>),
     Disk(Mmap),
 }
 
@@ -38,6 +40,7 @@ impl Deref for Mapped {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
             Self::Disk(map) => map,
         }
     }
@@ -47,6 +50,11 @@ impl OpenFile {
     /// A file that is compiled into the program.
     pub(crate) fn in_memory(name: String, bytes: &'static [u8]) -> Result<Self> {
         Self { name, length: bytes.len() as u64, content: Content::Memory(bytes) }.unless_pointer()
+    }
+
+    /// A file that was made up.
+    pub(crate) fn owned(name: String, bytes: Vec<u8>) -> Self {
+        Self { name, length: bytes.len() as u64, content: Content::Owned(bytes) }
     }
 
     /// A file on the disk.
@@ -61,6 +69,9 @@ impl OpenFile {
     pub(crate) fn read_at(&mut self, start: u64, length: usize) -> Result<Cow<'static, [u8]>> {
         match &mut self.content {
             Content::Memory(bytes) => piece(&self.name, bytes, start, length).map(Cow::Borrowed),
+            Content::Owned(bytes) => {
+                piece(&self.name, bytes, start, length).map(|bytes| Cow::Owned(bytes.to_vec()))
+            }
             Content::Disk(disk) => {
                 let mut bytes = vec![0; length];
                 disk.seek(SeekFrom::Start(start))
@@ -85,6 +96,9 @@ impl OpenFile {
     pub(crate) fn map_at(&self, start: u64, length: usize) -> Result<Mapped> {
         match &self.content {
             Content::Memory(bytes) => piece(&self.name, bytes, start, length).map(Mapped::Memory),
+            Content::Owned(bytes) => {
+                piece(&self.name, bytes, start, length).map(|bytes| Mapped::Owned(bytes.to_vec()))
+            }
             Content::Disk(_) if length == 0 => Ok(Mapped::Memory(&[])),
             Content::Disk(disk) => {
                 let failed = |source| Error::Io { file: self.name.clone(), source };
@@ -104,7 +118,7 @@ impl OpenFile {
     }
 }
 
-fn piece(name: &str, bytes: &'static [u8], start: u64, length: usize) -> Result<&'static [u8]> {
+fn piece<'a>(name: &str, bytes: &'a [u8], start: u64, length: usize) -> Result<&'a [u8]> {
     let end = start as usize + length;
     bytes.get(start as usize..end).ok_or_else(|| Error::WrongLength {
         file: name.to_owned(),

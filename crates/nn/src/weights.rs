@@ -1,15 +1,9 @@
 //! The weights of one part of a model: found under any of their published names, checked, converted on the way in.
-//!
-//! Format: <https://huggingface.co/docs/safetensors>, eight bytes of header length, a JSON header, raw tensors; or what
-//! `torch.save` writes, read by the module `torch_file`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use half::{bf16, f16};
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -17,10 +11,7 @@ use crate::device::Placement;
 use crate::error::{Error, Result, WeightMismatch};
 use crate::files::{ModelFiles, in_folder};
 use crate::open_file::OpenFile;
-use crate::torch_file::{self, TorchTensor};
-
-/// How the names of safetensors files end; every other file is taken for PyTorch's own format.
-const SAFETENSORS: &str = ".safetensors";
+use crate::weight_file::{Stored, WeightFile};
 
 /// The tensors of one part (`unet`, `vae`, ...), mapped one at a time so that memory never holds the part twice.
 ///
@@ -29,8 +20,11 @@ const SAFETENSORS: &str = ".safetensors";
 #[derive(Debug)]
 pub struct Weights {
     part: String,
+    /// What messages call the config that the weights have to fit.
+    config: String,
     files: Vec<RefCell<OpenFile>>,
-    tensors: BTreeMap<String, Stored>,
+    /// The file and the place in it of each tensor.
+    tensors: BTreeMap<String, (usize, Stored)>,
     metadata: HashMap<String, String>,
     changes: Changes,
     asked: RefCell<BTreeSet<String>>,
@@ -51,15 +45,6 @@ pub trait Change: fmt::Debug {
 /// Changes by the name of the tensor, in the order in which they are made.
 pub type Changes = HashMap<String, Vec<Box<dyn Change>>>;
 
-#[derive(Clone, Debug)]
-struct Stored {
-    file: usize,
-    start: u64,
-    length: usize,
-    dtype: Dtype,
-    shape: Vec<usize>,
-}
-
 impl Weights {
     /// Opens the weights `<folder>/<stem>.safetensors`, its `.fp16.` variant or its shards, or else the same of
     /// PyTorch's own format; `folder` is empty for weights at the top of the model.
@@ -68,6 +53,17 @@ impl Weights {
     /// Where none of the names is there, or a file is damaged.
     pub fn open(model: &ModelFiles, folder: &str, stem: &str, placement: &Placement) -> Result<Self> {
         let part = if folder.is_empty() { model.name().to_owned() } else { model.display(folder) };
+        if let Some((repacked, pieces)) = model.repacked(folder) {
+            let file = WeightFile::of(repacked.open()?)?;
+            let mut weights = Self::empty(part, repacked.configs_of.clone(), placement);
+            for (name, piece) in pieces {
+                if let Some(stored) = file.piece(piece) {
+                    weights.tensors.insert(name.clone(), (0, stored));
+                }
+            }
+            weights.files.push(RefCell::new(file.file));
+            return Ok(weights);
+        }
         Self::of_files(model, part, &weight_files(model, folder, stem)?, placement)
     }
 
@@ -80,8 +76,21 @@ impl Weights {
     }
 
     fn of_files(model: &ModelFiles, part: String, paths: &[String], placement: &Placement) -> Result<Self> {
-        let mut weights = Self {
+        let mut weights = Self::empty(part, "its config.json".to_owned(), placement);
+        for path in paths {
+            let WeightFile { file, tensors, metadata } = WeightFile::of(model.open(path)?)?;
+            let at = weights.files.len();
+            weights.tensors.extend(tensors.into_iter().map(|(name, stored)| (name, (at, stored))));
+            weights.metadata.extend(metadata);
+            weights.files.push(RefCell::new(file));
+        }
+        Ok(weights)
+    }
+
+    fn empty(part: String, config: String, placement: &Placement) -> Self {
+        Self {
             part,
+            config,
             files: Vec::new(),
             tensors: BTreeMap::new(),
             metadata: HashMap::new(),
@@ -90,16 +99,7 @@ impl Weights {
             mismatch: RefCell::default(),
             failure: RefCell::default(),
             placement: placement.clone(),
-        };
-        for path in paths {
-            let file = model.open(path)?;
-            if path.ends_with(SAFETENSORS) {
-                weights.add_file(file)?
-            } else {
-                weights.add_torch_file(file)?
-            };
         }
-        Ok(weights)
     }
 
     /// Renames every tensor, to read older or newer spellings of the same names.
@@ -114,7 +114,7 @@ impl Weights {
     pub fn extend(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
-        let moved = |(name, stored): (String, Stored)| (name, Stored { file: first + stored.file, ..stored });
+        let moved = |(name, (file, stored)): (String, (usize, Stored))| (name, (first + file, stored));
         self.tensors.extend(other.tensors.into_iter().map(moved));
     }
 
@@ -140,7 +140,7 @@ impl Weights {
 
     /// The numbers of a tensor that is known to be there, as f32 in memory order.
     pub(crate) fn numbers(&self, name: &str) -> Result<Vec<f32>> {
-        self.tensors.get(name).map_or(Ok(Vec::new()), |stored| self.read(name, stored))
+        self.tensors.get(name).map_or(Ok(Vec::new()), |(file, stored)| self.read(name, *file, stored))
     }
 
     /// The place where the layers of this part look for their tensors.
@@ -150,12 +150,12 @@ impl Weights {
 
     /// The shape of a tensor, where it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+        self.tensors.get(name).map(|(_, stored)| stored.shape.as_slice())
     }
 
     /// How many numbers the files hold.
     pub fn parameters(&self) -> usize {
-        self.tensors.values().map(|stored| stored.shape.iter().product::<usize>()).sum()
+        self.tensors.values().map(|(_, stored)| stored.shape.iter().product::<usize>()).sum()
     }
 
     /// About how many numbers the CPU holds for the tensors that do not begin with one of these prefixes: most windows
@@ -167,13 +167,13 @@ impl Weights {
             shape => shape.iter().product(),
         };
         let tensors = self.tensors.iter().filter(|(name, _)| counted(name));
-        tensors.map(|(_, stored)| packed(&stored.shape)).sum()
+        tensors.map(|(_, (_, stored))| packed(&stored.shape)).sum()
     }
 
     /// The number formats in the files, each once.
     pub fn stored_dtypes(&self) -> Vec<String> {
         let names: BTreeSet<String> =
-            self.tensors.values().map(|stored| format!("{:?}", stored.dtype)).collect();
+            self.tensors.values().map(|(_, stored)| format!("{:?}", stored.dtype)).collect();
         names.into_iter().collect()
     }
 
@@ -211,41 +211,16 @@ impl Weights {
         let unused = self.tensors.into_keys().filter(|name| !asked.contains(name));
         mismatch.extra =
             unused.filter(|name| !ignorable.iter().any(|prefix| name.starts_with(prefix))).collect();
-        if mismatch.is_empty() { Ok(()) } else { Err(Error::Weights { part: self.part, mismatch }) }
-    }
-
-    fn add_file(&mut self, mut file: OpenFile) -> Result<()> {
-        let (data_start, metadata) = read_header(&mut file)?;
-        let at = self.files.len();
-        for (name, info) in metadata.tensors() {
-            let (start, end) = info.data_offsets;
-            let stored = Stored {
-                file: at,
-                start: data_start + start as u64,
-                length: end - start,
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-            };
-            self.tensors.insert(name, stored);
+        if mismatch.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Weights { part: self.part, config: self.config, mismatch })
         }
-        self.metadata.extend(metadata.metadata().clone().unwrap_or_default());
-        self.files.push(RefCell::new(file));
-        Ok(())
-    }
-
-    fn add_torch_file(&mut self, mut file: OpenFile) -> Result<()> {
-        let at = self.files.len();
-        for tensor in torch_file::tensors(&mut file)? {
-            let TorchTensor { name, start, length, dtype, shape } = tensor;
-            self.tensors.insert(name, Stored { file: at, start, length, dtype, shape });
-        }
-        self.files.push(RefCell::new(file));
-        Ok(())
     }
 
     /// The tensor's numbers as f32 in memory order, or an absent tensor together with a note of why.
     fn tensor(&self, name: String, shapes: &[&[usize]]) -> Option<Vec<f32>> {
-        let Some(stored) = self.tensors.get(&name) else {
+        let Some((file, stored)) = self.tensors.get(&name) else {
             self.mismatch.borrow_mut().missing.push(name);
             return None;
         };
@@ -260,7 +235,7 @@ impl Weights {
             changes.try_for_each(|change| change.apply(&name, &stored.shape, &mut values))?;
             Ok(values)
         };
-        match self.read(&name, stored).and_then(adapted) {
+        match self.read(&name, *file, stored).and_then(adapted) {
             Ok(_) if self.placement.only_checks() => None,
             Ok(values) => Some(values),
             Err(error) => {
@@ -270,31 +245,8 @@ impl Weights {
         }
     }
 
-    fn read(&self, name: &str, stored: &Stored) -> Result<Vec<f32>> {
-        let file = self.files[stored.file].borrow();
-        let bytes = file.map_at(stored.start, stored.length)?;
-        let values: Vec<f32> = match stored.dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-            Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-            other => {
-                return Err(Error::WeightFormat {
-                    file: file.name.clone(),
-                    tensor: name.to_owned(),
-                    found: format!("{other:?}"),
-                });
-            }
-        };
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(index) => Err(Error::NotFinite {
-                file: file.name.clone(),
-                tensor: name.to_owned(),
-                index,
-                value: values[index],
-            }),
-        }
+    fn read(&self, name: &str, file: usize, stored: &Stored) -> Result<Vec<f32>> {
+        stored.read(&self.files[file].borrow(), name)
     }
 }
 
@@ -339,32 +291,6 @@ impl Scope<'_> {
     fn full_name(&self, name: impl fmt::Display) -> String {
         if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
     }
-}
-
-/// The header of a safetensors file and where its data begin.
-fn read_header(file: &mut OpenFile) -> Result<(u64, Metadata)> {
-    const LENGTH_BYTES: u64 = 8;
-    let not_safetensors =
-        |file: &OpenFile, reason: String| Error::NotSafetensors { file: file.name.clone(), reason };
-    if file.length < LENGTH_BYTES {
-        return Err(not_safetensors(file, format!("expected a header, found {} bytes in all", file.length)));
-    }
-    let first = file.read_at(0, LENGTH_BYTES as usize)?;
-    let header_length = u64::from_le_bytes(first.as_ref().try_into().unwrap_or([0xff; 8]));
-    let room = file.length - LENGTH_BYTES;
-    if header_length > room {
-        let reason = format!("expected a header length of at most {room}, found {header_length}");
-        return Err(not_safetensors(file, reason));
-    }
-    let header = file.read_at(LENGTH_BYTES, header_length as usize)?;
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| not_safetensors(file, format!("its header is not valid: {error}")))?;
-    let data_start = LENGTH_BYTES + header_length;
-    let expected = data_start + metadata.data_len() as u64;
-    if expected != file.length {
-        return Err(Error::WrongLength { file: file.name.clone(), expected, found: file.length });
-    }
-    Ok((data_start, metadata))
 }
 
 /// The table of a sharded part: which file holds which tensor.

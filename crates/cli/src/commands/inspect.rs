@@ -9,7 +9,7 @@ use crate::output::{outline, print, print_json};
 /// Show what is inside a run folder, a policy file or a model, verified
 #[derive(Args)]
 pub struct Flags {
-    /// Run folder, policy.safetensors, model folder or model name
+    /// Run folder, policy.safetensors, model folder, checkpoint file or model name
     #[arg(value_name = "RUN|POLICY|MODEL")]
     what: String,
     /// Print one JSON object instead of lines

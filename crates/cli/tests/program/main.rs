@@ -6,6 +6,7 @@ mod diffusers;
 mod dtypes;
 #[cfg(unix)]
 mod external;
+mod files;
 #[cfg(unix)]
 mod generators;
 mod help;

@@ -18,12 +18,14 @@ pub use info::{ModelInfo, PartInfo};
 pub use options::{GenerationOptions, LoadOptions};
 pub use prompt::PreparedPrompt;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::decoder::Vae;
 use crate::denoiser::{self, Denoiser, DenoiserInfo};
 use crate::model_index::{ModelIndex, PipelineClass};
 use crate::scheduler::{Schedule, SchedulerConfig, SchedulerFile};
+use crate::single_file;
 use crate::text::TextEncoders;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
@@ -70,6 +72,7 @@ impl DiffusionModel {
         check_denoiser(&files, &index, &denoiser_info)?;
         let denoiser = config.open(&files, &placement, &adapters)?;
         let (vae_files, folder) = match &options.vae {
+            Some(name) if Path::new(name).is_file() => (single_file::open_vae(Path::new(name), &files)?, ""),
             Some(name) => (ModelFiles::find(name)?, ""),
             None => (files.clone(), "vae"),
         };

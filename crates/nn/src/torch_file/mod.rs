@@ -7,7 +7,7 @@
 mod pickle;
 mod zip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use safetensors::Dtype;
 
@@ -38,6 +38,15 @@ pub(crate) struct TorchTensor {
     pub(crate) shape: Vec<usize>,
 }
 
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// The weights.
+    pub(crate) tensors: Vec<TorchTensor>,
+    /// Numbers and texts beside them, as texts.
+    pub(crate) notes: HashMap<String, String>,
+}
+
 /// Whether the file begins as a zip archive does.
 pub(crate) fn is_torch_file(file: &mut OpenFile) -> Result<bool> {
     const MARK: &[u8] = b"PK\x03\x04";
@@ -48,7 +57,7 @@ pub(crate) fn is_torch_file(file: &mut OpenFile) -> Result<bool> {
 ///
 /// # Errors
 /// Where the file is of the older format, is a TorchScript program, calls anything, is damaged, or holds no tensors.
-pub(crate) fn tensors(file: &mut OpenFile) -> Result<Vec<TorchTensor>> {
+pub(crate) fn tensors(file: &mut OpenFile) -> Result<Contents> {
     if !is_torch_file(file)? {
         let advice = "it is no zip archive; if PyTorch can read it, convert it with `torch.save(torch.load(FILE), FILE)`";
         return Err(invalid(file, advice));
@@ -80,7 +89,8 @@ pub(crate) fn tensors(file: &mut OpenFile) -> Result<Vec<TorchTensor>> {
     if found.is_empty() {
         return Err(invalid(file, "it holds no tensors at its top, under `state_dict` or under `model`"));
     }
-    found.into_iter().map(|(name, tensor)| locate(file, prefix, &entries, name, tensor)).collect()
+    let located = found.into_iter().map(|(name, tensor)| locate(file, prefix, &entries, name, tensor));
+    Ok(Contents { tensors: located.collect::<Result<_>>()?, notes: notes(&pickle) })
 }
 
 /// A file that is not what `torch.save` writes.
@@ -88,25 +98,36 @@ fn invalid(file: &OpenFile, reason: impl Into<String>) -> Error {
     Error::TorchFile { file: file.name.clone(), reason: reason.into() }
 }
 
-/// The tensors at the top of the pickle, or else under one of the usual keys.
+/// The tensors under one of the usual keys, or else at the top of the pickle.
 fn state_dict(pickle: &Pickle) -> Vec<(String, Tensor)> {
-    match pickle.root() {
-        Value::Tensor(tensor) => vec![(String::new(), (**tensor).clone())],
-        Value::Dict(entries) => {
-            let own = tensors_of(pickle, entries);
-            if !own.is_empty() {
-                return own;
-            }
-            let under = |key: &str| {
-                entries.iter().find_map(|&(name, value)| match (pickle.value(name), pickle.value(value)) {
-                    (Value::Text(name), Value::Dict(inner)) if name == key => Some(tensors_of(pickle, inner)),
-                    _ => None,
-                })
-            };
-            STATE_DICT_KEYS.into_iter().find_map(under).unwrap_or_default()
+    let mut entries = match pickle.root() {
+        Value::Tensor(tensor) => return vec![(String::new(), (**tensor).clone())],
+        Value::Dict(entries) => entries,
+        _ => return Vec::new(),
+    };
+    // A pickle may refer to itself; real ones nest once.
+    for _ in 0..4 {
+        let under = |key: &&str| match pickle.entry(entries, key) {
+            Some(Value::Dict(inner)) => Some(inner),
+            _ => None,
+        };
+        match STATE_DICT_KEYS.iter().find_map(under) {
+            Some(inner) => entries = inner,
+            None => break,
         }
-        _ => Vec::new(),
     }
+    tensors_of(pickle, entries)
+}
+
+/// Numbers and texts at the top of the pickle.
+fn notes(pickle: &Pickle) -> HashMap<String, String> {
+    let Value::Dict(entries) = pickle.root() else { return HashMap::new() };
+    let note = |&(name, value): &(Id, Id)| match (pickle.value(name), pickle.value(value)) {
+        (Value::Text(name), Value::Text(text)) => Some((name.clone(), text.clone())),
+        (Value::Text(name), Value::Int(number)) => Some((name.clone(), number.to_string())),
+        _ => None,
+    };
+    entries.iter().filter_map(note).collect()
 }
 
 fn tensors_of(pickle: &Pickle, entries: &[(Id, Id)]) -> Vec<(String, Tensor)> {

@@ -1,7 +1,8 @@
 //! Python's pickle, as far as `torch.save` uses it for tensors, read without ever calling anything.
 //!
 //! Reference: `Lib/pickletools.py` of CPython. A pickle is a program that may call any function of any module; this
-//! reader knows the few names that stand for tensors and containers, and refuses a file that mentions another.
+//! reader knows the few names that stand for tensors and containers. What else training programs keep beside them (numbers of
+//! NumPy, classes of Lightning) is carried along as an opaque value; a file that mentions anything else is refused.
 
 use std::collections::HashMap;
 
@@ -22,8 +23,13 @@ pub(super) enum Value {
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage { dtype: Dtype, key: String },
+    Storage {
+        dtype: Dtype,
+        key: String,
+    },
     Tensor(Box<Tensor>),
+    /// Something that is no part of the weights.
+    Opaque,
 }
 
 /// A tensor as a view of a storage; lengths are in elements.
@@ -44,8 +50,53 @@ pub(super) enum Global {
     RebuildTensor,
     RebuildParameter,
     Storage(Dtype),
-    Other,
+    Opaque,
 }
+
+/// Packages whose objects training programs keep beside the weights.
+const HARMLESS_PACKAGES: [&str; 11] = [
+    "argparse",
+    "collections",
+    "datetime",
+    "lightning",
+    "lightning_fabric",
+    "numpy",
+    "omegaconf",
+    "pathlib",
+    "pytorch_lightning",
+    "typing",
+    "uuid",
+];
+
+/// Harmless names of modules that hold dangerous ones too.
+const HARMLESS_NAMES: [(&str, &[&str]); 5] = [
+    ("_codecs", &["encode"]),
+    ("copyreg", &["_reconstructor"]),
+    ("copy_reg", &["_reconstructor"]),
+    ("builtins", BUILTINS),
+    ("__builtin__", BUILTINS),
+];
+
+const BUILTINS: &[&str] = &[
+    "bool",
+    "bytearray",
+    "bytes",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "long",
+    "object",
+    "range",
+    "set",
+    "slice",
+    "str",
+    "tuple",
+    "unicode",
+    "xrange",
+];
 
 impl Global {
     fn named(module: &str, name: &str) -> Option<Self> {
@@ -66,11 +117,20 @@ impl Global {
             ("torch", "BoolStorage") => Self::Storage(Dtype::BOOL),
             (
                 "torch",
-                "float64" | "float32" | "float16" | "bfloat16" | "int64" | "int32" | "uint8" | "bool",
-            ) => Self::Other,
+                "device" | "dtype" | "float64" | "float32" | "float16" | "bfloat16" | "int64" | "int32"
+                | "int16" | "int8" | "uint8" | "bool",
+            ) => Self::Opaque,
+            _ if is_harmless(module, name) => Self::Opaque,
             _ => return None,
         })
     }
+}
+
+/// Whether a name stands for values that no weight depends on, and says nothing bad about who made the file.
+fn is_harmless(module: &str, name: &str) -> bool {
+    let package = module.split('.').next().unwrap_or_default();
+    let named = |(known, names): &(&str, &[&str])| *known == module && names.contains(&name);
+    HARMLESS_PACKAGES.contains(&package) || HARMLESS_NAMES.iter().any(named)
 }
 
 /// Why a pickle is not read, in words.
@@ -99,6 +159,12 @@ impl Pickle {
     /// The value at a place.
     pub(super) fn value(&self, id: Id) -> &Value {
         &self.values[id]
+    }
+
+    /// The value under a key of a dictionary.
+    pub(super) fn entry(&self, entries: &[(Id, Id)], key: &str) -> Option<&Value> {
+        let is_key = |(name, _): &&(Id, Id)| matches!(self.value(*name), Value::Text(name) if name == key);
+        entries.iter().find(is_key).map(|(_, value)| self.value(*value))
     }
 }
 
@@ -139,6 +205,32 @@ impl Machine<'_> {
                     self.push(Value::Int(number.into()));
                 }
                 0x8a => self.long()?,
+                0x8b => {
+                    let length = u32::from_le_bytes(self.array()?) as usize;
+                    self.take(length)?;
+                    self.push(Value::Opaque);
+                }
+                b'B' => {
+                    let length = u32::from_le_bytes(self.array()?) as usize;
+                    self.take(length)?;
+                    self.push(Value::Opaque);
+                }
+                b'C' => {
+                    let length = self.take(1)?[0];
+                    self.take(length.into())?;
+                    self.push(Value::Opaque);
+                }
+                // An empty set.
+                0x8f => self.push(Value::Opaque),
+                0x90 => {
+                    self.pop_to_mark()?;
+                    self.top()?;
+                }
+                // A frozen set.
+                0x91 => {
+                    self.pop_to_mark()?;
+                    self.push(Value::Opaque);
+                }
                 b'G' => {
                     self.take(8)?;
                     self.push(Value::Float);
@@ -193,7 +285,7 @@ impl Machine<'_> {
                     self.global(&module, &name)?;
                 }
                 b'Q' => self.persistent()?,
-                b'R' => self.reduce()?,
+                b'R' | 0x81 => self.reduce()?,
                 // State that is set on a dictionary or tensor is Python's own bookkeeping.
                 b'b' => drop(self.pop()?),
                 other => {
@@ -264,7 +356,8 @@ impl Machine<'_> {
         let sign = if bytes.last().is_some_and(|&byte| byte >= 0x80) { 0xff } else { 0 };
         let mut number = [sign; 8];
         if bytes.len() > number.len() {
-            return Err("it holds an integer of more than 64 bits".to_owned());
+            self.push(Value::Opaque);
+            return Ok(());
         }
         number[..bytes.len()].copy_from_slice(bytes);
         self.push(Value::Int(i64::from_le_bytes(number)));
@@ -283,6 +376,7 @@ impl Machine<'_> {
                 entries.extend(items.as_chunks().0.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
+            Value::Opaque => Ok(()),
             _ => Err(damaged()),
         }
     }
@@ -294,6 +388,7 @@ impl Machine<'_> {
                 list.extend(items);
                 Ok(())
             }
+            Value::Opaque => Ok(()),
             _ => Err(damaged()),
         }
     }
@@ -348,6 +443,7 @@ impl Machine<'_> {
             (Value::Global(Global::RebuildTensor), &[storage, offset, shape, strides, ..]) => {
                 self.tensor(storage, offset, shape, strides).ok_or_else(damaged)?
             }
+            (Value::Global(Global::Opaque) | Value::Opaque, _) => Value::Opaque,
             _ => return Err(damaged()),
         };
         self.push(result);

@@ -10,7 +10,7 @@ fn folder() -> PathBuf {
 fn read_in(folder: PathBuf, name: &str) -> Result<BTreeMap<String, (TorchTensor, Vec<u8>)>> {
     let mut file = ModelFiles::directory(folder)?.open(name)?;
     let mut all = BTreeMap::new();
-    for tensor in tensors(&mut file)? {
+    for tensor in tensors(&mut file)?.tensors {
         let bytes = file.map_at(tensor.start, tensor.length)?.to_vec();
         all.insert(tensor.name.clone(), (tensor, bytes));
     }
@@ -32,7 +32,7 @@ fn quarters(first: f32, n: usize) -> Vec<u8> {
 
 #[test]
 fn tensors_are_found_where_they_lie_in_every_layout() {
-    for name in ["plain.pth", "state-dict.pt", "model.pt", "protocol-4.pt"] {
+    for name in ["plain.pth", "state-dict.pt", "model.pt", "protocol-4.pt", "lightning.ckpt"] {
         let all = read(name).unwrap();
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         let expected = ["bf16", "f16", "f32", "f64", "ids", "parameter", "scalar", "shared", "view"];
@@ -61,6 +61,14 @@ fn tensors_are_found_where_they_lie_in_every_layout() {
             (0..6).flat_map(|at| half::bf16::from_f32(at as f32 / 4.0 - 2.0).to_le_bytes()).collect();
         check("bf16", Dtype::BF16, &[6], &brains);
     }
+}
+
+#[test]
+fn numbers_beside_the_weights_are_notes() {
+    let mut file = ModelFiles::directory(folder()).unwrap().open("lightning.ckpt").unwrap();
+    let notes = tensors(&mut file).unwrap().notes;
+    assert_eq!(notes["global_step"], "875000");
+    assert_eq!(notes["pytorch-lightning_version"], "1.4.2");
 }
 
 #[test]

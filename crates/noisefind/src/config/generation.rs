@@ -15,10 +15,10 @@ settings! {
     /// Which model, and where and how it runs. Of these settings only the model and `dtype` change images.
     #[derive(Deserialize)]
     pub struct LoadingConfig {
-        /// Model: a folder in the diffusers layout, an id on the Hugging Face hub, exec:COMMAND for an external process,
-        /// emoji-64, or emoji-64-turbo, which generates in 6 steps instead of 20; the last two are built in
-        /// [default: emoji-64]
-        #[arg(long, value_name = "DIR|HUB_ID|exec:COMMAND|NAME")]
+        /// Model: a folder in the diffusers layout, a checkpoint that is one file (.safetensors or .ckpt), an id on the Hugging
+        /// Face hub, exec:COMMAND for an external process, emoji-64, or emoji-64-turbo, which generates in 6 steps instead of
+        /// 20; the last two are built in [default: emoji-64]
+        #[arg(long, value_name = "DIR|FILE|HUB_ID|exec:COMMAND|NAME")]
         model: String,
         /// Device: auto, cpu, or a GPU backend that this program was built with [default: auto]
         #[arg(long)]
@@ -56,11 +56,16 @@ settings! {
         /// What the image should not show [default: nothing]
         #[arg(long, value_name = "TEXT")]
         negative_prompt: String,
+        /// For a model that is one file: the folder or hub id whose configs and tokenizers it takes [default: those of Stable
+        /// Diffusion 1.5, 2.1 or XL, by the shapes in the file]
+        #[arg(long, value_name = "DIR|HUB_ID")]
+        config_from: String,
         /// Adapter to merge into the model: a file with kohya, PEFT or diffusers names, or a hub id; repeatable
         #[arg(long, value_name = "FILE[=WEIGHT]")]
         lora: Vec<String>,
-        /// Decoder that replaces the model's own, for example TAESD: a folder or a hub id [default: the model's own]
-        #[arg(long, value_name = "DIR|HUB_ID")]
+        /// Decoder that replaces the model's own: a folder or a hub id, for example of TAESD, or one file, which takes the
+        /// config of the model's own [default: the model's own]
+        #[arg(long, value_name = "DIR|FILE|HUB_ID")]
         vae: String,
         /// Decode large images in overlapping tiles, as diffusers does: less memory, slightly different pixels
         /// [default: false]

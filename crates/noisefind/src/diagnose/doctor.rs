@@ -56,7 +56,7 @@ pub struct Examination {
 /// Where the model is ready but fails to draw, or a self-test cannot be made.
 pub fn doctor(examination: &Examination) -> Result<Diagnosis> {
     let options = &examination.options;
-    let found = ModelSource::find(options.model_name());
+    let found = ModelSource::of(&options.generation);
     let model = Readiness::of_model(&found, options.model_name());
     let config = match &found {
         Ok(source) => Some((source, options.generation.clone().resolve(source.defaults()?.generation)?)),

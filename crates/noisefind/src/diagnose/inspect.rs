@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use noisefind_diffusion::pipeline::PartInfo;
-use noisefind_diffusion::{ModelFiles, ModelInfo};
+use noisefind_diffusion::{ModelFiles, ModelInfo, single_file};
 use noisefind_rundir::{PolicyFile, Provenance, RunReader};
 use serde::Serialize;
 
@@ -112,14 +112,21 @@ pub struct PartReport {
     pub dtypes: Vec<String>,
 }
 
-/// Looks at a run folder, a policy file, a model folder, or a model by name.
+/// Looks at a run folder, a policy file, a model that is a folder or one file, or a model by name.
 ///
 /// # Errors
 /// Where `what` is none of these, or a policy does not verify.
 pub fn inspect(what: &str) -> Result<Inspected> {
     let path = Path::new(what);
     if path.is_file() {
-        return Ok(Inspected::Policy(Box::new(policy_report(PolicyFile::read(path)?))));
+        return match PolicyFile::read(path) {
+            Ok(policy) => Ok(Inspected::Policy(Box::new(policy_report(policy)))),
+            // A file of weights is a model or says what it is; anything else was meant as a policy.
+            Err(_) if single_file::is_checkpoint(path) => {
+                Ok(Inspected::Model(Box::new(ModelSource::find(what)?.report()?)))
+            }
+            Err(error) => Err(error.into()),
+        };
     }
     if path.join("config.toml").is_file() {
         return Ok(Inspected::Run(Box::new(run_report(path)?)));

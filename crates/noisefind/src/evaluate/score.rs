@@ -41,7 +41,7 @@ pub fn score<E: From<Error>>(
     mut each: impl FnMut(Scored) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
-    let source = ModelSource::find(options.model_name())?;
+    let source = ModelSource::of(&options.generation)?;
     let defaults = source.defaults()?;
     let config = options.generation.clone().resolve(defaults.generation)?;
     let mut scorers = scorers(&source, &config, prompt, rewards, defaults.reward)?;

@@ -14,6 +14,9 @@ use crate::models::hash::{FolderHash, counts, is_weights};
 /// What a file list says of a model of the hub, whose files are all named by one commit.
 const COMMIT: &str = "commit";
 
+/// What a file list calls a model that is one file.
+const SINGLE_FILE: &str = "model.safetensors";
+
 /// SHA-256 in hexadecimal of what a model is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelHashes {
@@ -44,11 +47,23 @@ impl ModelHashes {
             return Ok(Self { model: known.sha256.to_owned(), weights: weights.collect() });
         }
         let mut paths = BTreeMap::new();
-        for folder in std::iter::successors(Some(files), |files| files.base()).filter_map(ModelFiles::folder)
-        {
+        if let Some(path) = files.single_file() {
+            // Its name is the user's own; the content is what counts.
+            paths.insert(SINGLE_FILE.to_owned(), path.to_owned());
+        }
+        for part in std::iter::successors(Some(files), |files| files.base()) {
+            if let Some(commit) = part.commit() {
+                let added = model.add(COMMIT, commit.len() as u64, commit.as_bytes());
+                added.map_err(|source| Error::Read { path: part.name().into(), source })?;
+                weights.insert(COMMIT.to_owned(), commit.to_owned());
+            }
+            let Some(folder) = part.folder() else { continue };
             for relative in files_below(folder, "")? {
-                let path = folder.join(&relative);
-                paths.entry(relative).or_insert(path);
+                // Of the folder whose configs a file takes, only weights that the file lacks matter.
+                let is_used = !is_weights(&relative) || !files.replaces(&relative);
+                if is_used {
+                    paths.entry(relative.clone()).or_insert_with(|| folder.join(relative));
+                }
             }
         }
         for (relative, path) in paths {

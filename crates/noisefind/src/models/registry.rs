@@ -7,6 +7,7 @@ use noisefind_diffusion::model_index::ModelIndex;
 use noisefind_diffusion::scheduler::SchedulerChoice;
 use noisefind_diffusion::{
     Decoding, DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
+    single_file,
 };
 use noisefind_external::ExternalGenerator;
 use serde::Deserialize;
@@ -37,7 +38,7 @@ pub struct ModelSource {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// A folder, a model of the hub, or the files inside the program.
+    /// A folder, one file, a model of the hub, or the files inside the program.
     Files(ModelFiles),
     /// The command of a process.
     External(String),
@@ -77,9 +78,9 @@ pub(crate) struct Recommended {
     generation: GenerationConfig,
 }
 
-/// The files of a folder or of a model of the hub; a folder that names a base is completed by it.
-fn completed(name: &str) -> noisefind_diffusion::Result<ModelFiles> {
-    let files = ModelFiles::find(name)?;
+/// The files of a folder, of one file or of a model of the hub; a folder that names a base is completed by it.
+fn completed(name: &str, config_from: Option<&str>) -> noisefind_diffusion::Result<ModelFiles> {
+    let files = single_file::find(name, config_from)?;
     let Some(folder) = files.folder().filter(|_| files.contains(RECOMMENDED)).map(Path::to_owned) else {
         return Ok(files);
     };
@@ -90,20 +91,38 @@ fn completed(name: &str) -> noisefind_diffusion::Result<ModelFiles> {
 }
 
 impl ModelSource {
-    /// Finds the model called `name`: a folder, an id on the hub, `exec:COMMAND`, `emoji-64` or `emoji-64-turbo`.
+    /// Finds the model that `config` names.
     ///
     /// # Errors
-    /// Where there is no such folder, the hub does not give it, or this program does not carry the model.
+    /// As [`find`](Self::find), and where configs are given for a model that has its own.
+    pub fn of(config: &GenerationConfig) -> Result<Self> {
+        Self::with_configs(config.model(), config.config_from.as_deref())
+    }
+
+    /// Finds the model called `name`: a folder, one file, an id on the hub, `exec:COMMAND`, `emoji-64` or `emoji-64-turbo`.
+    ///
+    /// # Errors
+    /// Where there is no such folder or file, it holds another kind of model, the hub does not give it, or this program does
+    /// not carry the model.
     pub fn find(name: &str) -> Result<Self> {
-        if let Some(double) = test_double::find(name) {
-            return Ok(Self { name: name.to_owned(), place: Place::TestDouble(double) });
+        Self::with_configs(name, None)
+    }
+
+    fn with_configs(name: &str, config_from: Option<&str>) -> Result<Self> {
+        if let Some(from) = config_from.filter(|_| !Path::new(name).is_file()) {
+            let reason = format!(
+                "--config-from is {from}, expected a --model that is one file; {name} has its own configs"
+            );
+            return Err(Error::Usage(reason));
         }
-        let place = if embedded::is_name(name) {
+        let place = if let Some(double) = test_double::find(name) {
+            Place::TestDouble(double)
+        } else if embedded::is_name(name) {
             Place::Files(embedded::files(name)?)
         } else if let Some(command) = name.strip_prefix(EXTERNAL) {
             Place::External(command.to_owned())
         } else {
-            Place::Files(completed(name).map_err(|source| Error::model(name, source))?)
+            Place::Files(completed(name, config_from).map_err(|source| Error::model(name, source))?)
         };
         Ok(Self { name: name.to_owned(), place })
     }
@@ -171,18 +190,19 @@ impl ModelSource {
         matches!(self.place, Place::External(_))
     }
 
-    /// What the user should know about `prompt`: words that the model does not know, ends that it does not
-    /// read, and what was repaired about the model.
+    /// What the user should know about how the model was found and about `prompt`: words that the model does not know, ends
+    /// that it does not read, and what was repaired about the model.
     pub fn prompt_warnings(&self, opened: &OpenModel, prompt: &str) -> Vec<String> {
-        let unknown = match &self.place {
-            Place::Files(files) => vocabulary::unknown_words_warning(files, prompt),
-            Place::External(_) | Place::TestDouble(_) => None,
+        let (notes, unknown) = match &self.place {
+            Place::Files(files) => (files.notes(), vocabulary::unknown_words_warning(files, prompt)),
+            Place::External(_) | Place::TestDouble(_) => (&[][..], None),
         };
         let truncated = opened
             .truncated
             .iter()
             .map(|end| format!("the prompt is too long for the model, which does not read {end:?}"));
-        unknown.into_iter().chain(truncated).chain(opened.notes.iter().cloned()).collect()
+        let repaired = opened.notes.iter().cloned();
+        notes.iter().cloned().chain(unknown).chain(truncated).chain(repaired).collect()
     }
 
     /// SHA-256 over the model's files, or over the commit where the hub names their content by one; of no files where

@@ -134,7 +134,7 @@ struct Plan {
 
 /// Checks everything that can be checked before the first prompt is tuned.
 fn plans(request: &PromptsRequest, out: &Path) -> Result<Vec<Plan>> {
-    let source = ModelSource::find(request.options.model_name())?;
+    let source = ModelSource::of(&request.options.generation)?;
     let defaults = source.defaults()?;
     let mut shared = request.options.clone();
     let mut names = BTreeSet::new();

@@ -79,7 +79,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         None => given,
     };
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;
-    let source = ModelSource::find(options.model_name())?;
+    let source = ModelSource::of(&options.generation)?;
     let config = options.generation.clone().resolve(source.defaults()?.generation)?;
     let mut model = source.open(&config, prompt)?;
     let shape = model.generator.noise_shape();

@@ -51,7 +51,7 @@ impl Session {
     /// # Errors
     /// Where a value is out of range, or the model, the scorer or the judge cannot be opened.
     pub fn open(options: &TuneOptions, answers: Option<&Path>) -> Result<Self> {
-        let source = ModelSource::find(options.model_name())?;
+        let source = ModelSource::of(&options.generation)?;
         // A program that is started to be asked which rewards it recommends stays, because it may load gigabytes.
         let mut running = None;
         let config = options.resolve_asking(&source.defaults()?, |config| {
