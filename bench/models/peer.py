@@ -1,7 +1,7 @@
 """The other side of `bench-models compare`: PyTorch and diffusers as their users run them.
 
     python bench/models/peer.py make FOLDER          # once: denoiser and decoder of Stable Diffusion 1.5's size, random weights
-    python bench/models/peer.py serve THREADS MODEL SD15     # what bench-models starts
+    python bench/models/peer.py serve THREADS MODEL SD15 VIDEO     # what bench-models starts
 
 It reads requests, one JSON object a line, and answers each: {"prepare": CASE, "variant": V} opens and warms up, {"measure": V}
 gives the seconds of one call, {"forget": true} drops the models. Same clock as there: the thread's own processor time with
@@ -46,6 +46,15 @@ def unet_call(folder, batch, dtype, compiled):
     return lambda: unet(sample, TIMESTEP, encoder_hidden_states=text, return_dict=False)[0]
 
 
+def video_unet_call(folder, frames, dtype):
+    unet = diffusers.UNet3DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype).eval()
+    config = unet.config
+    side = min(config.sample_size, 16)
+    sample = torch.randn(2, config.in_channels, frames, side, side, dtype=dtype)
+    text = torch.randn(2, 24 if config.cross_attention_dim < 768 else 77, config.cross_attention_dim, dtype=dtype)
+    return lambda: unet(sample, TIMESTEP, encoder_hidden_states=text, return_dict=False)[0]
+
+
 def vae_call(folder, dtype):
     vae = diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=dtype)
     vae = vae.eval().to(memory_format=torch.channels_last)
@@ -78,7 +87,7 @@ def end_to_end_call(folder, pictures, dtype):
     return call
 
 
-def prepare(case, variant, model, sd15):
+def prepare(case, variant, model, sd15, video):
     kind, *sizes = case.split(" ")
     sizes = {key: int(value) for key, value in (size.split("=") for size in sizes)}
     mode, dtype = variant.split(" ")
@@ -87,6 +96,8 @@ def prepare(case, variant, model, sd15):
         return unet_call(model, sizes["batch"], dtype, mode == "compiled")
     if kind == "sd15-unet":
         return unet_call(sd15, sizes["batch"], dtype, mode == "compiled")
+    if kind == "video-unet":
+        return video_unet_call(video, sizes["frames"], dtype)
     if kind == "sd15-vae":
         return vae_call(sd15, dtype)
     if kind == "end-to-end":
@@ -104,7 +115,7 @@ def seconds_of(call, calls, clock):
 
 
 @torch.inference_mode()
-def serve(threads, model, sd15):
+def serve(threads, model, sd15, video):
     clock = time.thread_time if threads == 1 else time.perf_counter
     torch.set_num_threads(threads)
     answer = lambda **fields: print(json.dumps(fields), file=answers, flush=True)
@@ -113,7 +124,7 @@ def serve(threads, model, sd15):
     for line in sys.stdin:
         request = json.loads(line)
         if "prepare" in request:
-            call = prepare(request["prepare"], request["variant"], model, sd15)
+            call = prepare(request["prepare"], request["variant"], model, sd15, video)
             seconds_of(call, 1, clock)
             once = seconds_of(call, 1, clock)
             timed[request["variant"]] = call, max(1, int(REPETITION_SECONDS / max(once, 1e-9)) + 1)

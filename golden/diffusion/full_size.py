@@ -1,6 +1,6 @@
 """Random models of the published sizes with their published configs, and what diffusers gets from them.
 
-Run: python golden/diffusion/full_size.py sd15|sd21|sdxl FOLDER   (needs up to 15 GB of memory; nothing of it is kept in
+Run: python golden/diffusion/full_size.py sd15|sd21|sdxl|modelscope FOLDER   (needs up to 15 GB of memory; nothing of it is kept in
 the repository). Then: cargo run --release -p noisefind-diffusion --example agree -- FOLDER/NAME FOLDER/NAME.safetensors
 """
 
@@ -52,6 +52,8 @@ CLIP_H = dict(CLIP, hidden_act="gelu", hidden_size=1024, intermediate_size=4096,
 CLIP_G = dict(
     CLIP, hidden_act="gelu", hidden_size=1280, intermediate_size=5120, num_attention_heads=20, num_hidden_layers=32, projection_dim=1280
 )
+# A clip is small and has few steps, because a frame costs as much as an image.
+FRAMES = 4
 STABLE = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
 
@@ -71,10 +73,14 @@ def make(name, folder):
     if name == "sdxl":
         torch.set_default_dtype(torch.float16)
     torch.manual_seed(5)
-    tokenizer, _ = tiny.write_tokenizer(folder / "tokenizer", "!" if name == "sd21" else tiny.END, False, 77)
-    unet = diffusers.UNet2DConditionModel.from_config(UNETS[name])
+    tokenizer, _ = tiny.write_tokenizer(folder / "tokenizer", "!" if name in ("sd21", "modelscope") else tiny.END, False, 77)
+    if name == "modelscope":
+        # The defaults of the class are the config of text-to-video-ms-1.7b.
+        unet = diffusers.UNet3DConditionModel(sample_size=32)
+    else:
+        unet = diffusers.UNet2DConditionModel.from_config(UNETS[name])
     vae = random_vae(name)
-    text = CLIPTextModel(CLIPTextConfig(**(CLIP_H if name == "sd21" else CLIP_L)))
+    text = CLIPTextModel(CLIPTextConfig(**(CLIP_H if name in ("sd21", "modelscope") else CLIP_L)))
     if name == "sdxl":
         tokenizer_2, _ = tiny.write_tokenizer(folder / "tokenizer_2", "!", False, 77)
         text_2 = CLIPTextModelWithProjection(CLIPTextConfig(**CLIP_G))
@@ -82,6 +88,9 @@ def make(name, folder):
         pipeline = diffusers.StableDiffusionXLPipeline(
             vae, text, text_2, tokenizer, tokenizer_2, unet, scheduler, force_zeros_for_empty_prompt=True, add_watermarker=False
         )
+    elif name == "modelscope":
+        scheduler = diffusers.DDIMScheduler(**STABLE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+        pipeline = diffusers.TextToVideoSDPipeline(vae, text, tokenizer, unet, scheduler)
     else:
         settings = dict(STABLE, set_alpha_to_one=False, steps_offset=1)
         if name == "sd15":
@@ -93,6 +102,31 @@ def make(name, folder):
         )
     pipeline.save_pretrained(folder, variant="fp16" if name == "sdxl" else None, max_shard_size="40GB")
     torch.set_default_dtype(torch.float32)
+
+
+@torch.no_grad()
+def clip_reference(folder):
+    """One call of the denoiser, and a clip of two steps."""
+    start = time.time()
+    pipeline = diffusers.TextToVideoSDPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    print(f"diffusers loaded in {time.time() - start:.1f} s, {sum(p.numel() for p in pipeline.unet.parameters())} parameters")
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
+    out = {"unet_input": draw(1, 4, FRAMES, 16, 16), "unet_text": draw(1, 77, 1024)}
+    start = time.time()
+    out["unet_output"] = pipeline.unet(out["unet_input"], TIMESTEP, encoder_hidden_states=out["unet_text"]).sample
+    print(f"one call of the denoiser took {time.time() - start:.1f} s")
+    out["noise"] = draw(1, 4, FRAMES, 16, 16)
+    arguments = dict(num_inference_steps=2, guidance_scale=9.0, height=128, width=128, num_frames=FRAMES)
+    start = time.time()
+    out["latents"] = pipeline(PROMPT, latents=out["noise"].clone(), output_type="latent", **arguments).frames
+    print(f"diffusers drew two steps in {time.time() - start:.1f} s")
+    frames = out["latents"][0].transpose(0, 1) / pipeline.vae.config.scaling_factor
+    pictures = pipeline.vae.decode(frames).sample.transpose(0, 1)[None]
+    out["pictures"] = (pictures / 2 + 0.5).clamp(0, 1)
+    tensors = {key: value.float().contiguous() for key, value in out.items()}
+    safetensors.torch.save_file(tensors, folder.with_suffix(".safetensors"))
 
 
 @torch.no_grad()
@@ -129,4 +163,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if not (root / name / "model_index.json").exists():
         make(name, root / name)
-    reference(name, root / name)
+    if name == "modelscope":
+        clip_reference(root / name)
+    else:
+        reference(name, root / name)

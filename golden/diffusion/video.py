@@ -2,7 +2,8 @@
 
 `modelscope` is a folder of `TextToVideoSDPipeline` with `UNet3DConditionModel`; `motion_adapter` and `motion_adapter_no_mid`
 are adapters of AnimateDiff for the tiny Stable Diffusion 1 pipeline `sd1`; `animatediff` is a folder that
-`AnimateDiffPipeline` saved. Run: python golden/diffusion/video.py   (versions in golden/requirements.txt)
+`AnimateDiffPipeline` saved; `motion_module.ckpt` has the names of AnimateDiff's own program, and `motion_lora` is a motion
+LoRA for `motion_adapter` in the names of both programs. Run: python golden/diffusion/video.py   (versions in golden/requirements.txt)
 """
 
 import pathlib
@@ -129,6 +130,65 @@ def save(tensors, name):
     print(path.name, path.stat().st_size)
 
 
+def original_name(name):
+    """What AnimateDiff's own program calls a tensor of a motion module."""
+    names = [(".norm1.", ".norms.0."), (".norm2.", ".norms.1."), (".norm3.", ".ff_norm."), (".attn1.", ".attention_blocks.0."),
+             (".attn2.", ".attention_blocks.1."), (".pos_embed.pe", ".attention_blocks.0.pos_encoder.pe")]
+    level, module = name.split(".motion_modules.")
+    at, rest = module.split(".", 1)
+    rest = f".{rest}"
+    for ours, theirs in names:
+        rest = rest.replace(ours, theirs)
+    return f"{level}.motion_modules.{at}.temporal_transformer{rest}"
+
+
+def animated(still, scheduler, model):
+    pipeline = AnimateDiffPipeline(still.vae, still.text_encoder, still.tokenizer, still.unet, model, scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def original_module(still, scheduler):
+    """A file as `mm_sd_v15_v2.ckpt` is one: original names, positional encodings twice in each block, eight heads."""
+    sizes = dict(block_out_channels=(32, 32), motion_layers_per_block=1, motion_num_attention_heads=8)
+    model = tiny.randomise(MotionAdapter(**sizes, motion_norm_num_groups=8, motion_max_seq_length=5), 43)
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        encodes = name.endswith("pos_embed.pe")
+        tensors[original_name(name)] = tensor.clone() if encodes else tensor.half()
+        if encodes:
+            tensors[original_name(name).replace("attention_blocks.0", "attention_blocks.1")] = tensor.clone()
+    torch.save({"epoch": 5, "state_dict": tensors}, HERE / "motion_module.ckpt")
+    model.load_state_dict({name: tensor.half().float() if "pos_embed" not in name else tensor for name, tensor in model.state_dict().items()})
+    unet = animated(still, scheduler, model).unet
+    save(unet_call(unet, torch.Generator().manual_seed(43), []), "motion_module")
+
+
+def motion_lora(still, scheduler):
+    """A file as `guoyww/animatediff-motion-lora-zoom-out` has it, and the same under the original names."""
+    model = MotionAdapter.from_pretrained(HERE / "motion_adapter")
+    pipeline = animated(still, scheduler, model)
+    generator = torch.Generator().manual_seed(44)
+    theirs, ours = {}, {}
+    for name, module in pipeline.unet.named_modules():
+        if "motion_modules" not in name or not name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
+            continue
+        block, layer = name.removesuffix(".0").rsplit(".", 1) if name.endswith("to_out.0") else name.rsplit(".", 1)
+        for side, shape in [("down", (2, module.in_features)), ("up", (module.out_features, 2))]:
+            tensor = (0.3 * torch.randn(shape, generator=generator)).half()
+            tail = f".processor.{layer}_lora.{side}.weight"
+            theirs[f"unet.{block}{tail}"] = tensor
+            ours[original_name(f"{block}.").removesuffix(".") + tail] = tensor
+    folder = HERE / "motion_lora"
+    folder.mkdir(exist_ok=True)
+    safetensors.torch.save_file(theirs, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    torch.save({"epoch": 5, "state_dict": ours}, folder / "original.ckpt")
+    # load_lora_weights matches only the names of a folder; the weight is that of the test.
+    pipeline.load_lora_weights(folder, weight_name="diffusion_pytorch_model.safetensors", adapter_name="motion")
+    pipeline.set_adapters("motion", adapter_weights=0.7)
+    save(unet_call(pipeline.unet, torch.Generator().manual_seed(44), []), "motion_lora")
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
@@ -144,8 +204,7 @@ def main():
         model = adapter(name, seed, use_motion_mid_block=with_mid)
         if not with_mid:
             strip_positions(name)
-        pipeline = AnimateDiffPipeline(still.vae, still.text_encoder, still.tokenizer, still.unet, model, scheduler)
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = animated(still, scheduler, model)
         generator = torch.Generator().manual_seed(seed)
         layers = ["down_blocks.0.motion_modules.0", "down_blocks.0", "up_blocks.1"]
         save(unet_call(pipeline.unet, generator, layers) | whole_run(pipeline, generator), name)
@@ -156,6 +215,8 @@ def main():
     halve(folder)
     for part in ["vae", "text_encoder", "tokenizer", "motion_adapter", "image_encoder", "feature_extractor"]:
         shutil.rmtree(folder / part, ignore_errors=True)
+    original_module(still, scheduler)
+    motion_lora(still, scheduler)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 use bench_common::{Arguments, Clock, Failure, calls_for, median};
 use serde_json::{Value, json};
 
-use crate::ours::{Call, Case, Folders};
+use crate::ours::{Call, Case, FRAMES, Folders};
 use crate::peer::Peer;
 
 /// Shortest time of one repetition.
@@ -20,7 +20,8 @@ fn variants(case: Case) -> &'static [(&'static str, usize)] {
     }
 }
 
-/// Measures the cases that the first word asks for, prints a table and writes JSON.
+/// Measures the cases that the first word asks for, prints a table and writes JSON. With `--dtype` only that format is
+/// opened on both sides, for models that do not fit into memory four times.
 pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
     let repetitions = arguments.value("--repetitions", 7usize)?;
     if repetitions.is_multiple_of(2) {
@@ -30,16 +31,18 @@ pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
         .into());
     }
     let pictures = arguments.value("--pictures", 160)?;
-    let all = [Case::DefaultUnet { batch: 32 }, Case::Sd15Unet, Case::Sd15Vae, Case::EndToEnd { pictures }];
-    let (model, sd15) = (folders.model.display().to_string(), folders.sd15.display().to_string());
+    let video = Case::VideoUnet { frames: arguments.value("--frames", FRAMES)? };
+    let all =
+        [Case::DefaultUnet { batch: 32 }, Case::Sd15Unet, Case::Sd15Vae, video, Case::EndToEnd { pictures }];
+    let only: String = arguments.value("--dtype", String::new())?;
     let python: String = arguments.value("--python", "python3".to_owned())?;
-    let mut peer = Peer::start(&python, arguments.threads, &model, &sd15)?;
+    let mut peer = Peer::start(&python, arguments.threads, folders)?;
     let isa = noisefind_nn::device::kernels_in_use();
     println!("{}, threads {}, our instruction set {isa}", peer.version, arguments.threads);
     println!("{:28} {:14} {:>11} {:>11} {:>6}", "case", "peer", "ours ms", "peer ms", "ratio");
     let mut rows = Vec::new();
     for case in all.into_iter().filter(|case| arguments.asks_for(&case.name())) {
-        rows.extend(measure(case, arguments.threads, repetitions, folders, &mut peer)?);
+        rows.extend(measure(case, (arguments.threads, repetitions, &only), folders, &mut peer)?);
     }
     let report = json!({ "isa": isa, "peer": peer.version, "threads": arguments.threads,
                          "repetitions": repetitions, "rows": rows });
@@ -48,14 +51,17 @@ pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
 
 fn measure(
     case: Case,
-    threads: usize,
-    repetitions: usize,
+    (threads, repetitions, only): (usize, usize, &str),
     folders: &Folders,
     peer: &mut Peer,
 ) -> Result<Vec<Value>, Failure> {
-    let (name, variants) = (case.name(), variants(case));
-    let open = |dtype| Timed::prepare(case.prepare(folders, dtype)?, threads);
-    let mut ours = DTYPES.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let is_asked = |dtype: &str| only.is_empty() || only == dtype;
+    let dtypes: Vec<&str> = DTYPES.into_iter().filter(|dtype| is_asked(dtype)).collect();
+    let place = |at: usize| dtypes.iter().position(|dtype| *dtype == DTYPES[at]);
+    let variants = variants(case).iter().filter_map(|&(variant, at)| Some((variant, place(at)?)));
+    let (name, variants) = (case.name(), variants.collect::<Vec<_>>());
+    let open = |dtype: &&str| Timed::prepare(case.prepare(folders, dtype)?, threads);
+    let mut ours = dtypes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     variants.iter().try_for_each(|(variant, _)| peer.prepare(&name, variant))?;
     let mut seconds_of_ours = vec![Vec::new(); ours.len()];
     let mut seconds_of_peer = vec![Vec::new(); variants.len()];
@@ -76,7 +82,7 @@ fn measure(
         let [mine_ms, theirs_ms] = [mine_median, theirs_median].map(|seconds| 1e3 * seconds);
         println!("{name:28} {variant:14} {mine_ms:11.2} {theirs_ms:11.2} {ratio:6.2}");
         rows.push(json!({
-            "case": name, "our_dtype": DTYPES[*at], "peer": variant,
+            "case": name, "our_dtype": dtypes[*at], "peer": variant,
             "our_median_seconds": mine_median, "peer_median_seconds": theirs_median, "ratio": ratio,
             "our_seconds": mine, "peer_seconds": theirs,
         }));

@@ -14,8 +14,18 @@ use bench_common::{Arguments, Failure};
 use crate::ours::Folders;
 
 /// Options with a value, beside `--threads` and `--json`.
-const OPTIONS: [&str; 8] =
-    ["--model", "--sd15", "--python", "--repetitions", "--pictures", "--seeds", "--dtype", "--batch"];
+const OPTIONS: [&str; 10] = [
+    "--model",
+    "--sd15",
+    "--video",
+    "--python",
+    "--repetitions",
+    "--pictures",
+    "--frames",
+    "--seeds",
+    "--dtype",
+    "--batch",
+];
 
 fn main() -> Result<(), Failure> {
     let mut arguments = Arguments::of_process(&OPTIONS)?;
@@ -26,6 +36,7 @@ fn main() -> Result<(), Failure> {
     let folders = Folders {
         model: arguments.value("--model", "models/emoji-64".into())?,
         sd15: arguments.value("--sd15", "target/random-sd15".into())?,
+        video: arguments.value("--video", "target/random-modelscope".into())?,
     };
     match arguments.words.remove(0).as_str() {
         "compare" => arguments.in_pool(|| compare::run(&arguments, &folders)),

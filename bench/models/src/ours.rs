@@ -12,12 +12,16 @@ use noisefind::core::rng::NoiseSource;
 use noisefind::registry::ModelSource;
 use noisefind_diffusion::decoder::Vae;
 use noisefind_diffusion::denoiser::unet2d::Unet;
+use noisefind_diffusion::denoiser::{self, Conditioning};
 use noisefind_diffusion::{DeviceChoice, ModelFiles, Placement};
+use noisefind_nn::lora::Adapters;
 
 /// What should be drawn wherever a prompt is needed; `peer.py` has the same.
 pub const PROMPT: &str = "a green dog";
 /// Pictures computed together, end to end.
 const BATCH: usize = 16;
+/// Frames of a clip where nobody says otherwise, as many as ModelScope and AnimateDiff make.
+pub const FRAMES: usize = 16;
 /// Any time of the schedule.
 const TIMESTEP: f32 = 621.0;
 
@@ -30,6 +34,9 @@ pub struct Folders {
     pub model: PathBuf,
     /// Parts of the size of Stable Diffusion 1.5 with random weights, made by `peer.py make`.
     pub sd15: PathBuf,
+    /// A model of clips in the ModelScope layout; by default one of the published size with random weights, which
+    /// `golden/diffusion/full_size.py` makes.
+    pub video: PathBuf,
 }
 
 /// What is measured; `peer.py` reads the same from the name.
@@ -41,6 +48,8 @@ pub enum Case {
     Sd15Unet,
     /// One picture of 512 x 512 from its latents.
     Sd15Vae,
+    /// One call of a denoiser of clips, both halves of guidance of one clip.
+    VideoUnet { frames: usize },
     /// Pictures of the default model, from noise to score.
     EndToEnd { pictures: usize },
 }
@@ -52,6 +61,7 @@ impl Case {
             Self::DefaultUnet { batch } => format!("default-unet batch={batch}"),
             Self::Sd15Unet => "sd15-unet batch=2".to_owned(),
             Self::Sd15Vae => "sd15-vae batch=1".to_owned(),
+            Self::VideoUnet { frames } => format!("video-unet frames={frames}"),
             Self::EndToEnd { pictures } => format!("end-to-end pictures={pictures}"),
         }
     }
@@ -62,6 +72,7 @@ impl Case {
             Self::DefaultUnet { batch } => unet(&folders.model, batch, dtype),
             Self::Sd15Unet => unet(&folders.sd15, 2, dtype),
             Self::Sd15Vae => vae(&folders.sd15, dtype),
+            Self::VideoUnet { frames } => video_unet(&folders.video, frames, dtype),
             Self::EndToEnd { pictures } => end_to_end(&folders.model, pictures, dtype),
         }
     }
@@ -81,6 +92,23 @@ pub fn unet(folder: &Path, batch: usize, dtype: &str) -> Result<Call, Failure> {
     let input = tensor(&placement, [batch, height, width, config.in_channels]);
     let (text, steps) = (unet.embed_text(&text), unet.embed_times(&[TIMESTEP], None, None));
     Ok(Box::new(move || finite(unet.forward(input.clone(), &steps[0], &text))))
+}
+
+/// One call of a denoiser of clips on latents of at most 16 x 16: larger ones take minutes.
+fn video_unet(folder: &Path, frames: usize, dtype: &str) -> Result<Call, Failure> {
+    const LARGEST: usize = 16;
+    let placement = Placement::open(DeviceChoice::Cpu, dtype.parse()?)?;
+    let files = ModelFiles::directory(folder)?;
+    let config = denoiser::config(&files)?;
+    let info = config.info();
+    let denoiser = config.open(&files, &placement, &Adapters::default())?;
+    let [height, width] = info.sample_size.unwrap_or([LARGEST; 2]).map(|side| side.min(LARGEST));
+    let tokens = if info.text_width < 768 { 24 } else { 77 };
+    let text = tensor(&placement, [2, tokens, info.text_width]);
+    let input: Tensor<5> = tensor(&placement, [2, frames, height, width, info.in_channels]);
+    let conditioned =
+        denoiser.condition(&Conditioning { text, added: None, guidance_scale: None }, &[TIMESTEP]);
+    Ok(Box::new(move || finite(conditioned.predict(input.clone(), 0))))
 }
 
 fn vae(folder: &Path, dtype: &str) -> Result<Call, Failure> {

@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use bench_common::Failure;
 use serde_json::{Value, json};
 
+use crate::ours::Folders;
+
 /// The program, relative to the root of the repository, where measuring programs are started.
 const SCRIPT: &str = "bench/models/peer.py";
 
@@ -20,9 +22,10 @@ pub struct Peer {
 
 impl Peer {
     /// Starts it with so many threads.
-    pub fn start(python: &str, threads: usize, model: &str, sd15: &str) -> Result<Self, Failure> {
+    pub fn start(python: &str, threads: usize, folders: &Folders) -> Result<Self, Failure> {
         let mut child = Command::new(python)
-            .args([SCRIPT, "serve", &threads.to_string(), model, sd15])
+            .args([SCRIPT, "serve", &threads.to_string()])
+            .args([&folders.model, &folders.sd15, &folders.video])
             .env("OMP_NUM_THREADS", threads.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -13,7 +13,7 @@ use noisefind_nn::ops::{Operation, record};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::ours::{Case, Folders};
+use crate::ours::{Case, FRAMES, Folders};
 use crate::report;
 
 /// Timed copies; the median counts.
@@ -38,9 +38,10 @@ struct Limits {
 /// Profiles the case that the first word asks for (the default denoiser without one), prints a table and writes JSON.
 pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
     let batch = arguments.value("--batch", 32)?;
-    let cases = [Case::DefaultUnet { batch }, Case::Sd15Unet, Case::Sd15Vae];
+    let video = Case::VideoUnet { frames: arguments.value("--frames", FRAMES)? };
+    let cases = [Case::DefaultUnet { batch }, Case::Sd15Unet, Case::Sd15Vae, video];
     let case = cases.into_iter().find(|case| arguments.asks_for(&case.name()));
-    let case = case.ok_or("profile knows default-unet, sd15-unet and sd15-vae")?;
+    let case = case.ok_or("profile knows default-unet, sd15-unet, sd15-vae and video-unet")?;
     let (name, threads) = (arguments.value("--dtype", "bf16".to_owned())?, arguments.threads);
     let dtype = if name == "bf16" { Dtype::Bf16 } else { Dtype::F32 };
     let limits = Limits { threads, flops: peak_flops(dtype) * threads as f64 };

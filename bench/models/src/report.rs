@@ -12,14 +12,17 @@ const FOLDER: &str = "bench/models/recorded";
 /// A recording's file, its heading, and what makes a table of it.
 type Section = (&'static str, &'static str, fn(&Value) -> String);
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 11] = [
     ("compare.json", "Whole models against PyTorch", comparison),
+    ("compare-video-f32.json", "A denoiser of clips against PyTorch, f32", comparison),
+    ("compare-video-bf16.json", "A denoiser of clips against PyTorch, bf16", comparison),
     ("scaling.json", "Two threads against one", scaling),
     ("psnr.json", "bf16 pictures against f32 pictures of the same noises", distance),
     ("profile-bf16.json", "Where the time of the default denoiser goes, bf16", profile),
     ("profile-f32.json", "Where the time of the default denoiser goes, f32", profile),
     ("profile-sd15-bf16.json", "Where the time of the denoiser of Stable Diffusion 1.5 goes, bf16", profile),
     ("profile-sd15-vae-bf16.json", "Where the time of its decoder goes, bf16", profile),
+    ("profile-video-bf16.json", "Where the time of a denoiser of clips goes, bf16", profile),
     ("operations.json", "Operations against PyTorch", operations),
 ];
 

@@ -42,7 +42,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// What the user can do about it, where the library cannot know because it does not know our flags.
 fn way_out(error: &anyhow::Error) -> Option<String> {
-    match facade_error(error)? {
+    let error = facade_error(error)?;
+    match error {
         noisefind::Error::Run(run) => match run {
             rundir::Error::HoldsRun(path) => Some(format!(
                 "go on with `noisefind tune --resume {}`, replace it with --force, or choose another --out",
@@ -63,7 +64,7 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             },
             _ => None,
         },
-        noisefind::Error::Model { name, .. } if !name.starts_with("exec:") => {
+        noisefind::Error::Model { name, .. } if error.is_of_the_model() && !name.starts_with("exec:") => {
             Some("give --model the folder of a complete diffusers model, emoji-64 or emoji-64-turbo".to_owned())
         }
         _ => None,

@@ -80,6 +80,11 @@ pub trait Scorer: Send {
     /// The name under which rewards of this scorer are recorded.
     fn name(&self) -> &str;
 
+    /// The fewest frames that it scores: 1 for a scorer of images, which gives a clip the mean over its frames.
+    fn min_frames(&self) -> usize {
+        1
+    }
+
     /// Scores each image or clip against the prompt, in the same order.
     ///
     /// # Errors

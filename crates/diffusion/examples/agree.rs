@@ -1,4 +1,5 @@
-//! Opens a whole model and compares one call of its denoiser, its latents and its picture with what diffusers recorded.
+//! Opens a whole model and compares one call of its denoiser, its latents and its image or clip with what diffusers
+//! recorded.
 //!
 //! `cargo run --release -p noisefind-diffusion --example agree -- FOLDER RECORDED.safetensors [DTYPE]`, where
 //! `golden/diffusion/full_size.py` made both. Prints the largest differences, the time to load and the peak memory.
@@ -11,14 +12,14 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
-use noisefind_diffusion::denoiser::AddedConditioning;
-use noisefind_diffusion::denoiser::unet2d::Unet;
+use noisefind_diffusion::denoiser::{self, AddedConditioning, Conditioning};
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles};
+use noisefind_nn::lora::Adapters;
 use safetensors::SafeTensors;
 
 const PROMPT: &str = "a green dog";
-const STEPS: usize = 4;
-const GUIDANCE: f32 = 5.0;
+/// Steps and guidance scale of images, and of clips.
+const SETTINGS: [(usize, f32); 2] = [(4, 5.0), (2, 9.0)];
 const TIMESTEP: f32 = 621.0;
 
 struct Recorded(HashMap<String, (Vec<usize>, Vec<f32>)>);
@@ -60,22 +61,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let (shape, values) = &recorded.0["noise"];
-    let shape = NoiseShape::image(shape[1], shape[2], shape[3]);
+    let [channels, frames @ .., height, width] = &shape[1..] else {
+        return Err("the noise has too few axes".into());
+    };
+    let frames = frames.first().copied();
+    let shape = NoiseShape { frames, ..NoiseShape::image(*channels, *height, *width) };
     let noise =
         Noise::new(SampleKey::fresh(0, 0), shape, values.clone()).ok_or("the noise has another size")?;
     let pixels = recorded.0["pictures"].0.clone();
+    let (steps, guidance_scale) = SETTINGS[usize::from(frames.is_some())];
     let options = GenerationOptions {
-        num_inference_steps: STEPS,
-        guidance_scale: GUIDANCE,
-        height: Some(pixels[2]),
-        width: Some(pixels[3]),
+        num_inference_steps: steps,
+        guidance_scale,
+        height: Some(pixels[pixels.len() - 2]),
+        width: Some(pixels[pixels.len() - 1]),
+        num_frames: frames,
         ..GenerationOptions::default()
     };
     let start = Instant::now();
     let prompt = model.prepare(PROMPT, &options)?;
     let latents = model.generate_latents(&prompt, &[noise])?;
     compare("latents", &latents[0].values, &recorded.0["latents"].1);
-    println!("{STEPS} steps in {:.1} s, peak {} MB", start.elapsed().as_secs_f64(), peak_megabytes());
+    println!("{steps} steps in {:.1} s, peak {} MB", start.elapsed().as_secs_f64(), peak_megabytes());
     let start = Instant::now();
     let picture = model.decode_values(&latents, 1)?[0].in_range();
     let expected = &recorded.0["pictures"].1;
@@ -86,17 +93,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let placement = model.placement().clone();
     drop(model);
-    let unet = Unet::open(&ModelFiles::directory(folder)?, &placement)?;
+    let files = ModelFiles::directory(folder)?;
+    let denoiser = denoiser::config(&files)?.open(&files, &placement, &Adapters::default())?;
     let added = recorded.0.contains_key("unet_pooled").then(|| AddedConditioning {
         text_embeds: recorded.tensor::<2>("unet_pooled").cast(placement.dtype),
         time_ids: [128.0, 128.0, 0.0, 0.0, 128.0, 128.0],
     });
-    let steps = unet.embed_times(&[TIMESTEP], added.as_ref(), None);
-    let text = unet.embed_text(&recorded.tensor::<3>("unet_text").cast(placement.dtype));
-    let input = recorded.tensor::<4>("unet_input").cast(placement.dtype).permute([0, 2, 3, 1]);
-    let output = unet.forward(input, &steps[0], &text).permute([0, 3, 1, 2]).cast(DType::F32);
+    let text = recorded.tensor::<3>("unet_text").cast(placement.dtype);
+    let conditioned =
+        denoiser.condition(&Conditioning { text, added, guidance_scale: None }, &[TIMESTEP]);
+    let [channels, height, width] = [shape.channels, shape.height, shape.width];
+    let input: Tensor<5> = match frames {
+        Some(_) => recorded.tensor("unet_input"),
+        None => recorded.tensor::<4>("unet_input").reshape([1, channels, 1, height, width]),
+    };
+    let start = Instant::now();
+    let output = conditioned.predict(input.cast(placement.dtype).permute([0, 2, 3, 4, 1]), 0);
+    let output = output.permute([0, 4, 1, 2, 3]).cast(DType::F32);
     let output: Vec<f32> = output.into_data().try_into_vec().map_err(|error| format!("{error:?}"))?;
     compare("one call of the denoiser", &output, &recorded.0["unet_output"].1);
+    println!("it took {:.1} s, peak {} MB", start.elapsed().as_secs_f64(), peak_megabytes());
     Ok(())
 }
 

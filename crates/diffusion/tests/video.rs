@@ -4,7 +4,7 @@ mod common;
 
 use burn::tensor::{DType, Tensor};
 use common::{F32, Golden, assert_close, copy, golden_folder, placements, tensor, tiny};
-use noisefind_diffusion::denoiser::{self, Conditioning, DenoiserConfig};
+use noisefind_diffusion::denoiser::{self, Conditioning, DenoiserConfig, MotionAdapter};
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement};
 use noisefind_nn::lora::Adapters;
 
@@ -13,7 +13,17 @@ const TOLERANCE: f32 = 2e-5;
 
 /// One call of the denoiser, `[batch, channels, frames, height, width]` in and out, one text a clip.
 fn call(config: &dyn DenoiserConfig, model: &ModelFiles, golden: &Golden, placement: &Placement) -> Vec<f32> {
-    let denoiser = config.open(model, placement, &Adapters::default()).expect("the tiny model is complete");
+    call_adapted(config, model, golden, placement, &Adapters::default())
+}
+
+fn call_adapted(
+    config: &dyn DenoiserConfig,
+    model: &ModelFiles,
+    golden: &Golden,
+    placement: &Placement,
+    adapters: &Adapters,
+) -> Vec<f32> {
+    let denoiser = config.open(model, placement, adapters).expect("the tiny model is complete");
     let [clips, channels, frames, height, width] = *golden.shape("unet_input") else { panic!("five axes") };
     let x = tensor(placement, golden.values("unet_input").to_vec(), [clips, channels, frames, height, width]);
     let text_shape = golden.shape("unet_text");
@@ -25,8 +35,9 @@ fn call(config: &dyn DenoiserConfig, model: &ModelFiles, golden: &Golden, placem
     output.into_data().try_into_vec().expect("it was cast to f32")
 }
 
-fn adapter(name: &str) -> ModelFiles {
-    ModelFiles::directory(golden_folder().join(name)).expect("the tiny adapters are in the repository")
+fn adapter(name: &str) -> MotionAdapter {
+    let path = golden_folder().join(name).display().to_string();
+    MotionAdapter::find(&path).expect("the tiny adapters are in the repository")
 }
 
 #[test]
@@ -58,6 +69,38 @@ fn motion_adapters_agree_with_diffusers() {
                 golden.values("unet_output"),
                 TOLERANCE,
             );
+        }
+    }
+}
+
+/// `motion_module.ckpt` is what AnimateDiff's own program saves: its names, its encodings, eight heads.
+#[test]
+fn a_file_of_the_original_program_agrees_with_diffusers() {
+    let (model, golden) = (tiny("sd1"), Golden::read("motion_module"));
+    let still = denoiser::config(&model).expect("its config is valid");
+    let config = still.with_motion(&adapter("motion_module.ckpt")).expect("it fits");
+    assert_eq!(config.info().max_frames, Some(5));
+    for (name, placement) in placements() {
+        let found = call(&*config, &model, &golden, &placement);
+        assert_close(name, &found, golden.values("unet_output"), TOLERANCE);
+    }
+}
+
+#[test]
+fn motion_loras_agree_with_diffusers() {
+    let (model, golden) = (tiny("sd1"), Golden::read("motion_lora"));
+    let still = denoiser::config(&model).expect("its config is valid");
+    let config = still.with_motion(&adapter("motion_adapter")).expect("it fits");
+    let without = call(&*config, &model, &golden, &placements()[0].1);
+    let furthest = without.iter().zip(golden.values("unet_output")).map(|(one, two)| (one - two).abs());
+    assert!(furthest.fold(0.0, f32::max) > 100.0 * TOLERANCE, "the adapter changes too little to test it");
+    for file in ["motion_lora", "motion_lora/original.ckpt"] {
+        let source = format!("{}=0.7", golden_folder().join(file).display());
+        let sources = [source.parse().expect("it is a file with a weight")];
+        let adapters = Adapters::open(&sources, &["unet".to_owned()]).expect("they are adapters");
+        for (name, placement) in placements() {
+            let found = call_adapted(&*config, &model, &golden, &placement, &adapters);
+            assert_close(&format!("{file}, {name}"), &found, golden.values("unet_output"), TOLERANCE);
         }
     }
 }
@@ -119,6 +162,21 @@ fn whole_clips_of_animatediff_agree_with_diffusers() {
     }
 }
 
+/// A folder of `AnimateDiffPipeline` may hold a denoiser of still images beside the part `motion_adapter`.
+#[test]
+fn a_model_with_its_own_motion_adapter_generates_clips() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy(&golden_folder().join("sd1"), folder.path());
+    copy(&golden_folder().join("animatediff/scheduler"), &folder.path().join("scheduler"));
+    copy(&golden_folder().join("motion_adapter"), &folder.path().join("motion_adapter"));
+    let index = folder.path().join("model_index.json");
+    let text = std::fs::read_to_string(&index).expect("it is there").replace("PNDMScheduler", "DDIMScheduler");
+    let part = r#"{ "motion_adapter": ["diffusers", "MotionAdapter"],"#;
+    std::fs::write(&index, text.replacen('{', part, 1)).expect("it is writable");
+    let files = ModelFiles::directory(folder.path()).expect("it is a folder");
+    check_whole_clips(files, &F32, "motion_adapter");
+}
+
 #[test]
 fn numbers_of_frames_that_a_model_cannot_do_are_refused() {
     let message = |model: &DiffusionModel, frames: usize| {
@@ -149,6 +207,8 @@ fn adapters_that_do_not_fit_are_refused() {
     assert!(message.contains("Stable Diffusion XL"), "{message}");
     let message = refused("modelscope", "motion_adapter");
     assert!(message.contains("generates clips already"), "{message}");
+    let message = refused("sd1", "adapters/kohya.safetensors");
+    assert!(message.contains("motion_modules"), "{message}");
     let message = refused("sd1", "sd1/unet");
     assert!(message.contains("_class_name") && message.contains("MotionAdapter"), "{message}");
 }

@@ -18,7 +18,7 @@ const MOST_FRAMES: usize = 1024;
 pub struct Animation {
     /// In the order in which they are shown; one for an image that does not move.
     pub frames: Vec<RgbImage>,
-    /// Frames per second by the time that the first one is shown, where the file says so.
+    /// Frames per second by the time that all are shown, where the file says so.
     pub fps: Option<f64>,
 }
 
@@ -43,12 +43,11 @@ pub fn decode_frames(bytes: &[u8]) -> Result<Animation> {
         _ => return Ok(Animation { frames: vec![still], fps: None }),
     };
     let mut animation = Animation { frames: Vec::new(), fps: None };
+    let mut shown_milliseconds = 0.0;
     for frame in frames {
         let frame = frame.map_err(failed)?;
         let (milliseconds, divisor) = frame.delay().numer_denom_ms();
-        if animation.frames.is_empty() && milliseconds > 0 {
-            animation.fps = Some(1000.0 * f64::from(divisor) / f64::from(milliseconds));
-        }
+        shown_milliseconds += f64::from(milliseconds) / f64::from(divisor.max(1));
         let (width, height) = frame.buffer().dimensions();
         let (width, height) = (width as usize, height as usize);
         let count = animation.frames.len() + 1;
@@ -64,7 +63,8 @@ pub fn decode_frames(bytes: &[u8]) -> Result<Animation> {
     if animation.frames.len() < 2 {
         return Ok(Animation { frames: vec![still], fps: None });
     }
-    Ok(animation)
+    let count = animation.frames.len() as f64;
+    Ok(Animation { fps: (shown_milliseconds > 0.0).then(|| 1000.0 * count / shown_milliseconds), ..animation })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What keeps a file from being an image.
+//! What keeps a file from being an image, or images from being a file.
 
 use std::fmt;
 
@@ -38,6 +38,14 @@ pub enum Error {
         format: Format,
         /// What it has.
         feature: String,
+    },
+    /// Frames that the format cannot hold.
+    #[error("no {format} file can be made: {reason}")]
+    Encode {
+        /// The format.
+        format: Format,
+        /// What keeps it from being made.
+        reason: String,
     },
     /// More pixels than any image has that is to be scored.
     #[error("the image has {width} x {height} pixels, expected at most {largest} in all")]

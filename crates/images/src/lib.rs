@@ -7,6 +7,7 @@
 
 mod animation;
 mod bmp;
+mod encode;
 mod error;
 mod gif;
 mod jpeg;
@@ -16,6 +17,7 @@ mod tiff;
 mod webp;
 
 pub use animation::{Animation, decode_frames};
+pub use encode::ClipFrames;
 pub use error::{Error, Format, Result};
 
 /// An image in 8 bits: red, green and blue of each pixel, rows from the top.

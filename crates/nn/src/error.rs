@@ -193,6 +193,17 @@ pub enum Error {
         /// The range or the alternatives.
         expected: String,
     },
+    /// Motion modules that do not belong to the model.
+    #[error("{file} does not fit the model: {reason}")]
+    Unfit {
+        /// The file or folder.
+        file: String,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// A motion adapter that cannot be used with the model.
+    #[error("--motion-adapter: {0}")]
+    MotionAdapter(Box<Error>),
     /// Noise, latents or pictures of another shape than the model's.
     #[error("{what} has shape {found:?}, expected {expected:?}")]
     Shape {
@@ -221,6 +232,13 @@ pub enum Error {
         /// The device's message.
         reason: String,
     },
+}
+
+impl Error {
+    /// Whether something that the user chose beside the model is wrong, and not the model.
+    pub fn is_of_an_option(&self) -> bool {
+        matches!(self, Self::Option { .. } | Self::MotionAdapter(_) | Self::Lora { .. })
+    }
 }
 
 /// The differences between the tensors that a config asks for and those in the files.

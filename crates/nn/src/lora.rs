@@ -18,7 +18,12 @@ use crate::files::ModelFiles;
 use crate::weights::{Change, Changes, Weights};
 
 /// What trainers call the file in a folder or on the hub.
-const USUAL_NAMES: [&str; 2] = ["pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin"];
+const USUAL_NAMES: [&str; 3] = [
+    "pytorch_lora_weights.safetensors",
+    "pytorch_lora_weights.bin",
+    // Those of AnimateDiff's motions.
+    "diffusion_pytorch_model.safetensors",
+];
 
 /// The parts that adapters change.
 const PARTS: [&str; 3] = ["unet", "text_encoder", "text_encoder_2"];
@@ -26,7 +31,7 @@ const PARTS: [&str; 3] = ["unet", "text_encoder", "text_encoder_2"];
 /// An adapter as the user names it: `FILE` or `FILE=WEIGHT`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraSource {
-    /// A file, or a folder or id on the hub with `pytorch_lora_weights.safetensors`.
+    /// A file, or a folder or id on the hub with a file of a usual name.
     pub path: String,
     /// Factor of everything in it; 1 is what it was trained for.
     pub weight: f32,
@@ -299,8 +304,10 @@ fn parse(name: &str) -> Option<(Module, Role)> {
         ("base_model.model.", PARTS[0]),
     ];
     let (module, role) = ENDINGS.iter().find_map(|(end, role)| Some((name.strip_suffix(end)?, *role)))?;
-    let (module, part) =
-        PREFIXES.iter().find_map(|(start, part)| Some((module.strip_prefix(start)?, *part)))?;
+    let prefixed = PREFIXES.iter().find_map(|(start, part)| Some((module.strip_prefix(start)?, *part)));
+    // AnimateDiff's own program trains motion modules alone and names no part.
+    let bare = || Some((module.strip_prefix("module.").unwrap_or(module), PARTS[0]));
+    let (module, part) = prefixed.or_else(|| bare().filter(|_| module.contains(".motion_modules.")))?;
     // Older diffusers writes `attn1.processor.to_q_lora.down` or `to_q.lora.down`, and leaves a separator behind.
     let module = module.trim_end_matches(['.', '_']).replace(".processor.", ".").replace('.', "_");
     let module = module.strip_prefix("text_model_").unwrap_or(&module).to_owned();
@@ -317,7 +324,16 @@ pub fn text_spellings(module: &str) -> Vec<String> {
 /// The names that adapters use for a module of a denoiser with `layers` residual blocks a level.
 pub fn unet_spellings(module: &str, layers: usize) -> Vec<String> {
     let older = module.strip_suffix(".to_out.0").map(|attention| format!("{attention}.to_out"));
-    older.into_iter().chain(original_names(module, layers)).chain([module.to_owned()]).collect()
+    let names = older.into_iter().chain(original_names(module, layers)).chain([module.to_owned()]);
+    names.flat_map(|name| animatediff_name(&name).into_iter().chain([name])).collect()
+}
+
+/// What AnimateDiff's own program calls a module inside its motion modules.
+fn animatediff_name(module: &str) -> Option<String> {
+    let (level, rest) = module.split_once(".motion_modules.")?;
+    let (at, inner) = rest.split_once('.')?;
+    let inner = inner.replace(".attn1.", ".attention_blocks.0.").replace(".attn2.", ".attention_blocks.1.");
+    Some(format!("{level}.motion_modules.{at}.temporal_transformer.{inner}"))
 }
 
 /// What the original program of Stable Diffusion calls a module: there, the blocks of all levels are one list.

@@ -125,6 +125,12 @@ impl Error {
         Self::Reward { name: name.to_owned(), source: source.into() }
     }
 
+    /// Whether it is the model that cannot be used, rather than a setting beside it.
+    pub fn is_of_the_model(&self) -> bool {
+        let Self::Model { source, .. } = self else { return false };
+        !source.downcast_ref::<noisefind_diffusion::Error>().is_some_and(|source| source.is_of_an_option())
+    }
+
     /// Whether the user asked for something impossible (exit code 2), rather than something went wrong.
     pub fn is_usage(&self) -> bool {
         match self {

@@ -7,8 +7,8 @@ import { imageUrl } from "./source.js";
 const FRAME_MILLISECONDS = 125;
 const groups = new WeakMap();
 
-/** Plays or stops all clips inside one element. */
-function play(group, playing) {
+/** Plays or stops all clips inside one element: "hover" respects the wish for less motion, "button" was asked for. */
+export function play(group, playing) {
   if (reducedMotion() && playing === "hover") return;
   const state = groups.get(group) ?? { timer: 0, began: 0 };
   groups.set(group, state);
@@ -26,8 +26,9 @@ function play(group, playing) {
   const tick = (now) => {
     const frame = Math.floor((now - state.began) / FRAME_MILLISECONDS);
     for (const strip of strips()) {
-      const frames = Number(strip.dataset.frames);
-      if (frames > 1) strip.style.backgroundPositionX = `${(100 * (frame % frames)) / (frames - 1)}%`;
+      const frames = Number(strip.dataset.frames), wide = Number(strip.dataset.wide);
+      const left = (frame % frames) * wide + (wide - 1) / 2;
+      if (frames > 1) strip.style.backgroundPositionX = `${(100 * left) / (frames * wide - 1)}%`;
     }
     state.timer = requestAnimationFrame(tick);
   };
@@ -41,7 +42,10 @@ function load(strip) {
     const shape = poster?.naturalWidth ? poster.naturalWidth / poster.naturalHeight : 1;
     strip.dataset.frames = Math.max(1, Math.round(image.naturalWidth / image.naturalHeight / shape));
     strip.style.backgroundImage = `url("${image.src}")`;
-    strip.style.backgroundSize = `${100 * strip.dataset.frames}% 100%`;
+    // A frame covers its square, as the poster does.
+    strip.dataset.wide = Math.max(1, shape);
+    strip.style.backgroundSize = `${100 * strip.dataset.frames * strip.dataset.wide}% ${100 * Math.max(1, 1 / shape)}%`;
+    strip.style.backgroundPositionY = "50%";
   };
   image.src = strip.dataset.strip;
 }

@@ -2,7 +2,7 @@
 import { Choices, html, reducedMotion, useEffect, useRef, useState } from "./ui.js";
 import { number } from "./format.js";
 import { setQuery, useLocation } from "./location.js";
-import { Verdict } from "./picture.js";
+import { PlayButton, Verdict, play } from "./picture.js";
 import { imageUrl } from "./source.js";
 
 const BLINK_MILLISECONDS = 600;
@@ -11,8 +11,12 @@ const MODES = [["side", "Side by side"], ["swipe", "Swipe"], ["blink", "Blink"]]
 /** Opens the viewer on an item by its id; the address says so too. */
 export const openViewer = (id) => setQuery({ view: id }, { push: true });
 
+/** The image; of a clip its strip of frames, so that all clips of the viewer play in step. */
 function Full({ run, image, alt, clip }) {
-  return html`<img class="full" src=${imageUrl(run, image.key)} alt=${alt} style=${clip ? { clipPath: clip } : undefined} draggable="false" />`;
+  const style = clip ? { clipPath: clip } : undefined;
+  if (!image.clip) return html`<img class="full" src=${imageUrl(run, image.key)} alt=${alt} style=${style} draggable="false" />`;
+  return html`<span class="full moving" style=${style}><img src=${imageUrl(run, image.key, "thumbnail")} alt=${alt} draggable="false" />
+    <span class="strip" data-strip=${imageUrl(run, image.key, "strip")} aria-hidden="true"></span></span>`;
 }
 
 const Label = ({ arm, image }) => html`
@@ -78,6 +82,12 @@ export function Viewer({ run, items }) {
     if (isOpen && shown && !shown.open) shown.showModal();
     if (!isOpen && shown?.open) shown.close();
   }, [isOpen]);
+  useEffect(() => {
+    const shown = dialog.current;
+    if (!isOpen || !shown) return undefined;
+    play(shown, "hover");
+    return () => play(shown, false);
+  }, [isOpen, item?.id, query.mode]);
   if (!isOpen) return html`<dialog class="viewer" ref=${dialog}></dialog>`;
   const step = (by) => setQuery({ view: items[(at + by + items.length) % items.length].id });
   const isPair = item.pair?.base && item.pair?.tuned;
@@ -109,6 +119,7 @@ export function Viewer({ run, items }) {
         <footer>
           <button type="button" class="quiet" onClick=${() => step(-1)} aria-label="Previous">← Previous</button>
           <span class="faint">${at + 1} of ${items.length}</span>
+          ${reducedMotion() && alone.clip ? html`<${PlayButton} group=${dialog} />` : null}
           <button type="button" class="quiet" onClick=${() => step(1)} aria-label="Next">Next →</button>
         </footer>
       </div>

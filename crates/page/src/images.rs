@@ -1,12 +1,12 @@
 //! Which images and clips a run has, and their bytes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::folder::{Folder, IMAGE_LIMIT};
 use crate::image_key::ImageKey;
-use crate::thumbnail::{Encoded, SIDE, strip, strip_of_frames, thumbnail};
+use crate::thumbnail::{Encoded, SIDE, strip, thumbnail};
 
 /// Longest side of [`ImageSize::Medium`].
 const MEDIUM_SIDE: u32 = 768;
@@ -18,8 +18,6 @@ pub enum ImageFiles {
     Still,
     /// One file that moves, of that ending.
     Animated(&'static str),
-    /// One PNG a frame, this many.
-    Frames(u32),
 }
 
 impl ImageFiles {
@@ -32,7 +30,7 @@ impl ImageFiles {
 /// In which size an image is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ImageSize {
-    /// As it was saved; of a clip of separate frames, its middle frame.
+    /// As it was saved.
     Full,
     /// At most 256 pixels a side, for lists; of a clip, its middle frame.
     Thumbnail,
@@ -42,8 +40,8 @@ pub enum ImageSize {
     Strip,
 }
 
-/// The images in one folder of the run, by the key that `key_of` gives to a file's name without ending. Where a clip is
-/// there as one file and as frames, the file counts.
+/// The images in one folder of the run, by the key that `key_of` gives to a file's name without ending. Of the files of
+/// a clip its WebP file counts, then its GIF file.
 pub(crate) fn list(
     run: &Folder,
     path: &Path,
@@ -52,23 +50,20 @@ pub(crate) fn list(
     let mut found = BTreeMap::new();
     for entry in run.entries(path)?.iter().filter(|entry| !entry.is_folder) {
         let Some((stem, ending)) = entry.name.rsplit_once('.') else { continue };
-        let (stem, files) = match (ending, stem.split_once("-frame-")) {
-            ("png", Some((stem, _))) => (stem, ImageFiles::Frames(1)),
-            ("png", None) => (stem, ImageFiles::Still),
-            ("webp", None) => (stem, ImageFiles::Animated("webp")),
-            ("gif", None) => (stem, ImageFiles::Animated("gif")),
+        let files = match ending {
+            "png" => ImageFiles::Still,
+            "webp" => ImageFiles::Animated("webp"),
+            "gif" => ImageFiles::Animated("gif"),
             _ => continue,
         };
         let Some(key) = key_of(stem) else { continue };
-        let merged = match (found.get(&key), files) {
-            (Some(ImageFiles::Frames(count)), ImageFiles::Frames(_)) => ImageFiles::Frames(count + 1),
-            (Some(animated @ ImageFiles::Animated(_)), ImageFiles::Frames(_) | ImageFiles::Still) => {
-                *animated
-            }
-            (Some(frames @ ImageFiles::Frames(_)), ImageFiles::Still) => *frames,
-            _ => files,
+        let is_better = match found.get(&key) {
+            None | Some(ImageFiles::Still) => true,
+            Some(ImageFiles::Animated(_)) => files == ImageFiles::Animated("webp"),
         };
-        found.insert(key, merged);
+        if is_better {
+            found.insert(key, files);
+        }
     }
     Ok(found)
 }
@@ -93,29 +88,7 @@ pub fn read_image(run: &Folder, key: ImageKey, size: ImageSize) -> Result<Encode
             ImageSize::Strip => strip(&key.to_string(), &Encoded { bytes, mime }),
         };
     }
-    let frames = frame_files(run, &folder, &stem)?;
-    let Some(middle) = frames.get(frames.len() / 2) else {
-        let source = std::io::ErrorKind::NotFound.into();
-        return Err(Error::Read { path: file(".png"), source });
-    };
-    let still = || Ok(Encoded { bytes: whole(middle)?, mime: "image/png" });
-    match size {
-        ImageSize::Full => still(),
-        ImageSize::Thumbnail => thumbnail(&key.to_string(), still()?, SIDE),
-        ImageSize::Medium => thumbnail(&key.to_string(), still()?, MEDIUM_SIDE),
-        ImageSize::Strip => {
-            let bytes = frames.iter().map(|frame| whole(frame)).collect::<Result<Vec<_>>>()?;
-            strip_of_frames(&key.to_string(), &bytes)
-        }
-    }
-}
-
-fn frame_files(run: &Folder, folder: &Path, stem: &str) -> Result<Vec<PathBuf>> {
-    let prefix = format!("{stem}-frame-");
-    let entries = run.entries(folder)?;
-    let frames =
-        entries.iter().filter(|entry| entry.name.starts_with(&prefix) && entry.name.ends_with(".png"));
-    Ok(frames.map(|entry| folder.join(&entry.name)).collect())
+    Err(Error::Read { path: file(".png"), source: std::io::ErrorKind::NotFound.into() })
 }
 
 /// What the program wrote into an image about itself.
@@ -130,11 +103,11 @@ pub(crate) struct Inscription {
 /// Bytes in front of the pixels in which the texts of a PNG lie.
 const TEXTS_LIMIT: u64 = 64 << 10;
 
-/// Reward and judgement of a still or of the first frame of a clip; nothing where the file does not say.
+/// Reward and judgement of a still, or of a clip by the strip of its frames; nothing where the file does not say.
 pub(crate) fn inscription(run: &Folder, key: ImageKey) -> Inscription {
     let (folder, stem) = key.stem();
-    let first = [format!("{stem}.png"), format!("{stem}-frame-000.png")];
-    let bytes = first.iter().find_map(|name| run.read_start(&folder.join(name), TEXTS_LIMIT).ok());
+    let names = [format!("{stem}.png"), format!("{stem}-strip.png")];
+    let bytes = names.iter().find_map(|name| run.read_start(&folder.join(name), TEXTS_LIMIT).ok());
     let Some(bytes) = bytes else { return Inscription::default() };
     let Ok(reader) = png::Decoder::new(std::io::Cursor::new(bytes)).read_info() else {
         return Inscription::default();

@@ -58,19 +58,7 @@ pub fn thumbnail(name: &str, image: Encoded, side: u32) -> Result<Encoded> {
 /// # Errors
 /// Where it cannot be decoded.
 pub fn strip(name: &str, image: &Encoded) -> Result<Encoded> {
-    beside(name, &animation(name, image)?)
-}
-
-/// The same of frames that are files of their own.
-///
-/// # Errors
-/// Where one cannot be decoded.
-pub(crate) fn strip_of_frames(name: &str, frames: &[Vec<u8>]) -> Result<Encoded> {
-    let frames = frames.iter().map(|frame| Ok(decode(name, frame)?.to_rgb8()));
-    beside(name, &frames.collect::<Result<Vec<_>>>()?)
-}
-
-fn beside(name: &str, frames: &[RgbImage]) -> Result<Encoded> {
+    let frames = animation(name, image)?;
     let shown = STRIP_FRAMES.min(frames.len());
     let Some(first) = frames.first() else { return Err(failed(name)("it has no frame")) };
     let scale = (f64::from(STRIP_SIDE) / f64::from(first.width().max(first.height()).max(1))).min(1.0);
@@ -159,9 +147,21 @@ mod tests {
         assert_eq!((size(&shown), shown.mime), ((256, 128), "image/jpeg"));
     }
 
+    fn gif(width: u32, height: u32, shades: &[u8]) -> Encoded {
+        let mut bytes = Vec::new();
+        let mut encoder = GifEncoder::new(&mut bytes);
+        for &shade in shades {
+            let frame = RgbaImage::from_pixel(width, height, image::Rgba([shade, shade, shade, 255]));
+            let delay = Delay::from_numer_denom_ms(100, 1);
+            encoder.encode_frame(Frame::from_parts(frame, 0, 0, delay)).unwrap();
+        }
+        drop(encoder);
+        Encoded { bytes, mime: "image/gif" }
+    }
+
     #[test]
     fn frames_stand_side_by_side() {
-        let shown = strip_of_frames("x", &[png(64, 32, 0), png(64, 32, 128), png(64, 32, 255)]).unwrap();
+        let shown = strip("x", &gif(64, 32, &[0, 128, 255])).unwrap();
         let image = image::load_from_memory(&shown.bytes).unwrap().to_rgb8();
         assert_eq!((image.width(), image.height()), (192, 32));
         let shades = [20, 90, 170].map(|x| image.get_pixel(x, 16)[0]);
@@ -169,18 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn animated_files_have_a_strip_and_a_poster() {
-        let mut bytes = Vec::new();
-        let mut encoder = GifEncoder::new(&mut bytes);
-        for shade in [0, 255] {
-            let frame = RgbaImage::from_pixel(32, 32, image::Rgba([shade, shade, shade, 255]));
-            let delay = Delay::from_numer_denom_ms(100, 1);
-            encoder.encode_frame(Frame::from_parts(frame, 0, 0, delay)).unwrap();
-        }
-        drop(encoder);
-        let clip = Encoded { bytes, mime: "image/gif" };
-        assert_eq!(size(&strip("x", &clip).unwrap()), (64, 32));
-        assert_eq!(size(&thumbnail("x", clip, SIDE).unwrap()), (32, 32));
+    fn animated_files_have_a_poster() {
+        assert_eq!(size(&thumbnail("x", gif(32, 32, &[0, 255]), SIDE).unwrap()), (32, 32));
     }
 
     #[test]

@@ -20,6 +20,10 @@ impl Scorer for Screened {
         self.scorer.name()
     }
 
+    fn min_frames(&self) -> usize {
+        self.scorer.min_frames()
+    }
+
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
         let shown: Vec<usize> = (0..media.len()).filter(|&at| !is_black(&media[at])).collect();
         if shown.len() == media.len() {

@@ -41,6 +41,10 @@ impl Scorer for TemporalConsistency {
         NAME
     }
 
+    fn min_frames(&self) -> usize {
+        2
+    }
+
     fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
         if media.iter().any(|media| media.frames() < 2) {
             return Err(Error::FewFrames { scorer: NAME, expected: 2, found: 1 }.into());

@@ -33,8 +33,10 @@ pub struct Event<'a> {
 pub enum EventValue<'a> {
     /// A figure.
     Scalar(f64),
-    /// A picture as a PNG file.
+    /// An image as a PNG file.
     Png(&'a [u8]),
+    /// A clip as a GIF file, which TensorBoard plays.
+    Gif(&'a [u8]),
 }
 
 impl EventFile {
@@ -71,7 +73,8 @@ fn encode(event: &Event<'_>, started: f64) -> Vec<u8> {
     let summary = event.values.iter().map(|(name, value)| {
         let value = match value {
             EventValue::Scalar(number) => float(2, *number as f32),
-            EventValue::Png(bytes) => text(4, &[size(bytes), text(4, bytes)].concat()),
+            EventValue::Png(bytes) => text(4, &[png_size(bytes), text(4, bytes)].concat()),
+            EventValue::Gif(bytes) => text(4, &[gif_size(bytes), text(4, bytes)].concat()),
         };
         text(1, &[text(1, name.as_bytes()), value].concat())
     });
@@ -80,11 +83,23 @@ fn encode(event: &Event<'_>, started: f64) -> Vec<u8> {
     [double(1, wall_time), integer(2, u64::from(event.step)), text(5, &summary)].concat()
 }
 
-/// Rows, columns and colour space (3: RGB) of a PNG file, whose header says how large it is.
-fn size(png: &[u8]) -> Vec<u8> {
+/// The size of a PNG file, whose header says how large it is.
+fn png_size(png: &[u8]) -> Vec<u8> {
     let number =
         |at: usize| png.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    [integer(1, number(20).into()), integer(2, number(16).into()), integer(3, 3)].concat()
+    size(number(20), number(16))
+}
+
+/// The size of a GIF file, by its header too.
+fn gif_size(gif: &[u8]) -> Vec<u8> {
+    let number =
+        |at: usize| gif.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes);
+    size(number(8).into(), number(6).into())
+}
+
+/// Rows, columns and colour space (3: RGB) of an image.
+fn size(height: u32, width: u32) -> Vec<u8> {
+    [integer(1, height.into()), integer(2, width.into()), integer(3, 3)].concat()
 }
 
 fn record(data: &[u8]) -> Vec<u8> {
@@ -156,6 +171,14 @@ mod tests {
             &1.0f32.to_le_bytes(),
         ];
         assert_eq!(encode(&event, 2.0), expected.concat());
+    }
+
+    #[test]
+    fn an_image_has_the_size_of_its_header() {
+        let gif = b"GIF89a\x2c\x01\x40\x00";
+        assert_eq!(gif_size(gif), [0x08, 64, 0x10, 0xac, 0x02, 0x18, 3]);
+        let png = [&[0; 16][..], &300u32.to_be_bytes(), &64u32.to_be_bytes()].concat();
+        assert_eq!(png_size(&png), gif_size(gif));
     }
 
     #[test]

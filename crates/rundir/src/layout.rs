@@ -10,7 +10,7 @@ pub struct Layout {
 
 impl Layout {
     /// What a run folder may hold at its top; anything else is somebody else's.
-    pub(crate) const NAMES: [&str; 17] = [
+    pub(crate) const NAMES: [&str; 21] = [
         ".lock",
         "config.toml",
         "environment.json",
@@ -25,6 +25,10 @@ impl Layout {
         "samples",
         "sampled",
         "grid.png",
+        "grid.webp",
+        "grid.gif",
+        "grid.mp4",
+        "strip.png",
         "curve.png",
         "report.html",
         "tensorboard",
@@ -95,7 +99,8 @@ impl Layout {
         self.root.join("images")
     }
 
-    /// The folder of the images of all evaluated samples, `STEP-INDEX.png`, steps from 1 and indices from 0.
+    /// The folder of all evaluated samples, `STEP-INDEX.png`, steps from 1 and indices from 0; of clips `.webp`, `.gif` and
+    /// `-strip.png`.
     pub fn samples(&self) -> PathBuf {
         self.root.join("samples")
     }
@@ -108,6 +113,16 @@ impl Layout {
     /// Base row above tuned row, same seeds.
     pub fn grid(&self) -> PathBuf {
         self.root.join("grid.png")
+    }
+
+    /// The same of clips, as an animation with this ending: `webp`, `gif` or `mp4`.
+    pub fn grid_animation(&self, ending: &str) -> PathBuf {
+        self.root.join("grid").with_extension(ending)
+    }
+
+    /// Of clips: the frames of a few seeds side by side, base above tuned.
+    pub fn strip(&self) -> PathBuf {
+        self.root.join("strip.png")
     }
 
     /// Reward against evaluations.

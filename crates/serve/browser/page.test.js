@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { mkdirSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { Server, join, launch, makeMany, serious, stopAll, tune, until, work } from "./harness.js";
+import { Server, join, launch, makeMany, root, serious, stopAll, tune, until, work } from "./harness.js";
 
 const runs = join(work, "runs");
 const WIDTHS = [390, 768, 1440];
@@ -239,6 +239,35 @@ test("a report opens from disk without a network", async (context) => {
   await fits(page, "report");
   assert.deepEqual(asked, []);
   await page.close();
+});
+
+test("clips of a report play on hover and in the viewer, in step", async (context) => {
+  const model = join(root, "golden/diffusion/modelscope");
+  tune(join(work, "clip"), "a green dog", ["--model", model, "--num-frames", "4", "--reward", "jpeg-size"]);
+  const page = await browser.newPage();
+  context.after(() => page.close());
+  await page.goto(pathToFileURL(join(work, "clip", "report.html")).href);
+  await page.waitForSelector(".pairs .picture[data-clip]");
+  const places = (inside) => page.$$eval(`${inside} .strip.playing`, (strips) => strips.map((strip) => [strip.dataset.frames, strip.style.backgroundPositionX]));
+  const plays = async (inside) => {
+    const seen = new Set();
+    await until(async () => {
+      const found = await places(inside);
+      const known = found.filter(([frames]) => frames === "4").map(([, place]) => place);
+      if (known.length >= 2) {
+        assert.equal(new Set(known).size, 1, "the clips are out of step");
+        seen.add(known[0]);
+      }
+      return seen.size >= 3;
+    }, `three frames of the clips in ${inside}`, 5);
+  };
+  await page.locator(".pairs .picture[data-clip]").first().hover();
+  await plays(".pairs");
+  await page.locator(".pairs .picture[data-clip]").first().click();
+  await page.waitForSelector("dialog[open] .moving");
+  await page.mouse.move(0, 0);
+  await plays("dialog");
+  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, "clips.png") });
 });
 
 test("five hundred runs and ten thousand samples: only what is near the window exists", async () => {

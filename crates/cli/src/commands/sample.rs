@@ -39,10 +39,10 @@ pub struct Flags {
     save_latents: Option<PathBuf>,
     #[command(flatten)]
     generation: GenerationConfig,
-    /// Folder for the pictures, seed-SEED.png each
+    /// Folder for the pictures, seed-SEED.png each; of clips .webp, .gif, .mp4 with ffmpeg, and the frames as -strip.png
     #[arg(long, value_name = "DIR", default_value = "samples")]
     out: PathBuf,
-    /// Also draw all pictures on one sheet
+    /// Also draw all pictures on one sheet; of clips, one that ends in .webp or .gif plays
     #[arg(long, value_name = "FILE.png")]
     grid: Option<PathBuf>,
     /// Print one JSON object instead of the list of files

@@ -149,8 +149,13 @@ fn list(tuned: &PromptsTuned, json: bool) -> anyhow::Result<Outcome> {
 fn summary(tuned: &Tuned) -> String {
     let comparison = tuned.comparison.as_ref().map(table::comparison).unwrap_or_default();
     let path = |name: &str| tuned.run.join(name).display().to_string();
+    // Clips play in the animation, and their frames stand on the strip.
+    let clips = match tuned.run.join("strip.png").is_file() {
+        true => format!("clips   {}\nstrip   {}\n", path("grid.webp"), path("strip.png")),
+        false => String::new(),
+    };
     format!(
-        "{comparison}\nstopped because {}\n\ngrid    {}\ncurve   {}\nreport  {}\npolicy  {}\n\n{}",
+        "{comparison}\nstopped because {}\n\n{clips}grid    {}\ncurve   {}\nreport  {}\npolicy  {}\n\n{}",
         tuned.stop_reason.why(),
         path("grid.png"),
         path("curve.png"),
@@ -162,17 +167,25 @@ fn summary(tuned: &Tuned) -> String {
 
 /// Two lines that sample from the policy with any diffusers pipeline of the same model.
 fn python(policy: &Path) -> String {
-    let gaussians = read_policy(policy).map_or(1, |file| file.gaussian_count());
+    let file = read_policy(policy);
+    let gaussians = file.as_ref().map_or(1, |file| file.gaussian_count());
+    // Channels, frames, rows and columns: a pipeline of clips takes their noises one by one.
+    let is_clip = file.is_ok_and(|file| file.provenance.noise_shape.len() == 4);
     let (turn, of_turn, shape) = if gaussians > 1 {
         (format!("; turn = torch.arange(8) % {gaussians}"), "[turn]", "[1:]")
     } else {
         (String::new(), "", "")
     };
+    let noise = format!("p[\"mu\"]{of_turn} + p[\"sigma\"]{of_turn} * torch.randn(8, *p[\"mu\"].shape{shape})");
+    let sampled = if is_clip {
+        format!("clips = [pipe(prompt, num_frames=z.shape[1], latents=z[None]).frames[0] for z in {noise}]")
+    } else {
+        format!("images = pipe(prompt, num_images_per_prompt=8, latents={noise}).images")
+    };
     format!(
         "in Python, with a diffusers pipeline of the same model:\n\
          \x20 p = safetensors.torch.load_file({:?}){turn}\n\
-         \x20 images = pipe(prompt, num_images_per_prompt=8, \
-         latents=p[\"mu\"]{of_turn} + p[\"sigma\"]{of_turn} * torch.randn(8, *p[\"mu\"].shape{shape})).images",
+         \x20 {sampled}",
         policy.display().to_string(),
     )
 }

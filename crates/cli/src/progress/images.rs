@@ -3,11 +3,13 @@
 use std::io::{IsTerminal, stderr, stdin, stdout};
 
 use image::{DynamicImage, RgbImage, imageops};
-use noisefind::core::media::Media;
+use noisefind::core::media::{FrameReduction, Media};
 use viuer::{Config, KittySupport};
 
 /// Samples side by side.
 pub const COLUMNS: usize = 8;
+/// Frames of each clip, evenly spread.
+const CLIP_FRAMES: usize = 4;
 /// Rows and columns of pixels of each.
 const SIDE: u32 = 96;
 const GAP: u32 = 4;
@@ -24,8 +26,8 @@ pub fn are_possible() -> bool {
         || viuer::is_sixel_supported()
 }
 
-/// Shows the first samples in one row; of a clip, its middle frame. What cannot be shown is left out: nothing depends on
-/// it.
+/// Shows the first samples in one row; of each clip some frames in order. What cannot be shown is left out: nothing
+/// depends on it.
 pub fn show(media: &[Media]) {
     let Some(row) = row(media) else { return };
     let config = Config {
@@ -39,11 +41,14 @@ pub fn show(media: &[Media]) {
 }
 
 fn row(media: &[Media]) -> Option<RgbImage> {
-    let shown = media.len().min(COLUMNS) as u32;
-    let mut row = RgbImage::new((shown * (SIDE + GAP)).checked_sub(GAP)?, SIDE);
-    for (at, media) in media.iter().take(COLUMNS).enumerate() {
-        let frame = media.frame(media.frames() / 2);
-        let sample = RgbImage::from_raw(media.width() as u32, media.height() as u32, frame.to_vec())?;
+    let frames = |media: &Media| media.reduced(FrameReduction::Evenly(CLIP_FRAMES));
+    let clips: Vec<Media> = media.iter().take(COLUMNS).map(frames).collect();
+    let tiles = clips.iter().flat_map(|clip| (0..clip.frames()).map(move |frame| (clip, frame)));
+    let tiles: Vec<_> = tiles.take(COLUMNS).collect();
+    let mut row = RgbImage::new((tiles.len() as u32 * (SIDE + GAP)).checked_sub(GAP)?, SIDE);
+    for (at, (clip, frame)) in tiles.into_iter().enumerate() {
+        let pixels = clip.frame(frame).to_vec();
+        let sample = RgbImage::from_raw(clip.width() as u32, clip.height() as u32, pixels)?;
         let small = imageops::resize(&sample, SIDE, SIDE, imageops::FilterType::Triangle);
         imageops::replace(&mut row, &small, i64::from(SIDE + GAP) * at as i64, 0);
     }
@@ -62,6 +67,16 @@ mod tests {
         assert_eq!((shown.get_pixel(5, 5).0, shown.get_pixel(SIDE + GAP + 5, 5).0), ([10; 3], [200; 3]));
         assert!(row(&[]).is_none());
         assert_eq!(row(&vec![media(0); 20]).unwrap().width(), 8 * (SIDE + GAP) - GAP);
+    }
+
+    #[test]
+    fn a_clip_shows_its_frames_in_order() {
+        let levels = [0, 0, 50, 50, 100, 100, 150, 150];
+        let pixels = levels.iter().flat_map(|&level| [level; 3]).collect();
+        let shown = row(&[Media::new(8, 1, 1, pixels).unwrap()]).unwrap();
+        assert_eq!(shown.width(), 4 * (SIDE + GAP) - GAP);
+        let level = |at: u32| shown.get_pixel((SIDE + GAP) * at, 0).0[0];
+        assert!((0..3).all(|at| level(at) < level(at + 1)));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use image::AnimationDecoder;
+use image::codecs::webp::WebPDecoder;
+
 use crate::{names, succeed};
 
 const IMPORTS: &str = "import diffusers, PIL, safetensors, torch, transformers";
@@ -21,16 +24,67 @@ fn python() -> Result<PathBuf, String> {
     }
 }
 
+/// The Python to test with; says so where there is none.
+fn python_or_skip() -> Option<PathBuf> {
+    let found = python();
+    if let Err(reason) = &found {
+        // Under cargo test --nocapture, so that nobody takes a skipped test for a passed one.
+        eprintln!("skipped: no Python with diffusers ({reason}); name one in NOISEFIND_PYTHON");
+    }
+    found.ok()
+}
+
+fn golden(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion").join(name);
+    folder.display().to_string()
+}
+
+/// Clips of both families, from a policy that has all settings in it.
+#[test]
+fn diffusers_draws_the_same_clips_from_the_policy() {
+    let Some(python) = python_or_skip() else { return };
+    let (modelscope, sd1, adapter) = (golden("modelscope"), golden("sd1"), golden("motion_adapter"));
+    // The example takes the model's own scheduler.
+    let models: [(&str, &[&str]); 2] =
+        [(&modelscope, &["--num-frames", "3"]), (&sd1, &["--motion-adapter", &adapter, "--num-frames", "3"])];
+    for (at, (model, more)) in models.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = ["tune", "a green dog", "--out", "run", "--model", model, "--reward", "jpeg-size"];
+        let settings = ["--evaluations", "8", "--batch-size", "4", "--samples", "2", "--dtype", "f32"];
+        let steps = ["--num-inference-steps", "4", "--guidance-scale", "5"];
+        succeed(folder.path(), &[&start[..], &settings, &steps, more].concat());
+        let drawing = ["sample", "run", "-n", "2", "--dtype", "f32", "--save-noise", "noise.safetensors"];
+        succeed(folder.path(), &drawing);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let drawn = Command::new(&python)
+            .current_dir(folder.path())
+            .arg(root.join("examples/sample_with_diffusers.py"))
+            .args([model, "run/policy.safetensors", "theirs", "noise.safetensors"])
+            .output()
+            .unwrap();
+        assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+        for seed in 0..2 {
+            let ours = frames(&folder.path().join(format!("samples/seed-{seed}.webp")));
+            let theirs = frames(&folder.path().join(format!("theirs/{seed}.webp")));
+            assert_eq!((ours.len(), theirs.len()), (3, 3));
+            let pairs = ours.concat().into_iter().zip(theirs.concat());
+            let furthest = pairs.map(|(ours, theirs)| ours.abs_diff(theirs)).max();
+            // Sums in another order end in another last bit, which rounding to 8 bits makes one level.
+            assert!(furthest <= Some(1), "model {at}, clip {seed} differs by {furthest:?} levels");
+        }
+    }
+}
+
+/// The pixels of each frame of an animated WebP file.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let frames = WebPDecoder::new(file).unwrap().into_frames().collect_frames().unwrap();
+    frames.into_iter().map(|frame| image::DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8().into_raw()).collect()
+}
+
 #[test]
 fn diffusers_draws_the_same_pictures_from_the_policy() {
-    let python = match python() {
-        Ok(python) => python,
-        Err(reason) => {
-            // Under cargo test --nocapture, so that nobody takes a skipped test for a passed one.
-            eprintln!("skipped: no Python with diffusers ({reason}); name one in NOISEFIND_PYTHON");
-            return;
-        }
-    };
+    let Some(python) = python_or_skip() else { return };
     let folder = tempfile::tempdir().unwrap();
     let settings = ["--evaluations", "16", "--samples", "2", "--num-inference-steps", "4", "--dtype", "f32"];
     succeed(folder.path(), &[&["tune", "a green dog", "--out", "run"][..], &settings].concat());

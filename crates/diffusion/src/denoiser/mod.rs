@@ -15,9 +15,13 @@ use noisefind_core::noise::NoiseShape;
 use crate::model_index::PartClass;
 use noisefind_nn::config::Keys;
 use noisefind_nn::device::Placement;
-use noisefind_nn::error::Result;
+use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::ModelFiles;
 use noisefind_nn::lora::Adapters;
+
+pub use unet2d::MotionAdapter;
+
+use crate::model_index::ModelIndex;
 
 /// The folder of the denoiser.
 const FOLDER: &str = "unet";
@@ -127,7 +131,7 @@ pub trait DenoiserConfig: Debug + Send + Sync {
     ///
     /// # Errors
     /// Where the adapter is absent or damaged, or does not fit.
-    fn with_motion(&self, adapter: &ModelFiles) -> Result<Box<dyn DenoiserConfig>>;
+    fn with_motion(&self, adapter: &MotionAdapter) -> Result<Box<dyn DenoiserConfig>>;
 }
 
 /// A denoiser.
@@ -158,5 +162,27 @@ pub fn config(model: &ModelFiles) -> Result<Box<dyn DenoiserConfig>> {
     match CLASSES.iter().find(|known| known.names.contains(&class.name.as_str())) {
         Some(known) => (known.parse)(&keys),
         None => Err(class.unknown(CLASSES.iter().map(|known| known.names[0]))),
+    }
+}
+
+/// The config of the model's denoiser with the motion adapter that the user names, or else with the one that the model
+/// has beside a denoiser of still images.
+///
+/// # Errors
+/// As [`config`], and where the adapter is absent, damaged or does not fit.
+pub fn config_with_motion(
+    model: &ModelFiles,
+    index: &ModelIndex,
+    motion_adapter: Option<&str>,
+) -> Result<Box<dyn DenoiserConfig>> {
+    let config = config(model)?;
+    match motion_adapter {
+        Some(name) => MotionAdapter::find(name)
+            .and_then(|adapter| config.with_motion(&adapter))
+            .map_err(|source| Error::MotionAdapter(Box::new(source))),
+        None if config.info().frames.is_none() && index.has(unet2d::MOTION_ADAPTER) => {
+            config.with_motion(&MotionAdapter::in_model(model))
+        }
+        None => Ok(config),
     }
 }

@@ -4,6 +4,7 @@ use noisefind_core::noise::NoiseShape;
 
 use crate::decoder::{self, DecoderInfo, ENCODER, Vae};
 use crate::denoiser::{self, DenoiserInfo};
+use super::frames_at_once;
 use crate::model_index::ModelIndex;
 use crate::scheduler::{PredictionType, Schedule, SchedulerClass, SchedulerConfig, SchedulerFile};
 use noisefind_nn::clip::ClipTextModel;
@@ -28,7 +29,8 @@ pub struct ModelInfo {
     /// Numbers that the CPU holds, once they are packed for its kernels: without the half of the decoder that only
     /// training needs.
     pub packed_parameters: usize,
-    /// The most numbers that lie between the layers at once, for one picture of native size with guidance.
+    /// The most numbers that lie between the layers at once, for one image or clip of native size with guidance: those of
+    /// the denoiser, or those of the decoder for the frames that it decodes at once.
     pub activations: Option<usize>,
     /// Shape of the noise for a picture of native size.
     pub noise_shape: Option<NoiseShape>,
@@ -75,7 +77,7 @@ impl ModelInfo {
             let part = PartInfo::read(files, name, stem, &placement);
             parts.extend(note(part, &mut problems));
             let opened = match name {
-                "unet" => denoiser::config(files)
+                "unet" => denoiser::config_with_motion(files, &index, None)
                     .and_then(|config| config.open(files, &placement, &Adapters::default()))
                     .map(drop),
                 "vae" => Vae::open(files, name, &placement).map(drop),
@@ -88,7 +90,8 @@ impl ModelInfo {
             };
             note(opened, &mut problems);
         }
-        let unet = note(denoiser::config(files).map(|config| config.info()), &mut problems);
+        let unet = denoiser::config_with_motion(files, &index, None).map(|config| config.info());
+        let unet = note(unet, &mut problems);
         let vae = note(decoder::config(files, "vae").map(|config| config.info()), &mut problems);
         let scheduler = SchedulerFile::read(files, &index).and_then(|file| {
             let config = file.own()?;
@@ -106,7 +109,11 @@ impl ModelInfo {
             .as_ref()
             .zip(vae)
             .zip(native_size)
-            .map(|((unet, vae), size)| unet.activations.max(decoder_activations(&vae, size)));
+            .map(|((unet, vae), size)| {
+                // One clip or image: of a clip as many frames as are decoded at once.
+                let frames = unet.frames.unwrap_or(1).min(frames_at_once(size[0] * size[1]));
+                unet.activations.max(frames * decoder_activations(&vae, size))
+            });
         Ok(Self {
             family: family(&index, unet.as_ref(), scheduler.as_ref()),
             pipeline: index.class_name,
@@ -168,7 +175,11 @@ fn family(index: &ModelIndex, unet: Option<&DenoiserInfo>, scheduler: Option<&Sc
     let Some(unet) = unet else {
         return index.class_name.clone();
     };
+    let is_clip = unet.frames.is_some();
     let name = match (unet.text_width, unet.text_time.is_some()) {
+        // Motion modules have encodings of positions, which end.
+        _ if is_clip && unet.max_frames.is_some() => "AnimateDiff",
+        _ if is_clip => "ModelScope text-to-video",
         (_, true) => "Stable Diffusion XL",
         (768, _) => "Stable Diffusion 1",
         (1024, _) => "Stable Diffusion 2",

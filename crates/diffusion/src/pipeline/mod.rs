@@ -1,6 +1,7 @@
-//! A whole model: prompt and noise in, pictures out.
+//! A whole model: prompt and noise in, images or clips out.
 //!
-//! Reference: `StableDiffusionPipeline` and `StableDiffusionXLPipeline` of diffusers 0.42.1.
+//! Reference: `StableDiffusionPipeline`, `StableDiffusionXLPipeline`, `TextToVideoSDPipeline` and `AnimateDiffPipeline` of
+//! diffusers 0.42.1.
 
 mod denoise;
 mod generator;
@@ -63,10 +64,7 @@ impl DiffusionModel {
         repair::repair_scheduler(&index, &mut scheduler, &mut notes);
         let adapters = Adapters::open(&options.loras, &index.parts)?;
         let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
-        let mut config = denoiser::config(&files)?;
-        if let Some(name) = &options.motion_adapter {
-            config = config.with_motion(&ModelFiles::find(name)?)?;
-        }
+        let config = denoiser::config_with_motion(&files, &index, options.motion_adapter.as_deref())?;
         let mut denoiser_info = config.info();
         repair::repair_sample_size(&index, &files, &mut denoiser_info, &mut notes)?;
         check_denoiser(&files, &index, &denoiser_info)?;
@@ -164,51 +162,27 @@ impl DiffusionModel {
             }),
         };
         Ok(NoiseShape {
-            frames: self.frames_for(options)?,
+            frames: frames_for(&self.denoiser_info, options)?,
             height: latent("height", options.height, native.height)?,
             width: latent("width", options.width, native.width)?,
             ..native
         })
     }
 
-    /// Frames of a clip that `options` ask for; `None` for a model of still images.
-    fn frames_for(&self, options: &GenerationOptions) -> Result<Option<usize>> {
-        /// More than any model of this kind was trained for.
-        const MOST: usize = 1024;
-        let DenoiserInfo { frames: native, max_frames, .. } = self.denoiser_info;
-        let wrong = |found: usize, expected: String| {
-            Err(Error::Option { option: "num-frames", found: found.to_string(), expected })
-        };
-        match (options.num_frames, native) {
-            (None | Some(1), None) => Ok(None),
-            (Some(found), None) => wrong(found, "1, because the model generates still images".into()),
-            (asked, Some(native)) => {
-                let most = max_frames.unwrap_or(MOST);
-                let frames = asked.unwrap_or(native.min(most));
-                if (1..=most).contains(&frames) {
-                    return Ok(Some(frames));
-                }
-                let why = if max_frames.is_some() {
-                    ", the most that the motion adapter was trained for"
-                } else {
-                    ""
-                };
-                wrong(frames, format!("1 to {most}{why}"))
-            }
-        }
-    }
-
-    /// Checks what does not need the weights, so that nobody waits for them in vain: the scheduler that `options` select,
-    /// and its number of steps.
+    /// Checks what does not need the weights, so that nobody waits for them in vain: the motion adapter, the number of
+    /// frames, the scheduler that `options` select, and its number of steps.
     ///
     /// # Errors
-    /// Where the scheduler is not implemented, not defined for this model, or refuses the number of steps.
-    pub fn check(files: &ModelFiles, options: &GenerationOptions) -> Result<()> {
+    /// Where the adapter or the number of frames does not fit the model, or the scheduler is not implemented, not defined
+    /// for this model, or refuses the number of steps.
+    pub fn check(files: &ModelFiles, load: &LoadOptions, options: &GenerationOptions) -> Result<()> {
         options.check()?;
         let index = ModelIndex::read(files)?;
         let mut scheduler = SchedulerFile::read(files, &index)?;
         repair::repair_scheduler(&index, &mut scheduler, &mut Vec::new());
         let scheduler = scheduler.selected(options.scheduler.as_ref())?;
+        let config = denoiser::config_with_motion(files, &index, load.motion_adapter.as_deref())?;
+        frames_for(&config.info(), options)?;
         Schedule::new(&scheduler, options.num_inference_steps, options.eta).map(drop)
     }
 
@@ -250,8 +224,6 @@ impl DiffusionModel {
     /// # Errors
     /// As [`decode`](Self::decode), but values may be anything.
     pub fn decode_values(&self, latents: &[Latents], batch_size: usize) -> Result<Vec<DecodedImage>> {
-        /// A batch of larger images needs more memory than the denoiser does.
-        const PIXELS_AT_ONCE: usize = 1 << 19;
         let pixels_per_latent = self.vae.info().pixels_per_latent;
         let Some(first) = latents.first() else {
             return Ok(Vec::new());
@@ -268,7 +240,7 @@ impl DiffusionModel {
         let frames = shape.frames.unwrap_or(1);
         let per_frame = shape.height * shape.width * shape.channels;
         let pixels = shape.height * shape.width * pixels_per_latent * pixels_per_latent;
-        let at_once = batch_size.saturating_mul(frames).clamp(1, (PIXELS_AT_ONCE / pixels.max(1)).max(1));
+        let at_once = batch_size.saturating_mul(frames).clamp(1, frames_at_once(pixels));
         let values = denoise::channels_last(latents.iter().map(|latents| latents.values.as_slice()), shape);
         let mut images: Vec<Vec<f32>> = Vec::with_capacity(latents.len() * frames);
         let mut size = [0, 0];
@@ -306,6 +278,40 @@ fn check_denoiser(files: &ModelFiles, index: &ModelIndex, denoiser: &DenoiserInf
         return invalid("addition_embed_type", "null".into(), expected.into());
     }
     Ok(())
+}
+
+/// Frames of a clip that `options` ask for; `None` for a model of still images.
+fn frames_for(denoiser: &DenoiserInfo, options: &GenerationOptions) -> Result<Option<usize>> {
+    /// More than any model of this kind was trained for.
+    const MOST: usize = 1024;
+    let DenoiserInfo { frames: native, max_frames, .. } = *denoiser;
+    let wrong = |found: usize, expected: String| {
+        Err(Error::Option { option: "num-frames", found: found.to_string(), expected })
+    };
+    match (options.num_frames, native) {
+        (None | Some(1), None) => Ok(None),
+        (Some(found), None) => wrong(found, "1, because the model generates still images".into()),
+        (asked, Some(native)) => {
+            let most = max_frames.unwrap_or(MOST);
+            let frames = asked.unwrap_or(native.min(most));
+            if (1..=most).contains(&frames) {
+                return Ok(Some(frames));
+            }
+            let why = if max_frames.is_some() {
+                ", the most that the motion adapter was trained for"
+            } else {
+                ""
+            };
+            wrong(frames, format!("1 to {most}{why}"))
+        }
+    }
+}
+
+/// Images or frames of so many pixels that are decoded at once: a batch of larger ones would need more memory than the
+/// denoiser does.
+fn frames_at_once(pixels: usize) -> usize {
+    const PIXELS_AT_ONCE: usize = 1 << 19;
+    (PIXELS_AT_ONCE / pixels.max(1)).max(1)
 }
 
 /// An image or a clip as the decoder gives it: 0 is black and 1 is white, and values beyond are possible.

@@ -86,7 +86,8 @@ fn remove_others(layout: &Layout, best: &[SampleKey]) -> Result<()> {
     for entry in entries {
         let entry = entry.map_err(|source| Error::Read { path: folder.clone(), source })?;
         let file = entry.file_name().to_string_lossy().into_owned();
-        let sample = file.trim_end_matches(".png").split("-frame-").next().unwrap_or_default();
+        let stem = file.split('.').next().unwrap_or_default();
+        let sample = stem.strip_suffix("-strip").unwrap_or(stem);
         if file.starts_with(PREFIX) && !best.contains(sample) {
             remove_if_there(&entry.path())?;
         }

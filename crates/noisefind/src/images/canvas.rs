@@ -45,6 +45,18 @@ pub fn draw(
     texts: &[(&str, String)],
     paint: impl FnOnce(&Area<'_>) -> Result<()>,
 ) -> Result<Vec<u8>> {
+    png::encode(width, height, &painted(width, height, paint)?, texts)
+}
+
+/// Draws on a white canvas and returns its pixels, `[height, width, 3]`.
+///
+/// # Errors
+/// Where the drawing library reports one.
+pub(super) fn painted(
+    width: usize,
+    height: usize,
+    paint: impl FnOnce(&Area<'_>) -> Result<()>,
+) -> Result<Vec<u8>> {
     static FONT_REGISTERED: Once = Once::new();
     // The font is a constant of the program; were it broken, the first text would report it.
     FONT_REGISTERED.call_once(|| drop(register_font(FONT, FontStyle::Normal, dejavu::sans::regular())));
@@ -55,5 +67,5 @@ pub fn draw(
         paint(&area)?;
         area.present().map_err(failed)?;
     }
-    png::encode(width, height, &rgb, texts)
+    Ok(rgb)
 }

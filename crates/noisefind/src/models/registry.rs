@@ -263,7 +263,7 @@ impl ModelSource {
             // Whoever asks for pictures hands over as many noises as are to be computed together.
             batch_size: usize::MAX,
         };
-        DiffusionModel::check(files, &options)?;
+        DiffusionModel::check(files, &load, &options)?;
         let model = DiffusionModel::open(files.clone(), &load)?;
         let placement = model.placement();
         let device = match load.device.to_string().as_str() {

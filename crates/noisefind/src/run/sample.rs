@@ -15,7 +15,7 @@ use crate::artifacts::noise_file;
 use crate::config::{TuneOptions, checked_prompt, within};
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Journal, noise_of};
-use crate::images::{Cell, Row, grid, save_frames};
+use crate::images::{Cell, Row, animations, grid, grid_clip, mp4, save_frames};
 use crate::models::registry::ModelSource;
 use crate::observer::Observer;
 
@@ -50,13 +50,13 @@ pub struct Sampled {
     pub prompt: String,
     /// Name or folder of the model.
     pub model: String,
-    /// One a picture.
+    /// One file an image; of a clip a WebP and a GIF file, a strip of its frames, and an MP4 file where ffmpeg is there.
     pub pictures: Vec<SampledPicture>,
     /// The sheet.
     pub grid: Option<PathBuf>,
 }
 
-/// One picture on disk.
+/// One file on disk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampledPicture {
     /// Where it lies.
@@ -117,7 +117,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     let mut rollout = Rollout::new(prompt, &mut *model.generator);
     rollout.generation_batch = config.loading.generation_batch.unwrap_or(default_generation_batch(shape));
     rollout.with_latents = request.save_latents.is_some();
-    let mut saved = Saving { request, prompt, model: config.model(), source: rng, images: Vec::new() };
+    let mut saved = Saving { request, prompt, model: config.model(), source: rng, images: Vec::new(), stems: Vec::new() };
     let counted = (0, noises.len());
     let evaluated = Evaluator { rollout, reward: None, source: rng }.evaluate_recorded(
         noises.clone(),
@@ -125,12 +125,19 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         observer,
         &mut saved,
     )?;
-    let pictures = saved.images;
+    let mut pictures = saved.images;
+    let clips = evaluated.seeds.iter().zip(&evaluated.media).zip(&saved.stems);
+    let clips = clips.map(|((_, media), stem)| (request.out.join(format!("{stem}.mp4")), media));
+    for file in mp4::save_all(clips, observer) {
+        let is_of = |picture: &&SampledPicture| picture.file.with_extension("mp4") == file;
+        let seed = pictures.iter().find(is_of).map_or(request.seed, |picture| picture.seed);
+        pictures.push(SampledPicture { file, seed });
+    }
     if let Some(path) = &request.save_latents {
         noise_file::write_latents(path, shape, &noises[..evaluated.latents.len()], &evaluated.latents)?;
     }
     if let Some(path) = &request.grid {
-        write_atomic(path, &sheet(prompt, &evaluated.media, &evaluated.seeds)?)?;
+        write_atomic(path, &sheet(path, prompt, &evaluated.media, &evaluated.seeds)?)?;
     }
     Ok(Sampled {
         prompt: prompt.to_owned(),
@@ -147,6 +154,8 @@ struct Saving<'a> {
     model: &'a str,
     source: NoiseSource,
     images: Vec<SampledPicture>,
+    /// The names of the samples without ending.
+    stems: Vec<String>,
 }
 
 impl Journal for Saving<'_> {
@@ -168,6 +177,7 @@ impl Journal for Saving<'_> {
         };
         let files = save_frames(&self.request.out, &stem, &sample.media, &texts)?;
         self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed }));
+        self.stems.push(stem);
         Ok(())
     }
 }
@@ -221,7 +231,8 @@ pub(crate) fn warn_about_policy(
     Ok(())
 }
 
-fn sheet(prompt: &str, media: &[Media], seeds: &[u64]) -> Result<Vec<u8>> {
+/// All samples on one sheet: a PNG file, or where `path` ends so an animated WebP or GIF file.
+fn sheet(path: &Path, prompt: &str, media: &[Media], seeds: &[u64]) -> Result<Vec<u8>> {
     let cells =
         media.iter().zip(seeds).map(|(media, seed)| Cell { media, caption: seed.to_string(), success: None });
     let mut rows = Vec::<Row<'_>>::new();
@@ -233,5 +244,12 @@ fn sheet(prompt: &str, media: &[Media], seeds: &[u64]) -> Result<Vec<u8>> {
             row.cells.push(cell);
         }
     }
-    grid(prompt, &rows)
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase()).unwrap_or_default();
+    if ending != "webp" && ending != "gif" {
+        return grid(prompt, &rows);
+    }
+    let played = grid_clip(prompt, &rows)?;
+    let frames: Vec<&[u8]> = (0..played.frames()).map(|frame| played.frame(frame)).collect();
+    let [webp, gif] = animations(played.width(), played.height(), &frames, played.fps())?;
+    Ok(if ending == "webp" { webp } else { gif })
 }

@@ -72,6 +72,7 @@ impl Session {
             Some(model) => model,
             None => source.open(&config.generation, &config.prompt)?,
         };
+        check_frames(&source.name, &model, scorers.iter().chain(&held_out).chain(&judge))?;
         let (hashes, scorer_hashes) = (source.hashes()?, scorer_hashes(&config)?);
         Ok(Self { config, source, hashes, scorer_hashes, model, scorers, reward, judge, held_out })
     }
@@ -229,6 +230,22 @@ impl Session {
 /// Scorers as a rollout takes them.
 pub(crate) fn borrowed(scorers: &mut [Box<dyn Scorer>]) -> Vec<&mut dyn Scorer> {
     scorers.iter_mut().map(|scorer| &mut **scorer as &mut dyn Scorer).collect()
+}
+
+/// Refuses scorers of clips for a model of images, before anything is generated in vain.
+fn check_frames<'a>(
+    name: &str,
+    model: &OpenModel,
+    mut scorers: impl Iterator<Item = &'a Box<dyn Scorer>>,
+) -> Result<()> {
+    // Models that compress time give more frames than their noise has; one without frames gives an image.
+    let frames = model.generator.noise_shape().frames.unwrap_or(1);
+    let Some(scorer) = scorers.find(|scorer| frames == 1 && scorer.min_frames() > 1) else { return Ok(()) };
+    let (scorer, least) = (scorer.name(), scorer.min_frames());
+    Err(Error::Usage(format!(
+        "scorer {scorer} takes clips of at least {least} frames, and model {name} generates one frame; give a model of \
+         clips with --num-frames {least} or more, or another scorer"
+    )))
 }
 
 /// The scorers that are optimised, and the sum of their rewards.

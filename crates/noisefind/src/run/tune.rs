@@ -341,7 +341,7 @@ impl Tuning {
         tuned.policy = Some(layout.policy());
         match self.compare(&policy, &tuned, observer)? {
             Some(arms) => {
-                let overview = finish::write(&layout, &self.session.config, &self.metrics, &arms)?;
+                let overview = finish::write(&layout, &self.session.config, &self.metrics, &arms, observer)?;
                 self.events.append(&overview.event(self.run.progress().iteration, tuned.elapsed_seconds))?;
                 tuned.comparison = Some(arms.comparison);
             }

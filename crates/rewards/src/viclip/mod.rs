@@ -96,6 +96,10 @@ impl Scorer for ViClip {
         NAME
     }
 
+    fn min_frames(&self) -> usize {
+        self.vision.frames
+    }
+
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
         Ok(self.scores(prompt, media)?)
     }

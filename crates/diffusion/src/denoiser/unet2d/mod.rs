@@ -8,6 +8,7 @@ mod blocks;
 mod config;
 mod embedding;
 mod motion;
+mod motion_adapter;
 mod temporal;
 mod transformer;
 mod video_config;
@@ -18,6 +19,8 @@ use burn::tensor::Tensor;
 
 pub use config::{MidBlockConfig, MotionConfig, TemporalConfig, UnetAttention, UnetBlock, UnetConfig};
 pub use motion::MotionUnetConfig;
+pub use motion_adapter::MotionAdapter;
+pub(crate) use motion_adapter::PART as MOTION_ADAPTER;
 
 use super::{AddedConditioning, Conditioned, Denoiser, DenoiserConfig, DenoiserInfo, FOLDER};
 use crate::layers::TemporalTransformer;
@@ -223,7 +226,7 @@ impl DenoiserConfig for UnetConfig {
         Ok(Arc::new(Unet::open_config(self.clone(), model, placement, adapters)?))
     }
 
-    fn with_motion(&self, adapter: &ModelFiles) -> Result<Box<dyn DenoiserConfig>> {
+    fn with_motion(&self, adapter: &MotionAdapter) -> Result<Box<dyn DenoiserConfig>> {
         Ok(Box::new(MotionUnetConfig::new(self, adapter)?))
     }
 }

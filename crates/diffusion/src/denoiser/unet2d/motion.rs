@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use noisefind_nn::config::Keys;
 use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::ModelFiles;
@@ -14,38 +13,34 @@ use noisefind_nn::weights::Weights;
 
 use super::super::{Denoiser, DenoiserConfig, DenoiserInfo};
 use super::config::{MotionConfig, TemporalConfig, UnetConfig, per_level};
+use super::motion_adapter::MotionAdapter;
 use super::{FOLDER, Unet};
 
-/// The config of an adapter that diffusers saved.
-const CONFIG: &str = "config.json";
+/// What the weights of the denoiser are called.
 const STEM: &str = "diffusion_pytorch_model";
 
 /// A U-Net of still images with the motion modules of an adapter.
 #[derive(Clone, Debug)]
 pub struct MotionUnetConfig {
     unet: UnetConfig,
-    adapter: ModelFiles,
+    adapter: MotionAdapter,
 }
 
 impl MotionUnetConfig {
     /// Reads the config of the adapter and holds it against that of the U-Net.
-    pub(super) fn new(unet: &UnetConfig, adapter: &ModelFiles) -> Result<Self> {
-        let keys = Keys::read(adapter, CONFIG)?;
+    pub(super) fn new(unet: &UnetConfig, adapter: &MotionAdapter) -> Result<Self> {
+        let unfit =
+            |reason: &str| Err(Error::Unfit { file: adapter.name(), reason: reason.to_owned() });
+        if unet.temporal.is_some() {
+            return unfit("the model generates clips already, expected one of Stable Diffusion 1");
+        }
+        if unet.text_time.is_some() {
+            return unfit("the model is Stable Diffusion XL, expected one of Stable Diffusion 1");
+        }
+        let keys = adapter.keys()?;
         let class: String = keys.or("_class_name", "MotionAdapter".to_owned())?;
         keys.check("_class_name", class == "MotionAdapter", &class, "MotionAdapter, a motion adapter")?;
         keys.refuse_except(&[("conv_in_channels", &[]), ("motion_mid_block_layers_per_block", &["1"])])?;
-        if unet.temporal.is_some() {
-            return Err(keys.invalid(
-                "_class_name",
-                class,
-                "no motion adapter: the model generates clips already",
-            ));
-        }
-        if unet.text_time.is_some() {
-            let expected =
-                "an adapter of Stable Diffusion XL, which is not implemented; the model is one of its kind";
-            return Err(keys.invalid("block_out_channels", "an adapter of Stable Diffusion 1", expected));
-        }
         let channels = keys.block_channels(&[320, 640, 1280, 1280], 1)?;
         let expected = format!("{:?}, as the model's unet/config.json", unet.block_out_channels);
         keys.check(
@@ -79,7 +74,7 @@ impl MotionUnetConfig {
     /// Where weights are absent, damaged or do not fit the configs, or an adapter does not fit.
     pub fn open_unet(&self, model: &ModelFiles, placement: &Placement, adapters: &Adapters) -> Result<Unet> {
         let mut weights = Weights::open(model, FOLDER, STEM, placement)?;
-        weights.extend(Weights::open(&self.adapter, "", STEM, placement)?);
+        weights.extend(self.adapter.weights(placement)?);
         Unet::of_weights(self.unet.clone(), weights, adapters)
     }
 }
@@ -98,11 +93,8 @@ impl DenoiserConfig for MotionUnetConfig {
         Ok(Arc::new(self.open_unet(model, placement, adapters)?))
     }
 
-    fn with_motion(&self, adapter: &ModelFiles) -> Result<Box<dyn DenoiserConfig>> {
-        Err(Error::Option {
-            option: "motion-adapter",
-            found: adapter.name().to_owned(),
-            expected: format!("one adapter; {} is in use already", self.adapter.name()),
-        })
+    fn with_motion(&self, adapter: &MotionAdapter) -> Result<Box<dyn DenoiserConfig>> {
+        let reason = format!("the model has another already, {}; expected one", self.adapter.name());
+        Err(Error::Unfit { file: adapter.name(), reason })
     }
 }
