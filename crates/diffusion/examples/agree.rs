@@ -100,8 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         time_ids: [128.0, 128.0, 0.0, 0.0, 128.0, 128.0],
     });
     let text = recorded.tensor::<3>("unet_text").cast(placement.dtype);
-    let conditioned =
-        denoiser.condition(&Conditioning { text, added, guidance_scale: None }, &[TIMESTEP]);
+    let conditioned = denoiser.condition(&Conditioning { text, added, guidance_scale: None }, &[TIMESTEP]);
     let [channels, height, width] = [shape.channels, shape.height, shape.width];
     let input: Tensor<5> = match frames {
         Some(_) => recorded.tensor("unet_input"),

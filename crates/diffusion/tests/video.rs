@@ -170,7 +170,8 @@ fn a_model_with_its_own_motion_adapter_generates_clips() {
     copy(&golden_folder().join("animatediff/scheduler"), &folder.path().join("scheduler"));
     copy(&golden_folder().join("motion_adapter"), &folder.path().join("motion_adapter"));
     let index = folder.path().join("model_index.json");
-    let text = std::fs::read_to_string(&index).expect("it is there").replace("PNDMScheduler", "DDIMScheduler");
+    let text =
+        std::fs::read_to_string(&index).expect("it is there").replace("PNDMScheduler", "DDIMScheduler");
     let part = r#"{ "motion_adapter": ["diffusers", "MotionAdapter"],"#;
     std::fs::write(&index, text.replacen('{', part, 1)).expect("it is writable");
     let files = ModelFiles::directory(folder.path()).expect("it is a folder");

@@ -64,7 +64,10 @@ pub fn decode_frames(bytes: &[u8]) -> Result<Animation> {
         return Ok(Animation { frames: vec![still], fps: None });
     }
     let count = animation.frames.len() as f64;
-    Ok(Animation { fps: (shown_milliseconds > 0.0).then(|| 1000.0 * count / shown_milliseconds), ..animation })
+    Ok(Animation {
+        fps: (shown_milliseconds > 0.0).then(|| 1000.0 * count / shown_milliseconds),
+        ..animation
+    })
 }
 
 #[cfg(test)]

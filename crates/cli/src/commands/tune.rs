@@ -176,7 +176,8 @@ fn python(policy: &Path) -> String {
     } else {
         (String::new(), "", "")
     };
-    let noise = format!("p[\"mu\"]{of_turn} + p[\"sigma\"]{of_turn} * torch.randn(8, *p[\"mu\"].shape{shape})");
+    let noise =
+        format!("p[\"mu\"]{of_turn} + p[\"sigma\"]{of_turn} * torch.randn(8, *p[\"mu\"].shape{shape})");
     let sampled = if is_clip {
         format!("clips = [pipe(prompt, num_frames=z.shape[1], latents=z[None]).frames[0] for z in {noise}]")
     } else {

@@ -178,7 +178,18 @@ fn every_command_works_for_clips() {
 fn a_resumed_run_of_clips_reads_its_clips_back() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = |out| {
-        ["tune", "a green dog", "--model", "fake-video", "--evaluations", "16", "--samples", "4", "--out", out]
+        [
+            "tune",
+            "a green dog",
+            "--model",
+            "fake-video",
+            "--evaluations",
+            "16",
+            "--samples",
+            "4",
+            "--out",
+            out,
+        ]
     };
     succeed(folder.path(), &arguments("whole"));
     succeed(folder.path(), &arguments("again"));
@@ -243,7 +254,10 @@ fn settings_that_make_no_clip_are_refused() {
     insta::assert_snapshot!("adapter_of_other_sizes", sample("sd2", &["--motion-adapter", &adapter]));
     insta::assert_snapshot!("adapter_that_is_none", sample("sd1", &["--motion-adapter", &kohya]));
     insta::assert_snapshot!("adapter_on_sdxl", sample("sdxl", &["--motion-adapter", &adapter]));
-    insta::assert_snapshot!("adapter_on_a_model_of_clips", sample("modelscope", &["--motion-adapter", &adapter]));
+    insta::assert_snapshot!(
+        "adapter_on_a_model_of_clips",
+        sample("modelscope", &["--motion-adapter", &adapter])
+    );
     let absent = ["--motion-adapter", "no-such-adapter"];
     insta::assert_snapshot!("adapter_that_is_absent", sample("sd1", &absent));
     let tune = |more: &[&str]| {

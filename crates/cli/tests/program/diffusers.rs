@@ -79,7 +79,10 @@ fn diffusers_draws_the_same_clips_from_the_policy() {
 fn frames(path: &Path) -> Vec<Vec<u8>> {
     let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
     let frames = WebPDecoder::new(file).unwrap().into_frames().collect_frames().unwrap();
-    frames.into_iter().map(|frame| image::DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8().into_raw()).collect()
+    frames
+        .into_iter()
+        .map(|frame| image::DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8().into_raw())
+        .collect()
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use noisefind_core::noise::NoiseShape;
 
+use super::frames_at_once;
 use crate::decoder::{self, DecoderInfo, ENCODER, Vae};
 use crate::denoiser::{self, DenoiserInfo};
-use super::frames_at_once;
 use crate::model_index::ModelIndex;
 use crate::scheduler::{PredictionType, Schedule, SchedulerClass, SchedulerConfig, SchedulerFile};
 use noisefind_nn::clip::ClipTextModel;
@@ -105,15 +105,11 @@ impl ModelInfo {
             let pixels = vae.pixels_per_latent;
             [shape.height * pixels, shape.width * pixels]
         });
-        let activations = unet
-            .as_ref()
-            .zip(vae)
-            .zip(native_size)
-            .map(|((unet, vae), size)| {
-                // One clip or image: of a clip as many frames as are decoded at once.
-                let frames = unet.frames.unwrap_or(1).min(frames_at_once(size[0] * size[1]));
-                unet.activations.max(frames * decoder_activations(&vae, size))
-            });
+        let activations = unet.as_ref().zip(vae).zip(native_size).map(|((unet, vae), size)| {
+            // One clip or image: of a clip as many frames as are decoded at once.
+            let frames = unet.frames.unwrap_or(1).min(frames_at_once(size[0] * size[1]));
+            unet.activations.max(frames * decoder_activations(&vae, size))
+        });
         Ok(Self {
             family: family(&index, unet.as_ref(), scheduler.as_ref()),
             pipeline: index.class_name,

@@ -297,11 +297,8 @@ fn frames_for(denoiser: &DenoiserInfo, options: &GenerationOptions) -> Result<Op
             if (1..=most).contains(&frames) {
                 return Ok(Some(frames));
             }
-            let why = if max_frames.is_some() {
-                ", the most that the motion adapter was trained for"
-            } else {
-                ""
-            };
+            let why =
+                if max_frames.is_some() { ", the most that the motion adapter was trained for" } else { "" };
             wrong(frames, format!("1 to {most}{why}"))
         }
     }

@@ -36,8 +36,7 @@ impl Overview {
             Some(clips) => EventValue::Gif(clips),
             None => EventValue::Png(&self.grid),
         };
-        let values =
-            vec![("grid".to_owned(), grid), ("curve".to_owned(), EventValue::Png(&self.curve[..]))];
+        let values = vec![("grid".to_owned(), grid), ("curve".to_owned(), EventValue::Png(&self.curve[..]))];
         Event { step, elapsed_seconds, values }
     }
 }
@@ -102,14 +101,14 @@ fn strip(config: &TuneConfig, arms: &Arms) -> Result<Vec<u8>> {
         evaluated.judgements.get(at).and_then(Reward::given).map(|judgement| judgement >= 0.5)
     };
     let mut seeds = (0..arms.base.media.len().min(arms.tuned.media.len())).collect::<Vec<_>>();
-    let is_gained = |at: usize| judged(&arms.tuned, at) == Some(true) && judged(&arms.base, at) == Some(false);
+    let is_gained =
+        |at: usize| judged(&arms.tuned, at) == Some(true) && judged(&arms.base, at) == Some(false);
     seeds.sort_by_key(|&at| !is_gained(at));
     let mut frames = Vec::new();
     for &at in seeds.iter().take(STRIP_SEEDS) {
         for (label, evaluated) in [("base", &arms.base), ("tuned", &arms.tuned)] {
             let clip = evaluated.media[at].reduced(FrameReduction::Evenly(STRIP_FRAMES));
-            let frame =
-                |frame| Media::new(1, clip.height(), clip.width(), clip.frame(frame).to_vec()).ok();
+            let frame = |frame| Media::new(1, clip.height(), clip.width(), clip.frame(frame).to_vec()).ok();
             let single = (0..clip.frames()).filter_map(frame).collect::<Vec<_>>();
             frames.push((label, evaluated.seeds[at], judged(evaluated, at), single));
         }

@@ -174,7 +174,10 @@ mod tests {
             let pixel = (TITLE + 64 + row * 158) * played.width() + LABEL + 64;
             played.frame(frame)[3 * pixel]
         };
-        assert_eq!([0, 1, 2].map(|frame| [middle(frame, 0), middle(frame, 1)]), [[10, 200], [20, 100], [30, 100]]);
+        assert_eq!(
+            [0, 1, 2].map(|frame| [middle(frame, 0), middle(frame, 1)]),
+            [[10, 200], [20, 100], [30, 100]]
+        );
     }
 
     #[test]

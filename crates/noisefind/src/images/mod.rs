@@ -9,6 +9,6 @@ mod png;
 
 pub use curve::{Curve, curve};
 pub(crate) use frames::{animations, read_frames, save_frames};
-pub use grid::{Cell, Row, grid};
 pub(crate) use grid::grid_clip;
+pub use grid::{Cell, Row, grid};
 pub use png::picture;

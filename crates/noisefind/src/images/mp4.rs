@@ -25,7 +25,8 @@ pub(crate) fn save_all<'a>(
         return Vec::new();
     }
     if !is_there() {
-        observer.warned("no ffmpeg was found, so no MP4 files are written; WebP and GIF files show the clips");
+        observer
+            .warned("no ffmpeg was found, so no MP4 files are written; WebP and GIF files show the clips");
         return Vec::new();
     }
     let mut written = Vec::new();
@@ -49,9 +50,8 @@ fn is_there() -> bool {
 
 fn save(path: &Path, media: &Media) -> Result<(), String> {
     let unfinished = path.with_extension("mp4.part");
-    let written = encode(&unfinished, media).and_then(|()| {
-        std::fs::rename(&unfinished, path).map_err(|error| error.to_string())
-    });
+    let written = encode(&unfinished, media)
+        .and_then(|()| std::fs::rename(&unfinished, path).map_err(|error| error.to_string()));
     if written.is_err() {
         // What is not there need not be removed.
         let _ = std::fs::remove_file(&unfinished);

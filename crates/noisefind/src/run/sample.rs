@@ -117,7 +117,8 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     let mut rollout = Rollout::new(prompt, &mut *model.generator);
     rollout.generation_batch = config.loading.generation_batch.unwrap_or(default_generation_batch(shape));
     rollout.with_latents = request.save_latents.is_some();
-    let mut saved = Saving { request, prompt, model: config.model(), source: rng, images: Vec::new(), stems: Vec::new() };
+    let mut saved =
+        Saving { request, prompt, model: config.model(), source: rng, images: Vec::new(), stems: Vec::new() };
     let counted = (0, noises.len());
     let evaluated = Evaluator { rollout, reward: None, source: rng }.evaluate_recorded(
         noises.clone(),

@@ -29,8 +29,7 @@ pub struct MotionUnetConfig {
 impl MotionUnetConfig {
     /// Reads the config of the adapter and holds it against that of the U-Net.
     pub(super) fn new(unet: &UnetConfig, adapter: &MotionAdapter) -> Result<Self> {
-        let unfit =
-            |reason: &str| Err(Error::Unfit { file: adapter.name(), reason: reason.to_owned() });
+        let unfit = |reason: &str| Err(Error::Unfit { file: adapter.name(), reason: reason.to_owned() });
         if unet.temporal.is_some() {
             return unfit("the model generates clips already, expected one of Stable Diffusion 1");
         }

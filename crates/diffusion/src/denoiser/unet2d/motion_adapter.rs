@@ -70,7 +70,8 @@ impl MotionAdapter {
                 let weights = self.weights(&Placement::open(DeviceChoice::Cpu, DtypeChoice::F32)?)?;
                 let config = implied_config(&weights).ok_or_else(|| Error::Unfit {
                     file: self.name(),
-                    reason: "expected tensors that begin with down_blocks.0.motion_modules.0, found none".into(),
+                    reason: "expected tensors that begin with down_blocks.0.motion_modules.0, found none"
+                        .into(),
                 })?;
                 Ok(Keys::of(self.name(), config))
             }
@@ -115,7 +116,9 @@ fn implied_config(weights: &Weights) -> Option<Map<String, Value>> {
     };
     let first = "down_blocks.0.motion_modules";
     let count = |prefix: &str| {
-        (0..).take_while(|at| weights.names().any(|name| name.starts_with(&format!("{prefix}.{at}.")))).count()
+        (0..)
+            .take_while(|at| weights.names().any(|name| name.starts_with(&format!("{prefix}.{at}."))))
+            .count()
     };
     let channels: Vec<usize> = (0..).map_while(width).collect();
     let positions = weights.shape(&format!("{first}.0.transformer_blocks.0.pos_embed.pe"));
@@ -142,7 +145,10 @@ mod tests {
         let original = format!("module.{module}.temporal_transformer");
         for (theirs, ours) in [
             ("proj_in.weight", "proj_in.weight"),
-            ("transformer_blocks.0.attention_blocks.1.to_out.0.bias", "transformer_blocks.0.attn2.to_out.0.bias"),
+            (
+                "transformer_blocks.0.attention_blocks.1.to_out.0.bias",
+                "transformer_blocks.0.attn2.to_out.0.bias",
+            ),
             ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", "transformer_blocks.0.pos_embed.pe"),
             ("transformer_blocks.0.norms.1.weight", "transformer_blocks.0.norm2.weight"),
             ("transformer_blocks.0.ff_norm.bias", "transformer_blocks.0.norm3.bias"),
