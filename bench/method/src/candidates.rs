@@ -33,16 +33,18 @@ impl Grammar {
         serde_json::from_str(&text).with_context(|| format!("{} is no grammar", path.display()))
     }
 
-    /// The candidates of `category` in the order in which they are tried: by SHA-256 of their text, and where a
+    /// The candidates of `category` in the order in which they are tried: by SHA-256 of `salt` and their text, and where a
     /// category has several patterns, one of each in turn.
-    pub fn candidates(&self, category: Category) -> Vec<String> {
+    pub fn candidates(&self, category: Category, salt: &str) -> Vec<String> {
         let mut patterns = match category {
             Category::Colour => vec![self.odd_colours()],
             Category::Composition => vec![self.pairs(), self.relations(), self.coloured_pairs()],
             Category::Count => vec![self.counts()],
             Category::Location => vec![self.locations()],
         };
-        patterns.iter_mut().for_each(|texts| texts.sort_by_cached_key(|text| digest(text)));
+        patterns
+            .iter_mut()
+            .for_each(|texts| texts.sort_by_cached_key(|text| digest(&format!("{salt}{text}"))));
         let longest = patterns.iter().map(Vec::len).max().unwrap_or_default();
         (0..longest).flat_map(|at| patterns.iter().filter_map(move |texts| texts.get(at).cloned())).collect()
     }
@@ -143,7 +145,7 @@ mod tests {
     #[test]
     fn each_category_has_its_patterns() {
         let sorted = |category| {
-            let mut texts = grammar().candidates(category);
+            let mut texts = grammar().candidates(category, "");
             texts.sort();
             texts
         };
@@ -166,8 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn a_salt_changes_the_order_alone() {
+        let (plain, mut salted) =
+            (grammar().candidates(Category::Location, ""), grammar().candidates(Category::Location, "b"));
+        assert_ne!(plain, salted);
+        salted.sort_by_cached_key(|text| digest(text));
+        assert_eq!(plain, salted);
+    }
+
+    #[test]
     fn patterns_take_turns() {
-        let first = grammar().candidates(Category::Composition);
+        let first = grammar().candidates(Category::Composition, "");
         assert!(!first[0].contains("left") && first[1].contains("left") && first[2].contains("orange"));
     }
 }

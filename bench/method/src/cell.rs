@@ -35,6 +35,15 @@ pub struct Cell {
     pub arm: Arm,
     /// Their rewards, in the order of their seeds.
     pub rewards: Vec<Option<f64>>,
+    /// What the judge says of each, in the same order; empty in earlier records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judgements: Vec<Option<f64>>,
+    /// Mean pairwise distance of those that the judge accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_diversity: Option<f64>,
+    /// The same seeds with verification, where the run tells a threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<VerifiedArm>,
     /// Their mean rewards by held-out scorers.
     #[serde(alias = "watched")]
     pub held_out: BTreeMap<String, Option<f64>>,
@@ -49,6 +58,19 @@ pub struct Cell {
     /// Of the base cell alone: the best of n of its pictures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub best_of: Vec<BestOf>,
+}
+
+/// Samples that were generated again while their reward was below the threshold of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifiedArm {
+    /// Reward that a sample has to reach.
+    pub threshold: f64,
+    /// How often the judge accepts what was kept.
+    pub success_rate: Option<f64>,
+    /// Images generated for each one that was kept.
+    pub generations_per_image: f64,
+    /// Diversity of what was kept over that of the base.
+    pub diversity_ratio: Option<f64>,
 }
 
 /// What tells one cell from another.

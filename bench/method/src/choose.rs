@@ -11,13 +11,11 @@ use noisefind::evaluator::fresh_seeds;
 use serde::{Deserialize, Serialize};
 
 use crate::candidates::Grammar;
-use crate::prompts::{Category, Half, Prompt};
+use crate::prompts::{self, Category, Half, Prompt};
 use crate::records;
 use crate::say;
 use crate::workbench::{Workbench, WorkbenchArgs};
 
-/// A prompt is chosen where the base model succeeds at least and at most this often.
-const ACCEPTED: std::ops::RangeInclusive<f64> = 0.05..=0.60;
 /// Base pictures that decide about a candidate.
 const PICTURES: u32 = 32;
 /// Their seed; no tuning run has it.
@@ -25,8 +23,8 @@ const SEED: u64 = u64::MAX;
 
 /// Measure candidates and write the prompt list
 ///
-/// Candidates are tried in the order of their SHA-256; one is chosen where the judge accepts 5 % to 60 % of 32 base
-/// pictures, until each half of each category has its share. Nothing is tuned, and nothing is left out afterwards.
+/// Candidates are tried in the order of their SHA-256; one is chosen where the judge accepts no less than `--least` and
+/// no more than `--greatest` of 32 base pictures, until each half of each category has its share. Nothing is tuned, and nothing is left out afterwards.
 #[derive(Args)]
 pub struct ChooseArgs {
     #[command(flatten)]
@@ -34,6 +32,21 @@ pub struct ChooseArgs {
     /// Prompts a category, half of them in each half of the list
     #[arg(long, default_value_t = 10)]
     each: usize,
+    /// Smallest base success of a chosen prompt
+    #[arg(long, default_value_t = 0.05)]
+    least: f64,
+    /// Greatest base success of a chosen prompt
+    #[arg(long, default_value_t = 0.60)]
+    greatest: f64,
+    /// Text that goes before each prompt when it is hashed for the order, for a list of other prompts
+    #[arg(long, default_value = "")]
+    salt: String,
+    /// Lists whose prompts are left out; repeatable
+    #[arg(long, value_name = "LIST")]
+    without: Vec<PathBuf>,
+    /// Grammar of the default model, which candidates are taken from
+    #[arg(long, value_name = "FILE", default_value = "models/emoji-64/judge/grammar.json")]
+    grammar: PathBuf,
     /// Candidates a category after which the search gives up
     #[arg(long, default_value_t = 400)]
     most: usize,
@@ -56,23 +69,29 @@ struct Candidate {
 
 /// Runs the command.
 pub fn choose(args: &ChooseArgs) -> Result<()> {
-    let grammar = Grammar::read(&args.workbench.folder().join("judge/grammar.json"))?;
+    let grammar = Grammar::read(&args.grammar)?;
     let mut workbench = args.workbench.open()?;
     let mut measured: Vec<Candidate> = records::read(&args.measured)?;
     measured.retain(|candidate| candidate.model_sha256 == workbench.model_sha256);
+    let mut others = Vec::new();
+    for path in &args.without {
+        others.extend(prompts::read(path)?);
+    }
+    let accepted = args.least..=args.greatest;
     let mut list = format!(
-        "# category, a tab, a prompt, a tab, base success on {PICTURES} pictures. The first {} in the order of SHA-256 with\n\
+        "# category, a tab, a prompt, a tab, base success on {PICTURES} pictures. The first {} in the order of SHA-256{} with\n\
          # base success from {} to {}, for each category and half; made by `bench-method choose`.\n",
         args.each / 2,
-        ACCEPTED.start(),
-        ACCEPTED.end(),
+        if args.salt.is_empty() { String::new() } else { format!(" after {:?}", args.salt) },
+        args.least,
+        args.greatest,
     );
     for category in Category::ALL {
         let mut counts = [0; 2];
-        for text in grammar.candidates(category).into_iter().take(args.most) {
+        for text in grammar.candidates(category, &args.salt).into_iter().take(args.most) {
             let prompt = Prompt { category, text };
             let count = &mut counts[usize::from(prompt.half() == Half::HeldOut)];
-            if *count == args.each / 2 {
+            if *count == args.each / 2 || others.contains(&prompt) {
                 continue;
             }
             let known = measured.iter().find(|candidate| candidate.prompt == prompt.text).cloned();
@@ -84,7 +103,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
                     candidate
                 }
             };
-            if ACCEPTED.contains(&candidate.success_rate) {
+            if accepted.contains(&candidate.success_rate) {
                 *count += 1;
                 say(&format!("{category:<12} {:.2} {}", candidate.success_rate, prompt.text));
                 writeln!(list, "{category}\t{}\t{:.3}", prompt.text, candidate.success_rate)?;

@@ -8,6 +8,7 @@ use noisefind::core::method::Start;
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::run::{Run, step};
 use noisefind::core::statistics::mean;
+use noisefind::core::threshold::verification_threshold;
 use serde::{Deserialize, Serialize};
 
 use crate::methods::{Outcome, Recipe, Source};
@@ -26,6 +27,8 @@ pub struct Learnt {
     pub seconds: f64,
     /// Why learning stopped, where not at the end of the budget.
     pub stop_reason: String,
+    /// Reward below which a sample is generated again with `--verify`.
+    pub threshold: Option<f64>,
     /// How the reward rose.
     pub curve: Vec<Point>,
 }
@@ -62,6 +65,7 @@ pub fn learn(
             evaluations: 0,
             seconds: 0.0,
             stop_reason: "nothing-to-learn".to_owned(),
+            threshold: None,
             curve: Vec::new(),
         }),
         Recipe::Run { run, method, outcome } => {
@@ -77,7 +81,7 @@ pub fn learn(
             let batch_size = own_batch_size.min(evaluations);
             let config = RunConfig { seed, evaluations, batch_size, ..run.clone() };
             let start = Start { shape, seed, source: config.noise_rng, prompt_embedding };
-            let mut run = Run::new(config, method.start(start)?)?;
+            let mut run = Run::new(config, method.start(start, workbench.success_reward)?)?;
             let mut learnt = learn_by(workbench, prompt, &mut run)?;
             if *outcome == Outcome::Last {
                 learnt.policy = run.policy().clone();
@@ -90,18 +94,23 @@ pub fn learn(
 fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Learnt> {
     let started = Instant::now();
     let mut curve = Curve::new(run.policy());
+    let mut rewards: Vec<(u32, f64)> = Vec::new();
     let reason = loop {
         if let Some(reason) = run.stop_reason() {
             break reason;
         }
         let record = step(run, &mut workbench.learner(prompt))?.record;
+        rewards.extend(record.rewards.iter().flatten().map(|&reward| (record.iteration, reward)));
         curve.add(&record.rewards, run.policy(), record.predictive_r2);
     };
+    rewards.retain(|(iteration, _)| *iteration <= run.progress().best_iteration);
+    let rewards: Vec<f64> = rewards.into_iter().map(|(_, reward)| reward).collect();
     Ok(Learnt {
         policy: run.best_policy().clone(),
         evaluations: run.progress().evaluations,
         seconds: started.elapsed().as_secs_f64(),
         stop_reason: reason.name().to_owned(),
+        threshold: verification_threshold(&rewards),
         curve: curve.points,
     })
 }

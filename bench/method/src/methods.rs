@@ -55,9 +55,13 @@ pub enum Outcome {
 
 impl Source {
     /// The method before its first batch.
-    pub fn start(&self, start: Start) -> noisefind::core::Result<Box<dyn Learner>> {
+    pub fn start(
+        &self,
+        start: Start,
+        success_reward: Option<f64>,
+    ) -> noisefind::core::Result<Box<dyn Learner>> {
         match self {
-            Self::Config(config) => config.start(start),
+            Self::Config(config) => config.clone().or_success_reward(success_reward).start(start),
             Self::Own(new, _) => Ok(new(start)),
         }
     }
@@ -67,9 +71,10 @@ impl Source {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 3] = [
+const PARTS: [(&str, FindPart); 4] = [
     ("surrogate", FindPart::Surrogate),
     ("several-components", FindPart::SeveralComponents),
+    ("kept-base", FindPart::KeptBase),
     ("variance-preservation", FindPart::VariancePreservation),
 ];
 
@@ -186,7 +191,7 @@ mod tests {
             run.validate().unwrap();
             let start = Start::new(NoiseShape::image(1, 2, 2), 1);
             assert_eq!(
-                *method.start(start).unwrap().policy(),
+                *method.start(start, None).unwrap().policy(),
                 NoisePolicy::standard(NoiseShape::image(1, 2, 2))
             );
             let default_method = MethodConfig::default();

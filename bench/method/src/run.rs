@@ -12,8 +12,9 @@ use noisefind::core::statistics::{
     expected_best_of_n, expected_of_best, mean, standard_deviation, standardised_gain,
 };
 use noisefind::evaluator::{Evaluated, fresh_seeds};
+use noisefind::verify::{MOST_TRIES, seed_of_try};
 
-use crate::cell::{BestOf, Cell, Key};
+use crate::cell::{BestOf, Cell, Key, VerifiedArm};
 use crate::learn::learn;
 use crate::methods::{BASE, Method, Recipe};
 use crate::prompts::{self, Category, Half, Prompt};
@@ -130,8 +131,17 @@ fn measure(
     let drawn = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
     let rewards: Vec<Option<f64>> = drawn.rewards.iter().map(Reward::given).collect();
     let arm = Arm::new(&drawn, key.seed);
+    let success_diversity = Arm::new(&successes(&drawn), key.seed).diversity;
     let gain = base.and_then(|base| standardised_gain(&base.rewards, &rewards, key.seed));
     let base_diversity = base.and_then(|base| base.arm.diversity).filter(|diversity| *diversity > 0.0);
+    let verified = match learnt.threshold {
+        Some(threshold) => Some(verify(workbench, &prompt.text, &learnt.policy, threshold, &drawn)?),
+        None => None,
+    };
+    let verified = verified.map(|arm| VerifiedArm {
+        diversity_ratio: arm.diversity_ratio.zip(base_diversity).map(|(own, base)| own / base),
+        ..arm
+    });
     Ok(Cell {
         category: prompt.category,
         half: prompt.half(),
@@ -143,12 +153,57 @@ fn measure(
         noise_norm_ratio: Some(noise_norm_ratio(&learnt.policy)),
         diversity_ratio: arm.diversity.zip(base_diversity).map(|(own, base)| own / base),
         held_out: held_out(workbench, &drawn),
+        judgements: drawn.judgements.iter().map(Reward::given).collect(),
+        success_diversity,
+        verified,
         best_of: if base.is_none() { best_of(&drawn) } else { Vec::new() },
         standardised_gain: gain.map(|gain| gain.value),
         standardised_gain_ci95: gain.map(|gain| [gain.low, gain.high]),
         arm,
         rewards,
         key,
+    })
+}
+
+/// The samples that the judge accepts.
+fn successes(drawn: &Evaluated) -> Evaluated {
+    let judged = drawn.media.iter().zip(&drawn.judgements);
+    let accepted = judged.filter(|(_, judgement)| judgement.given().is_some_and(|value| value >= 0.5));
+    Evaluated { media: accepted.map(|(media, _)| media.clone()).collect(), ..Evaluated::default() }
+}
+
+/// `first` after further tries of what is below `threshold`, as `sample --verify` makes them; its diversity is not
+/// divided by that of the base yet.
+fn verify(
+    workbench: &mut Workbench,
+    prompt: &str,
+    policy: &NoisePolicy,
+    threshold: f64,
+    first: &Evaluated,
+) -> Result<VerifiedArm> {
+    let reward_of = |drawn: &Evaluated, at: usize| drawn.rewards[at].given().unwrap_or(f64::NEG_INFINITY);
+    let mut kept = first.clone();
+    let mut generations = first.seeds.len();
+    for k in 1..MOST_TRIES {
+        let pending: Vec<usize> =
+            (0..kept.seeds.len()).filter(|&at| reward_of(&kept, at) < threshold).collect();
+        let seeds: Vec<u64> = pending.iter().map(|&at| seed_of_try(first.seeds[at], k)).collect();
+        let again = workbench.look(prompt, policy, &seeds)?;
+        generations += seeds.len();
+        for (from, &to) in pending.iter().enumerate() {
+            if reward_of(&again, from) > reward_of(&kept, to) {
+                kept.rewards[to] = again.rewards[from].clone();
+                kept.judgements[to] = again.judgements[from].clone();
+                kept.media[to] = again.media[from].clone();
+            }
+        }
+    }
+    let arm = Arm::new(&kept, 0);
+    Ok(VerifiedArm {
+        threshold,
+        success_rate: arm.success_rate,
+        generations_per_image: generations as f64 / kept.seeds.len().max(1) as f64,
+        diversity_ratio: arm.diversity,
     })
 }
 
@@ -196,14 +251,16 @@ fn best_of(drawn: &Evaluated) -> Vec<BestOf> {
 fn told(cell: &Cell) -> String {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
     format!(
-        "{:<34} {:<30} seed {} success {} gain {} diversity {} KL {} {:.0} s {}",
+        "{:<34} {:<30} seed {} success {} gain {} diversity {} verified {} at {} evaluations {} {:.0} s {}",
         cell.key.prompt,
         cell.key.method,
         cell.key.seed,
         number(cell.arm.success_rate),
         number(cell.standardised_gain),
         number(cell.diversity_ratio),
-        number(cell.kl_nats),
+        number(cell.verified.and_then(|arm| arm.success_rate)),
+        number(cell.verified.map(|arm| arm.generations_per_image)),
+        cell.evaluations,
         cell.learning_seconds,
         cell.stop_reason,
     )

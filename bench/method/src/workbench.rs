@@ -1,7 +1,5 @@
 //! The frozen model with everything that looks at its pictures, opened once for all prompts.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use clap::Args;
 use noisefind::config::GenerationConfig;
@@ -45,6 +43,8 @@ pub struct Workbench {
     pub model: OpenModel,
     /// What is optimised.
     pub scorer: Box<dyn Scorer>,
+    /// Value of it that images which show the prompt usually reach, where the model tells.
+    pub success_reward: Option<f64>,
     /// Its reward alone.
     reward: RewardSum,
     judge: Option<Box<dyn Scorer>>,
@@ -68,23 +68,19 @@ impl WorkbenchArgs {
         let defaults = source.defaults()?;
         let generation = config.resolve(defaults.generation.clone())?;
         let open = |name: &String| source.open_scorer(name, &generation, None);
+        let success_reward = defaults.success_reward.filter(|_| self.reward.is_none());
         let reward =
             self.reward.clone().or(defaults.reward).context("the model has no scorer: give --reward")?;
         let scorer = open(&reward)?;
         Ok(Workbench {
             reward: RewardSum::raw(vec![Term { scorer: scorer.name().to_owned(), weight: 1.0 }])?,
             scorer,
+            success_reward,
             judge: defaults.judge.as_ref().map(open).transpose()?,
             held_out: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
             model: source.open(&generation, "")?,
             model_sha256: source.sha256()?,
         })
-    }
-
-    /// The folder of the model, where it is one.
-    pub fn folder(&self) -> PathBuf {
-        let shipped = self.model == "emoji-64";
-        PathBuf::from(if shipped { "models/emoji-64" } else { self.model.as_str() })
     }
 }
 

@@ -41,6 +41,8 @@ enum Part {
     /// Learn one component, not several
     #[value(alias = "several-gaussians")]
     SeveralComponents,
+    /// Learn even where the base already succeeds
+    KeptBase,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
 }
@@ -60,6 +62,7 @@ impl From<Part> for FindPart {
         match part {
             Part::Surrogate => Self::Surrogate,
             Part::SeveralComponents => Self::SeveralComponents,
+            Part::KeptBase => Self::KeptBase,
             Part::VariancePreservation => Self::VariancePreservation,
         }
     }

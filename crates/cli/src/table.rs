@@ -37,12 +37,16 @@ pub fn comparison(compared: &Comparison) -> String {
             format!("best of {} base pictures at the same cost: unknown, needs as many --samples", best.n)
         }
     };
+    let paid = compared.pays_after_images.map(|images| {
+        format!(", paid for after {images} images against generating from the base until one succeeds")
+    });
+    let paid = paid.unwrap_or_default();
     let baselines: String = compared.baselines.iter().map(baseline_line).collect();
     let (gain, interval) =
         (signed(compared.standardised_gain), signed_interval(compared.standardised_gain_ci95));
     format!(
         "{table}\ngain {gain}{interval} base sigmas on {} fresh seeds, diversity ratio {}, KL {:.1} nats\n\
-         {} evaluations in {:.1} s\n{best_of_n}{baselines}",
+         {} evaluations in {:.1} s{paid}\n{best_of_n}{baselines}",
         compared.samples,
         number(compared.diversity_ratio),
         compared.kl_nats,

@@ -23,5 +23,6 @@ pub mod rollout;
 pub mod run;
 pub mod state;
 pub mod statistics;
+pub mod threshold;
 
 pub use error::{Error, Result};

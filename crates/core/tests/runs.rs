@@ -13,6 +13,7 @@ use noisefind_core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, Re
 use noisefind_core::evaluation::Evaluation;
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape};
+use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_core::rng::NoiseSource;
 use noisefind_core::rollout::Rollout;
@@ -370,4 +371,45 @@ fn a_mean_lies_along_the_best_noise() {
     let (best, _) = best.unwrap();
     let first = run.policy().components()[0].mean();
     assert!(cosine(first, &best) > 0.4, "the cosine similarity is {}", cosine(first, &best));
+}
+
+/// A reward of two modes, so that the base succeeds where the first value of its noise is above `least`.
+fn two_modes(least: f32) -> impl FnMut(&str, &Media) -> f64 + Send {
+    move |_, media| {
+        let values = noise_values(media);
+        let of_mode = if values[0] > least { 0.6 } else { 0.2 };
+        of_mode + 0.01 * f64::from(values[1])
+    }
+}
+
+fn run_of(find: FindConfig, least: f32) -> Run {
+    let config = RunConfig { evaluations: 64, ..RunConfig::default() };
+    let mut run = Settings::find(find, config).start(SHAPE);
+    while run.stop_reason().is_none() {
+        one_step(&mut run, two_modes(least));
+    }
+    run
+}
+
+#[test]
+fn a_base_that_succeeds_is_kept_after_one_or_two_batches() {
+    // 93 % of the base samples succeed.
+    let run = run_of(FindConfig::default(), -1.5);
+    assert_eq!(run.stop_reason(), Some(StopReason::BaseSucceeds));
+    assert!(run.progress().evaluations <= 32, "{}", run.progress().evaluations);
+    assert_eq!(*run.best_policy(), NoisePolicy::standard(SHAPE));
+    let resumed = Settings::find(FindConfig::default(), run.config().clone()).resume(SHAPE, &run.state());
+    assert_eq!(resumed.unwrap().stop_reason(), Some(StopReason::BaseSucceeds));
+    let learnt = run_of(FindConfig::default().without(FindPart::KeptBase), -1.5);
+    assert_eq!(learnt.stop_reason(), Some(StopReason::EvaluationsUsed));
+    assert_ne!(*learnt.best_policy(), NoisePolicy::standard(SHAPE));
+}
+
+#[test]
+fn a_base_that_fails_is_learnt_from_after_the_first_batch() {
+    // 31 % of the base samples succeed.
+    let run = run_of(FindConfig::default(), 0.5);
+    assert_eq!(run.stop_reason(), Some(StopReason::EvaluationsUsed));
+    let same = run_of(FindConfig::default().without(FindPart::KeptBase), 0.5);
+    assert_eq!(run.best_policy(), same.best_policy());
 }

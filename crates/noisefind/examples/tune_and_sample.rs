@@ -32,6 +32,7 @@ fn main() -> noisefind::Result<()> {
             noise: None,
             save_noise: None,
             save_latents: None,
+            verify: None,
             out: PathBuf::from("runs/example-samples"),
             grid: Some(PathBuf::from("runs/example-samples/grid.png")),
         },

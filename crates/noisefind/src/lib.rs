@@ -50,4 +50,4 @@ pub use images as pictures;
 pub use models::{hashes, registry};
 pub use noisefind_core as core;
 pub use noisefind_rundir as rundir;
-pub use run::{compare, prompts, sample, tune};
+pub use run::{compare, prompts, sample, tune, verify};

@@ -41,6 +41,10 @@ pub struct Provenance {
     pub reward: String,
     /// Divergence from N(0, I), summed, in nats.
     pub kl_nats: f64,
+    /// Value of `reward` below which a sample is worth another try; absent where the run could not tell one, and in
+    /// files of programs that did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
 }
 
 impl Provenance {
@@ -145,6 +149,7 @@ pub(crate) mod tests {
             stop_reason: "plateau".to_owned(),
             reward: "clip-score".to_owned(),
             kl_nats: 12.5,
+            threshold: Some(0.5),
         };
         PolicyFile { mu: vec![0.0, 1.0, -1.0, 0.5], sigma: vec![1.0, 0.9, 0.8, 1.1], provenance }
     }
@@ -155,6 +160,21 @@ pub(crate) mod tests {
         let path = folder.path().join("policy.safetensors");
         example().write(&path).unwrap();
         assert_eq!(PolicyFile::read(&path).unwrap(), example());
+    }
+
+    #[test]
+    fn a_policy_without_a_threshold_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.safetensors");
+        let mut earlier = example();
+        earlier.provenance.threshold = None;
+        earlier.write(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(
+            !bytes.windows(9).any(|window| window == b"threshold"),
+            "files of earlier programs have no such key"
+        );
+        assert_eq!(PolicyFile::read(&path).unwrap(), earlier);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use noisefind::config::{GenerationConfig, TuneOptions};
 use noisefind::sample::{SampleRequest, sample};
+use noisefind::verify::{MOST_TRIES, Verified, Verify};
 
 use crate::exit::Outcome;
 use crate::interrupt;
@@ -37,6 +38,10 @@ pub struct Flags {
     /// Write the final latents before decoding: tensor "latents", [N, C, (F,) h, w]
     #[arg(long, value_name = "FILE.safetensors")]
     save_latents: Option<PathBuf>,
+    /// Score each image and generate it again, up to 8 times, while its reward is below THRESHOLD [default threshold: the
+    /// policy's own]
+    #[arg(long, value_name = "THRESHOLD", num_args = 0..=1, require_equals = true)]
+    verify: Option<Option<f64>>,
     #[command(flatten)]
     generation: GenerationConfig,
     /// Folder for the pictures, seed-SEED.png each; of clips .webp, .gif, .mp4 with ffmpeg, and the frames as -strip.png
@@ -61,6 +66,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         noise: flags.noise,
         save_noise: flags.save_noise,
         save_latents: flags.save_latents,
+        verify: flags.verify.map(|threshold| threshold.map_or(Verify::PolicyThreshold, Verify::Threshold)),
         out: flags.out,
         grid: flags.grid,
     };
@@ -72,9 +78,25 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     } else {
         let mut files = sampled.pictures.iter().map(|picture| &picture.file).chain(&sampled.grid);
         files.try_for_each(|file| print(&file.display().to_string()))?;
+        if let Some(verified) = &sampled.verified {
+            print(&verified_line(verified))?;
+        }
     }
     Ok(match interrupt::requested() {
         true => Outcome::Interrupted("interrupted; the pictures drawn so far are kept".to_owned()),
         false => Outcome::Done,
     })
+}
+
+/// What verification reached, in one line.
+fn verified_line(verified: &Verified) -> String {
+    let Verified { threshold, samples, reached, generations, generations_per_image } = verified;
+    let rest = match samples - reached {
+        0 => String::new(),
+        rest => format!("; {rest} are the best of {MOST_TRIES} tries"),
+    };
+    format!(
+        "{reached} of {samples} reach a reward of {threshold:.4}, at {generations_per_image:.2} generations an image \
+         ({generations} in all){rest}"
+    )
 }

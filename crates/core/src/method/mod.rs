@@ -50,6 +50,11 @@ pub trait Method: Send {
         None
     }
 
+    /// Whether the base already succeeds so often that the policy stays the base's.
+    fn keeps_base(&self) -> bool {
+        false
+    }
+
     /// Everything that it needs to go on, except for the policy.
     fn save(&self) -> MethodState;
 
@@ -133,6 +138,17 @@ impl MethodConfig {
         }
     }
 
+    /// These settings; where they are silent and the method asks for it, with the reward that images which show the prompt
+    /// usually reach.
+    pub fn or_success_reward(self, reward: Option<f64>) -> Self {
+        match self {
+            Self::Find(find) => {
+                Self::Find(FindConfig { success_reward: find.success_reward.or(reward), ..find })
+            }
+            other => other,
+        }
+    }
+
     /// Checks every range.
     ///
     /// # Errors
@@ -165,7 +181,13 @@ mod tests {
 
     #[test]
     fn every_part_of_find_can_be_turned_off() {
-        for part in [FindPart::Surrogate, FindPart::SeveralComponents, FindPart::VariancePreservation] {
+        let parts = [
+            FindPart::Surrogate,
+            FindPart::SeveralComponents,
+            FindPart::KeptBase,
+            FindPart::VariancePreservation,
+        ];
+        for part in parts {
             let find = FindConfig::default().without(part);
             assert_ne!(find, FindConfig::default(), "{part:?}");
             let config = MethodConfig::Find(find);

@@ -126,7 +126,8 @@ impl Run {
 
     /// Whether the run is over, and why.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.progress.stop_reason(&self.config)
+        let keeps_base = self.method.keeps_base().then_some(StopReason::BaseSucceeds);
+        self.progress.stop_reason(&self.config).or(keeps_base)
     }
 
     /// The noises of the next batch, never more than the budget has left. The same until the batch is told.

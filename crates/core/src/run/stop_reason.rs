@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum StopReason {
     /// The budget of evaluations is used up.
     EvaluationsUsed,
+    /// The base already succeeds, so the policy stays `N(0, I)`.
+    BaseSucceeds,
     /// The mean reward stopped rising.
     Plateau,
     /// A held-out scorer fell while the reward was optimised.
@@ -21,8 +23,9 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::EvaluationsUsed,
+        Self::BaseSucceeds,
         Self::Plateau,
         Self::HeldOutFell,
         Self::RewardsMissing,
@@ -34,6 +37,7 @@ impl StopReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::EvaluationsUsed => "evaluations-used",
+            Self::BaseSucceeds => "base-succeeds",
             Self::Plateau => "plateau",
             Self::HeldOutFell => "held-out-fell",
             Self::RewardsMissing => "rewards-missing",
@@ -51,6 +55,9 @@ impl StopReason {
     pub fn why(self) -> &'static str {
         match self {
             Self::EvaluationsUsed => "the budget is used up",
+            Self::BaseSucceeds => {
+                "the base already succeeds, so the policy stays N(0, I); `sample --verify` leaves out what fails"
+            }
             Self::Plateau => "the reward stopped rising",
             Self::HeldOutFell => "a held-out scorer fell; the policy is the best from before the fall",
             Self::RewardsMissing => "too many rewards in a row are missing",

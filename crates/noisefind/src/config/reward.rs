@@ -79,6 +79,11 @@ impl From<RewardTerm> for String {
     }
 }
 
+/// Whether `terms` are one scorer of weight 1, whose reward keeps its own units.
+pub(crate) fn has_one_plain_reward(terms: &[RewardTerm]) -> bool {
+    matches!(terms, [RewardTerm { weight: 1.0, .. }])
+}
+
 /// The name under which the sum of `terms` is shown.
 pub fn sum_name(terms: &[RewardTerm]) -> String {
     terms.iter().map(RewardTerm::to_string).collect::<Vec<_>>().join(" + ")

@@ -11,6 +11,7 @@ fn defaults() -> ModelDefaults {
         },
         reward: Some("clip-score".to_owned()),
         judge: None,
+        success_reward: Some(0.5),
     }
 }
 
@@ -30,6 +31,18 @@ fn a_written_config_resolves_to_itself() {
     let other_model = ModelDefaults::default();
     let read = TuneOptions::parse(Path::new("config.toml"), &config.to_toml().unwrap()).unwrap();
     assert_eq!(read.resolve(&other_model).unwrap(), config);
+}
+
+#[test]
+fn the_success_reward_of_the_model_goes_with_its_own_scorer() {
+    let resolved = |given: TuneOptions| match given.resolve(&defaults()).unwrap().method {
+        MethodConfig::Find(find) => find.success_reward,
+        other => panic!("{}", other.name()),
+    };
+    assert_eq!(resolved(options()), Some(0.5));
+    let other = || Some(vec![RewardTerm::new("aesthetic")]);
+    assert_eq!(resolved(TuneOptions { reward: other(), ..options() }), None);
+    assert_eq!(resolved(TuneOptions { reward: other(), success_reward: Some(6.0), ..options() }), Some(6.0));
 }
 
 #[test]

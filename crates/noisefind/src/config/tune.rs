@@ -51,6 +51,10 @@ settings! {
         /// Updates without progress after which the run stops, 0 for never; default 8
         #[arg(skip)]
         plateau_iterations: u32,
+        /// Reward that an image which shows the prompt usually reaches: where all of the first images reach it, the
+        /// policy stays the base's [default: the model's own for its own scorer, else unknown]
+        #[arg(long, value_name = "REWARD", allow_negative_numbers = true)]
+        success_reward: f64,
         /// Which of the policies that were sampled from is the result; default `best`
         #[arg(skip)]
         result: ResultPolicy,
@@ -105,6 +109,8 @@ pub struct ModelDefaults {
     pub reward: Option<String>,
     /// Judge that comes with the model.
     pub judge: Option<String>,
+    /// Value of `reward` that images which show the prompt usually reach.
+    pub success_reward: Option<f64>,
 }
 
 /// The generation settings say where noise comes from.
@@ -189,6 +195,12 @@ impl TuneOptions {
         if config.reward.is_empty() {
             config.reward = ask(&config)?;
         }
+        let is_own = defaults.reward.as_deref().is_some_and(|own| config.reward == [RewardTerm::new(own)]);
+        let success_reward = self.success_reward.or(defaults.success_reward.filter(|_| is_own));
+        if let Some(reward) = success_reward {
+            require(reward.is_finite(), "success-reward", &reward, "a finite number")?;
+        }
+        config.method = config.method.or_success_reward(success_reward);
         if config.reward.is_empty() {
             return Err(no_reward(config.generation.model()));
         }

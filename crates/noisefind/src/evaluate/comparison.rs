@@ -43,6 +43,10 @@ pub struct Comparison {
     pub evaluations: usize,
     /// Seconds that tuning took.
     pub elapsed_seconds: f64,
+    /// Images after which tuning has paid for itself against generating from the base until the judge accepts, where
+    /// base samples succeed and tuned ones succeed more often.
+    #[serde(default)]
+    pub pays_after_images: Option<u64>,
     /// Best-of-n at equal cost.
     pub best_of_n: BestOfN,
     /// Each part of a reward of several, in its own units; empty where one scorer is optimised.
@@ -192,6 +196,7 @@ impl Comparison {
             (Some(base), Some(tuned)) if base > 0.0 => Some(tuned / base),
             _ => None,
         };
+        let pays_after_images = pays_after(cost.evaluations, base_arm.success_rate, tuned_arm.success_rate);
         Self {
             prompt: prompt.to_owned(),
             reward: names.reward,
@@ -206,6 +211,7 @@ impl Comparison {
             kl_nats: cost.kl_nats,
             evaluations: cost.evaluations,
             elapsed_seconds: cost.elapsed_seconds,
+            pays_after_images,
             best_of_n: BestOfN::at_equal_cost(base, cost.evaluations),
             parts: match names.parts.as_slice() {
                 [_] => Vec::new(),
@@ -215,6 +221,12 @@ impl Comparison {
             baselines: Vec::new(),
         }
     }
+}
+
+/// Images after which `evaluations` are paid for: a success costs `1 / p` generations at success rate `p`.
+fn pays_after(evaluations: usize, base: Option<f64>, tuned: Option<f64>) -> Option<u64> {
+    let (base, tuned) = base.zip(tuned).filter(|(base, tuned)| *base > 0.0 && tuned > base)?;
+    Some((evaluations as f64 / (1.0 / base - 1.0 / tuned)).ceil() as u64)
 }
 
 impl Arm {
@@ -328,6 +340,18 @@ mod tests {
             ..ScorerNames::default()
         };
         Comparison::new("a dog", names, base, tuned, cost)
+    }
+
+    #[test]
+    fn tuning_is_paid_for_where_it_raises_success() {
+        let rewards = [1.0, 3.0, 1.0, 3.0];
+        let paid = |base: [f64; 4], tuned: [f64; 4]| {
+            compare(&evaluated(&rewards, &base), &evaluated(&rewards, &tuned)).pays_after_images
+        };
+        let (quarter, half, all) = ([0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [1.0; 4]);
+        assert_eq!(paid(quarter, all), Some(2), "4 evaluations over 4 - 1 generations an image");
+        assert_eq!(paid(half, all), Some(4), "over 2 - 1");
+        assert_eq!((paid(half, half), paid(all, half), paid([0.0; 4], all)), (None, None, None));
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Evaluator<'_> {
         Ok(self.columns(samples.into_iter().flatten()))
     }
 
-    fn columns(&self, samples: impl Iterator<Item = Sample>) -> Evaluated {
+    /// The samples with what was said of them, column by column.
+    pub(crate) fn columns(&self, samples: impl Iterator<Item = Sample>) -> Evaluated {
         let mut all = Evaluated {
             parts: vec![Vec::new(); self.rollout.rewards.len()],
             held_out: vec![Vec::new(); self.rollout.held_out.len()],

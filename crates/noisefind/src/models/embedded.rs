@@ -10,6 +10,10 @@ include!(concat!(env!("OUT_DIR"), "/embedded_model.rs"));
 /// The default model distilled into a few steps without the guidance pass.
 pub const TURBO: &str = "emoji-64-turbo";
 
+/// Reward by the models' own scorer that images which show the prompt usually reach: on the development half of the
+/// prompts of `bench/method`, policies of success 0.97 and more have 97 to 100 % of their rewards above it.
+pub const SUCCESS_REWARD: f64 = 0.5;
+
 /// One model inside the program.
 #[derive(Debug)]
 pub struct EmbeddedModel {

@@ -134,7 +134,8 @@ impl ModelSource {
     pub fn defaults(&self) -> Result<ModelDefaults> {
         if let Place::TestDouble(double) = self.place {
             let (reward, judge) = (Some(double.reward.to_owned()), Some(double.judge.to_owned()));
-            return Ok(ModelDefaults { generation: steps_and_guidance(1, 1.0), reward, judge });
+            let generation = steps_and_guidance(1, 1.0);
+            return Ok(ModelDefaults { generation, reward, judge, success_reward: None });
         }
         let recommended = self.recommended()?;
         let index = match &self.place {
@@ -153,6 +154,7 @@ impl ModelSource {
             reward: there(recommended.default_scorer)
                 .map(|_| default_reward.unwrap_or_else(|| CLIP_SCORE.to_owned())),
             judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
+            success_reward: embedded::is_name(&self.name).then_some(embedded::SUCCESS_REWARD),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The work of each command: tune, tune a list of prompts, sample, compare.
+//! The work of each command: tune, tune a list of prompts, sample, verify samples, compare.
 
 pub mod compare;
 mod journal;
@@ -8,3 +8,4 @@ mod session;
 #[cfg(test)]
 mod tests;
 pub mod tune;
+pub mod verify;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_core::policy::NoisePolicy;
-use noisefind_core::ports::Reward;
+use noisefind_core::ports::{Reward, Scorer};
 use noisefind_core::rng::NoiseSource;
 use noisefind_core::rollout::{Rollout, Sample, default_generation_batch};
 use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
@@ -18,6 +18,7 @@ use crate::evaluate::evaluator::{Evaluator, Journal, noise_of};
 use crate::images::{Cell, Row, animations, grid, grid_clip, mp4, save_frames};
 use crate::models::registry::ModelSource;
 use crate::observer::Observer;
+use crate::run::verify::{self, Verified, Verify};
 
 /// What to draw.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct SampleRequest {
     pub save_noise: Option<PathBuf>,
     /// Where to write the final latents, before decoding: tensor `latents`, `[N, C, (F,) h, w]`.
     pub save_latents: Option<PathBuf>,
+    /// Which samples are generated again because their reward is low; `None` keeps the first of each seed.
+    pub verify: Option<Verify>,
     /// Folder for the pictures.
     pub out: PathBuf,
     /// All pictures on one sheet.
@@ -52,6 +55,9 @@ pub struct Sampled {
     pub model: String,
     /// One file an image; of a clip a WebP and a GIF file, a strip of its frames, and an MP4 file where ffmpeg is there.
     pub pictures: Vec<SampledPicture>,
+    /// What verification reached, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
     /// The sheet.
     pub grid: Option<PathBuf>,
 }
@@ -63,6 +69,9 @@ pub struct SampledPicture {
     pub file: PathBuf,
     /// Draws it again.
     pub seed: u64,
+    /// Its reward, where samples are verified and it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<f64>,
 }
 
 /// Draws the pictures; fewer where the observer interrupts.
@@ -93,46 +102,45 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     }
 
     let rng = config.noise_rng.unwrap_or_default().source(request.count);
-    let noises = match &request.noise {
-        Some(_) if matches!(rng, NoiseSource::TorchBatch { .. }) => {
-            return Err(Error::Usage(
-                "--noise-rng is torch-batch, which generates all noises of a batch; expected philox or torch with --noise"
-                    .into(),
-            ));
-        }
-        Some(path) => noise_file::read(path, shape, request.seed)?
-            .into_iter()
-            .map(|noise| noise.with_source(rng))
-            .collect(),
-        None if matches!(rng, NoiseSource::TorchBatch { .. }) => (0..request.count)
-            .map(|index| policy.sample(rng, SampleKey::fresh(request.seed, index)))
-            .collect::<Vec<_>>(),
-        None => (0..u64::from(request.count))
-            .map(|at| noise_of(&policy, rng, request.seed.wrapping_add(at)))
-            .collect(),
-    };
-    if let Some(path) = &request.save_noise {
-        noise_file::write(path, shape, &noises)?;
+    let provenance = file.as_ref().map(|file| &file.provenance);
+    let threshold = request.verify.map(|verify| verify.threshold(provenance)).transpose()?;
+    if threshold.is_some() && (request.noise.is_some() || matches!(rng, NoiseSource::TorchBatch { .. })) {
+        let reason = "--verify generates noises one by one; leave out --noise and --noise-rng torch-batch";
+        return Err(Error::Usage(reason.to_owned()));
     }
+    let mut scorer = threshold.map(|_| verify::open_scorer(provenance, &source, &config)).transpose()?;
+    let reward = scorer.as_deref().map(verify::reward_of).transpose()?;
     let mut rollout = Rollout::new(prompt, &mut *model.generator);
+    rollout.rewards.extend(scorer.as_deref_mut().map(|scorer| scorer as &mut dyn Scorer));
     rollout.generation_batch = config.loading.generation_batch.unwrap_or(default_generation_batch(shape));
     rollout.with_latents = request.save_latents.is_some();
-    let mut saved =
-        Saving { request, prompt, model: config.model(), source: rng, images: Vec::new(), stems: Vec::new() };
-    let counted = (0, noises.len());
-    let evaluated = Evaluator { rollout, reward: None, source: rng }.evaluate_recorded(
-        noises.clone(),
-        counted,
-        observer,
-        &mut saved,
-    )?;
+    let mut saved = Saving { request, prompt, model: config.model(), source: rng, images: Vec::new() };
+    let mut evaluator = Evaluator { rollout, reward: reward.as_ref(), source: rng };
+    let save_noises = |noises: &[Noise]| match &request.save_noise {
+        Some(path) => noise_file::write(path, shape, noises),
+        None => Ok(()),
+    };
+    let (noises, evaluated, verified) = if let Some(threshold) = threshold {
+        let seeds: Vec<u64> = (0..u64::from(request.count)).map(|at| request.seed.wrapping_add(at)).collect();
+        let (samples, verified) =
+            verify::generate(&mut evaluator, &policy, &seeds, threshold, observer, &mut saved)?;
+        let noises: Vec<Noise> = samples.iter().map(|sample| sample.noise.clone()).collect();
+        save_noises(&noises)?;
+        (noises, evaluator.columns(samples.into_iter()), Some(verified))
+    } else {
+        let noises = noises_of(request, &policy, rng)?;
+        save_noises(&noises)?;
+        let counted = (0, noises.len());
+        (noises.clone(), evaluator.evaluate_recorded(noises, counted, observer, &mut saved)?, None)
+    };
     let mut pictures = saved.images;
-    let clips = evaluated.seeds.iter().zip(&evaluated.media).zip(&saved.stems);
-    let clips = clips.map(|((_, media), stem)| (request.out.join(format!("{stem}.mp4")), media));
+    let clips = noises.iter().zip(&evaluated.media);
+    let clips = clips.map(|(noise, media)| (request.out.join(stem(rng, noise.key) + ".mp4"), media));
     for file in mp4::save_all(clips, observer) {
         let is_of = |picture: &&SampledPicture| picture.file.with_extension("mp4") == file;
-        let seed = pictures.iter().find(is_of).map_or(request.seed, |picture| picture.seed);
-        pictures.push(SampledPicture { file, seed });
+        let of = pictures.iter().find(is_of);
+        let (seed, reward) = of.map_or((request.seed, None), |picture| (picture.seed, picture.reward));
+        pictures.push(SampledPicture { file, seed, reward });
     }
     if let Some(path) = &request.save_latents {
         noise_file::write_latents(path, shape, &noises[..evaluated.latents.len()], &evaluated.latents)?;
@@ -144,7 +152,30 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
         prompt: prompt.to_owned(),
         model: config.model().to_owned(),
         pictures,
+        verified,
         grid: request.grid.clone(),
+    })
+}
+
+/// The noises that are asked for.
+fn noises_of(request: &SampleRequest, policy: &NoisePolicy, rng: NoiseSource) -> Result<Vec<Noise>> {
+    Ok(match &request.noise {
+        Some(_) if matches!(rng, NoiseSource::TorchBatch { .. }) => {
+            return Err(Error::Usage(
+                "--noise-rng is torch-batch, which generates all noises of a batch; expected philox or torch with --noise"
+                    .into(),
+            ));
+        }
+        Some(path) => noise_file::read(path, policy.shape(), request.seed)?
+            .into_iter()
+            .map(|noise| noise.with_source(rng))
+            .collect(),
+        None if matches!(rng, NoiseSource::TorchBatch { .. }) => (0..request.count)
+            .map(|index| policy.sample(rng, SampleKey::fresh(request.seed, index)))
+            .collect(),
+        None => (0..u64::from(request.count))
+            .map(|at| noise_of(policy, rng, request.seed.wrapping_add(at)))
+            .collect(),
     })
 }
 
@@ -155,8 +186,15 @@ struct Saving<'a> {
     model: &'a str,
     source: NoiseSource,
     images: Vec<SampledPicture>,
-    /// The names of the samples without ending.
-    stems: Vec<String>,
+}
+
+/// The name of the sample `key` without ending.
+fn stem(source: NoiseSource, key: SampleKey) -> String {
+    match source {
+        // Images of one batch have one seed, and are told apart by their index.
+        NoiseSource::TorchBatch { .. } => format!("seed-{}-{}", key.seed, key.index),
+        NoiseSource::Philox | NoiseSource::Torch => format!("seed-{}", key.seed),
+    }
 }
 
 impl Journal for Saving<'_> {
@@ -164,21 +202,17 @@ impl Journal for Saving<'_> {
         Ok(None)
     }
 
-    fn record(&mut self, sample: &Sample, _reward: Option<&Reward>) -> Result<()> {
+    fn record(&mut self, sample: &Sample, reward: Option<&Reward>) -> Result<()> {
         let seed = sample.noise.key.seed;
         let texts = [
             ("prompt", self.prompt.to_owned()),
             ("seed", seed.to_string()),
             ("model", self.model.to_owned()),
         ];
-        // Images of one batch have one seed, and are told apart by their index.
-        let stem = match self.source {
-            NoiseSource::TorchBatch { .. } => format!("seed-{seed}-{}", sample.noise.key.index),
-            NoiseSource::Philox | NoiseSource::Torch => format!("seed-{seed}"),
-        };
+        let stem = stem(self.source, sample.noise.key);
         let files = save_frames(&self.request.out, &stem, &sample.media, &texts)?;
-        self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed }));
-        self.stems.push(stem);
+        let reward = reward.and_then(Reward::given);
+        self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed, reward }));
         Ok(())
     }
 }

@@ -9,10 +9,11 @@ use noisefind_core::rng::NoiseSource;
 use noisefind_core::rollout::{Rollout, Scores, default_generation_batch};
 use noisefind_core::run::StopReason;
 use noisefind_core::statistics::{BaseStatistics, mean};
+use noisefind_core::threshold::verification_threshold;
 use noisefind_rewards::{RewardSum, Term};
 use noisefind_rundir::Provenance;
 
-use crate::config::reward::{RewardScale, RewardTerm, sum_name};
+use crate::config::reward::{RewardScale, RewardTerm, has_one_plain_reward, sum_name};
 use crate::config::{TuneConfig, TuneOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost, ScorerNames};
@@ -145,8 +146,14 @@ impl Session {
         terms.iter().enumerate().map(record).collect()
     }
 
-    /// Where a policy of this run comes from.
-    pub fn provenance(&self, kl_nats: f64, evaluations: usize, stop_reason: StopReason) -> Provenance {
+    /// Where a policy of this run comes from; `rewards` are those that tell what it reaches, in order.
+    pub fn provenance(
+        &self,
+        kl_nats: f64,
+        evaluations: usize,
+        stop_reason: StopReason,
+        rewards: &[f64],
+    ) -> Provenance {
         let TuneConfig { generation, run, .. } = &self.config;
         Provenance {
             format: Provenance::FORMAT.to_owned(),
@@ -162,6 +169,8 @@ impl Session {
             stop_reason: stop_reason.name().to_owned(),
             reward: sum_name(&self.config.reward),
             kl_nats,
+            // The file holds no base statistics, so a standardised sum cannot be computed again from it.
+            threshold: verification_threshold(rewards).filter(|_| has_one_plain_reward(&self.config.reward)),
         }
     }
 
@@ -263,6 +272,5 @@ fn open_rewards(
 
 /// Whether rewards are measured in spreads of the model as it is; one scorer alone keeps its own units.
 fn is_standardised(config: &TuneConfig) -> bool {
-    let alone = matches!(config.reward.as_slice(), [RewardTerm { weight: 1.0, .. }]);
-    config.reward_scale == RewardScale::Standardised && !alone
+    config.reward_scale == RewardScale::Standardised && !has_one_plain_reward(&config.reward)
 }

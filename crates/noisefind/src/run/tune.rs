@@ -335,7 +335,12 @@ impl Tuning {
         let file = PolicyFile {
             mu: policy.stacked_mean(),
             sigma: policy.stacked_sigma(),
-            provenance: self.session.provenance(policy.kl_nats(), tuned.evaluations, stop_reason),
+            provenance: self.session.provenance(
+                policy.kl_nats(),
+                tuned.evaluations,
+                stop_reason,
+                &self.rewards_of_best_policy(),
+            ),
         };
         self.writer.save_policy(&file)?;
         tuned.policy = Some(layout.policy());
@@ -348,6 +353,13 @@ impl Tuning {
             None => tuned.stop_reason = StopReason::Interrupted,
         }
         Ok(tuned)
+    }
+
+    /// The given rewards of all steps up to that of the policy that is kept.
+    fn rewards_of_best_policy(&self) -> Vec<f64> {
+        let best = self.run.progress().best_iteration;
+        let steps = self.metrics.iter().map(|line| &line.record).filter(|record| record.iteration <= best);
+        steps.flat_map(|record| record.rewards.iter().flatten().copied()).collect()
     }
 
     /// Base against tuned on fresh seeds, every sample recorded; `None` where the observer interrupted.

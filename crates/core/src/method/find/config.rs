@@ -19,6 +19,11 @@ pub struct FindConfig {
     /// Length of a component's mean over `sqrt(d)`, from 0 to 1: more succeeds more often, and varies less.
     #[serde(alias = "share")]
     pub radius: f64,
+    /// Whether the policy stays `N(0, I)` where the first one or two batches show that the base already succeeds.
+    pub keep_base: bool,
+    /// Reward that images which show the prompt usually reach; absent: unknown, so that a base without failures is not
+    /// told from one without successes.
+    pub success_reward: Option<f64>,
     /// How sigma follows the mean.
     pub spread: Spread,
     /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.2 for each dimension of the noise.
@@ -33,6 +38,8 @@ impl Default for FindConfig {
             surrogate: true,
             components: 4,
             radius: 0.92,
+            keep_base: true,
+            success_reward: None,
             spread: Spread::Uniform,
             kl_budget_nats: None,
             history_evaluations: 512,
@@ -47,6 +54,8 @@ pub enum FindPart {
     Surrogate,
     /// Several components; without: one.
     SeveralComponents,
+    /// The policy stays the base's where the base already succeeds.
+    KeptBase,
     /// Sigma shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
 }
@@ -69,6 +78,7 @@ impl FindConfig {
         match part {
             FindPart::Surrogate => Self { surrogate: false, ..self },
             FindPart::SeveralComponents => Self { components: 1, ..self },
+            FindPart::KeptBase => Self { keep_base: false, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
         }
     }

@@ -24,6 +24,7 @@ use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
 use crate::state::{MethodHeader, MethodState, NamedTensor, ScoredKey, find_tensor};
 use crate::statistics::{mean, standard_deviation};
+use crate::threshold::BaseSuccess;
 
 /// Nats for each dimension of the noise where the user gives no budget: means of rms 0.95 with a sigma to match, a little
 /// more than the usual radius takes.
@@ -86,6 +87,15 @@ impl Find {
         }
     }
 
+    /// What the first samples say of the base; too little once the policy was updated.
+    fn base_success(&self) -> BaseSuccess {
+        let is_base = self.config.keep_base && self.mixtures.is_empty();
+        if !is_base {
+            return BaseSuccess::TooLittle;
+        }
+        BaseSuccess::of(&self.history.rewards(), self.config.success_reward)
+    }
+
     /// The policy whose centres are these combinations of the observed noises.
     fn policy_from(&self, weights: &[Vec<f32>]) -> Result<NoisePolicy> {
         let radius = self.config.radius as f32;
@@ -121,6 +131,9 @@ impl Method for Find {
             self.history.add(sample, evaluation.noise.values());
         }
         let expected_reward = Some(mean(&self.history.rewards()));
+        if self.base_success() != BaseSuccess::TooLittle {
+            return Ok(Update { expected_reward, ..Update::default() });
+        }
         let centres = self.centres();
         if centres.is_empty() {
             return Ok(Update { expected_reward, ..Update::default() });
@@ -142,6 +155,10 @@ impl Method for Find {
         let expected = |noise: &[f32]| surrogate.posterior_mean(&self.history.cosines(&direction(noise)));
         let in_reward_units = |value: f64| centre + spread * value;
         Some(batch.given().map(|(one, _)| in_reward_units(expected(one.noise.values()))).collect())
+    }
+
+    fn keeps_base(&self) -> bool {
+        self.base_success() == BaseSuccess::Enough
     }
 
     fn save(&self) -> MethodState {
