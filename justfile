@@ -17,6 +17,10 @@ test:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
+# The Python package: its wheel in fresh environments, tested (needs Python 3.11 or newer).
+python:
+    .ci/python
+
 # Instructions of one call of the default denoiser, to be compared with those that are recorded (needs valgrind).
 instructions:
     bench/models/instructions.sh

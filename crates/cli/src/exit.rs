@@ -1,7 +1,6 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A broken pipe is success.
 
 use std::io::ErrorKind;
-use std::process::ExitCode;
 
 use noisefind::rundir;
 
@@ -16,18 +15,18 @@ pub enum Outcome {
 }
 
 /// Tells the user what went wrong, on one line, and gives the code to exit with.
-pub fn code(outcome: anyhow::Result<Outcome>) -> ExitCode {
+pub fn code(outcome: anyhow::Result<Outcome>) -> u8 {
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) => 0,
         Ok(Outcome::Interrupted(how_to_go_on)) => {
             say(&how_to_go_on);
-            ExitCode::from(130)
+            130
         }
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => 0,
         Err(error) => {
             let way_out = way_out(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
             say(&format!("error: {error}{way_out}"));
-            ExitCode::from(if facade_error(&error).is_some_and(noisefind::Error::is_usage) { 2 } else { 1 })
+            if facade_error(&error).is_some_and(noisefind::Error::is_usage) { 2 } else { 1 }
         }
     }
 }

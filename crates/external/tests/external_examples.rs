@@ -143,7 +143,11 @@ fn the_vision_scorer_says_which_variable_is_absent() {
 
 /// Serves a pipeline and draws two noises together and the second alone; gives the first picture.
 fn serve_and_draw(python: &str, arguments: &str) -> Media {
-    let command = format!("{} {arguments} num_inference_steps=2", command(python, "diffusers_generator.py"));
+    let package = root().join("python");
+    let command = format!(
+        "PYTHONPATH='{}' '{python}' -m noisefind.diffusers {arguments} num_inference_steps=2",
+        package.display()
+    );
     let generator = ExternalGenerator::open(&command, Map::new(), ExternalOptions::default());
     let mut generator = generator.expect("the example serves the pipeline");
     let shape = generator.noise_shape();
@@ -162,7 +166,7 @@ fn serve_and_draw(python: &str, arguments: &str) -> Media {
 }
 
 #[test]
-fn the_diffusers_generator_serves_the_default_model() {
+fn the_python_package_serves_the_default_model() {
     let model = root().join("models/emoji-64");
     if !model.join("model_index.json").exists() {
         eprintln!("skipped: no pipeline in {}", model.display());
@@ -174,7 +178,7 @@ fn the_diffusers_generator_serves_the_default_model() {
 }
 
 #[test]
-fn the_diffusers_generator_serves_a_model_that_packs_its_latents() {
+fn the_python_package_serves_a_model_that_packs_its_latents() {
     let Some(python) = python("diffusers, transformers, torch") else { return };
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny_flux.py");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use noisefind::config::TuneOptions;
 use noisefind::core::run::StopReason;
-use noisefind::prompts::{PromptsRequest, PromptsTuned, tune_prompts};
+use noisefind::prompts::{PromptsRequest, PromptsTuned, Shard, tune_prompts};
 use noisefind::rundir::IfOccupied;
 use noisefind::sample::read_policy;
 use noisefind::tune::{TuneRequest, Tuned, tune};
@@ -31,6 +31,9 @@ pub struct Flags {
     /// own folder below --out [default: runs/FILE]. The same command goes on where it was stopped
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "resume"])]
     prompts: Option<PathBuf>,
+    /// Tune only the prompts of --prompts whose hash belongs to part I of N, with I from 0: for N machines side by side
+    #[arg(long, value_name = "I/N", requires = "prompts")]
+    shard: Option<Shard>,
     #[command(flatten)]
     options: TuneOptions,
     #[command(flatten)]
@@ -92,7 +95,9 @@ fn work(flags: Flags) -> noisefind::Result<Work> {
             let reason = "--prompts names the prompts; take `prompt` out of the --config file";
             Err(noisefind::Error::Usage(reason.to_owned()))
         }
-        Some(file) => Ok(Work::List(Box::new(PromptsRequest { file, options, out, if_occupied }))),
+        Some(file) => {
+            Ok(Work::List(Box::new(PromptsRequest { file, options, out, if_occupied, shard: flags.shard })))
+        }
         None => Ok(Work::One(TuneRequest::New { options: Box::new(options), out, if_occupied })),
     }
 }

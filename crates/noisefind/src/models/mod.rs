@@ -7,7 +7,7 @@ pub(crate) mod fake;
 mod hash;
 pub mod hashes;
 pub mod registry;
-mod scorers;
+pub mod scorers;
 mod test_double;
 mod vocabulary;
 

@@ -62,6 +62,9 @@ pub struct OpenModel {
     pub default_rewards: Vec<String>,
 }
 
+/// What the names of models begin with that only a process outside of this one can run.
+pub const OUTSIDE: &str = "python:";
+
 /// `noisefind.json` of a model folder: what the makers of the model recommend. Every key is optional.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Recommended {
@@ -109,6 +112,12 @@ impl ModelSource {
     }
 
     fn with_configs(name: &str, config_from: Option<&str>) -> Result<Self> {
+        if name.starts_with(OUTSIDE) {
+            return Err(Error::Usage(format!(
+                "model {name} is a pipeline of a Python program, which has to run to use it; \
+                 noisefind.tune(pipe, ..., out=RUN, resume=True) goes on with its run"
+            )));
+        }
         if let Some(from) = config_from.filter(|_| !Path::new(name).is_file()) {
             let reason = format!(
                 "--config-from is {from}, expected a --model that is one file; {name} has its own configs"
@@ -281,7 +290,7 @@ impl ModelSource {
     }
 }
 
-fn steps_and_guidance(steps: usize, guidance: f64) -> GenerationConfig {
+pub(crate) fn steps_and_guidance(steps: usize, guidance: f64) -> GenerationConfig {
     GenerationConfig {
         num_inference_steps: Some(steps),
         guidance_scale: Some(guidance),

@@ -8,11 +8,21 @@ use noisefind_diffusion::{DtypeChoice, ModelFiles, Placement};
 use noisefind_external::ExternalScorer;
 use noisefind_rewards::{Cached, Reduced, SCORERS, ScorerInfo, Screened};
 
-use crate::config::GenerationConfig;
 use crate::config::reward::RewardTerm;
+use crate::config::{DEFAULT_MODEL, GenerationConfig};
 use crate::error::{Error, Result};
 use crate::models::external::{EXTERNAL, timeouts};
 use crate::models::registry::{ModelSource, OpenModel, Place};
+
+/// Opens a scorer or a judge by name, beside the default model.
+///
+/// # Errors
+/// Where there is no such scorer, or it cannot be opened.
+pub fn open_scorer(name: &str) -> Result<Box<dyn Scorer>> {
+    let source = ModelSource::find(DEFAULT_MODEL)?;
+    let config = GenerationConfig::default().resolve(source.defaults()?.generation)?;
+    source.open_scorer(name, &config, None)
+}
 
 impl ModelSource {
     /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any

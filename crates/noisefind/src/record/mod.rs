@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use noisefind_core::noise::SampleKey;
+use noisefind_core::noise::{NoiseShape, SampleKey};
 use noisefind_core::rollout::Scores;
 use noisefind_core::run::{HeldOutRecord, RunHeader, RunState, StepRecord};
 use noisefind_core::state::NamedTensor;
@@ -10,7 +10,8 @@ use noisefind_core::statistics::BaseStatistics;
 use noisefind_rundir::{Event, EventValue, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
-use crate::models::hashes::ScorerHashes;
+use crate::machine;
+use crate::models::hashes::{ModelHashes, ScorerHashes};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,27 @@ impl MetricsLine {
 }
 
 impl Environment {
+    /// Of a run that begins now, of a model with `hashes` that computes on `device` in the numbers `dtype`.
+    pub(crate) fn now(device: &str, dtype: &str, hashes: &ModelHashes) -> Self {
+        Self {
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: machine::git_commit(),
+            started: jiff::Timestamp::now()
+                .round(jiff::Unit::Second)
+                .map_or_else(|_| String::new(), |now| now.to_string()),
+            device: device.to_owned(),
+            dtype: dtype.to_owned(),
+            threads: machine::threads(),
+            platform: machine::platform(),
+            instruction_sets: machine::instruction_sets(),
+            kernels: machine::kernels(),
+            model_sha256: hashes.model.clone(),
+            weights_sha256: hashes.weights.clone(),
+            scorers_sha256: ScorerHashes::new(),
+            noise_shape: None,
+        }
+    }
+
     /// When the run began, in seconds since 1970; 0 where that is not recorded.
     pub(crate) fn started_unix_seconds(&self) -> f64 {
         self.started.parse::<jiff::Timestamp>().map_or(0.0, |began| began.as_second() as f64)
@@ -113,6 +135,9 @@ pub struct Environment {
     /// The same of each scorer that was given files of its own, by the name that it was given.
     #[serde(default)]
     pub scorers_sha256: ScorerHashes,
+    /// Shape of the noise of a model outside of this program, which cannot be asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_shape: Option<NoiseShape>,
 }
 
 /// What a step checkpoint says beside its tensors.

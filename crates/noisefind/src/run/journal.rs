@@ -34,6 +34,11 @@ impl Journaled {
         self.lines.iter().find(|line| (line.phase, line.step, line.key) == (phase, step, key))
     }
 
+    /// Adds a line that was just recorded.
+    pub(crate) fn push(&mut self, line: SampleLine) {
+        self.lines.push(line);
+    }
+
     /// How many samples of the unfinished step are there.
     pub(crate) fn tuning_samples(&self) -> usize {
         self.lines.iter().filter(|line| line.phase == Phase::Tuning).count()

@@ -1,5 +1,6 @@
 //! The work of each command: tune, tune a list of prompts, sample, verify samples, compare.
 
+pub mod ask_tell;
 pub mod compare;
 mod journal;
 pub mod prompts;

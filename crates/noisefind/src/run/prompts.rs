@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use noisefind_core::run::StopReason;
 use noisefind_rundir::{IfOccupied, RunReader, RunWriter, file_name_from_prompt};
@@ -13,6 +14,7 @@ use crate::config::{TuneOptions, checked_prompt};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::Comparison;
 use crate::models::registry::ModelSource;
+use crate::models::sha256;
 use crate::observer::{Found, Observer};
 use crate::record::MetricsLine;
 use crate::run::tune::{TuneRequest, Tuned, tune};
@@ -28,6 +30,40 @@ pub struct PromptsRequest {
     pub out: Option<PathBuf>,
     /// What to do with a run that is there already: go on with it, or start it anew.
     pub if_occupied: IfOccupied,
+    /// The part of the prompts to tune; `None`: all.
+    pub shard: Option<Shard>,
+}
+
+/// One of several equal parts of a list, for machines that work on it side by side.
+///
+/// A prompt's part is that of its SHA-256, so it stays where it is while other prompts come, go or change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl Shard {
+    /// Whether `prompt` belongs to this part: the first 8 bytes of its hash, as a big-endian number, modulo the count.
+    pub fn contains(self, prompt: &str) -> bool {
+        let hash = sha256(prompt.as_bytes());
+        let number = u64::from_str_radix(&hash[..16], 16).unwrap_or_default();
+        number % u64::from(self.count) == u64::from(self.index)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    /// `I/N`, with I counted from 0.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parts =
+            text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parts {
+            Some((index, count)) if index < count => Ok(Self { index, count }),
+            _ => Err(format!("found {text:?}, expected I/N with I from 0 to N - 1, such as 0/8")),
+        }
+    }
 }
 
 /// All runs that are over; the keys are those that `--json` prints.
@@ -148,15 +184,28 @@ fn plans(request: &PromptsRequest, out: &Path) -> Result<Vec<Plan>> {
         let options = TuneOptions { reward: shared.reward.clone(), ..options };
         let name = format!("{}-{}", file_name_from_prompt(&prompt), config.run.seed);
         let numbered = (2..).map(|number| format!("{name}-{number}"));
-        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        let is_ours =
+            |name: &String| !names.contains(name) && !holds_another_prompt(&out.join(name), &prompt);
+        let free = std::iter::once(name.clone()).chain(numbered).find(is_ours);
         let name = free.unwrap_or(name);
         let (run, config) = (out.join(&name), config.to_toml()?);
         names.insert(name);
+        // Names are given to all, so that machines with other parts of the list agree on them.
+        if request.shard.is_some_and(|shard| !shard.contains(&prompt)) {
+            continue;
+        }
         let plan = Plan { prompt, options, config, run, if_occupied: request.if_occupied };
         plan.found()?;
         plans.push(plan);
     }
     Ok(plans)
+}
+
+/// Whether the run in `folder` is for another prompt than `prompt`, whose folder has a name that begins alike.
+fn holds_another_prompt(folder: &Path, prompt: &str) -> bool {
+    let Ok(reader) = RunReader::open(folder) else { return false };
+    let options = TuneOptions::parse(&reader.layout().config(), reader.config());
+    options.is_ok_and(|options| options.prompt.as_deref() != Some(prompt))
 }
 
 /// The prompts of a file, in order.
@@ -242,6 +291,21 @@ impl Means {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_prompt_is_in_one_part_and_stays_there() {
+        let parts = ["0/3", "1/3", "2/3"].map(|text| text.parse::<Shard>().unwrap());
+        let prompts = (0..300).map(|number| format!("prompt {number}")).collect::<Vec<_>>();
+        let sizes = parts.map(|part| prompts.iter().filter(|prompt| part.contains(prompt)).count());
+        assert_eq!(sizes.iter().sum::<usize>(), 300);
+        // Five standard deviations of a binomial with 300 trials of 1/3.
+        assert!(sizes.iter().all(|size| size.abs_diff(100) < 41), "{sizes:?}");
+        // The first 8 bytes of this one's hash are 2 modulo 3, by Python's hashlib.
+        assert_eq!(parts.map(|part| part.contains("a green dog")), [false, false, true]);
+        for text in ["3/3", "0/0", "1", "-1/3", "a/b"] {
+            assert!(text.parse::<Shard>().unwrap_err().contains("expected I/N"), "{text}");
+        }
+    }
 
     #[test]
     fn comments_and_blank_lines_are_skipped_and_a_prompt_twice_is_named() {

@@ -18,7 +18,6 @@ use crate::config::{TuneConfig, TuneOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost, ScorerNames};
 use crate::evaluate::evaluator::{Evaluator, Journal, fresh_seeds, noise_of};
-use crate::machine;
 use crate::models::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
 use crate::models::registry::{ModelSource, OpenModel};
 use crate::observer::Observer;
@@ -88,22 +87,8 @@ impl Session {
 
     /// What the run depends on that is no setting.
     pub fn environment(&self) -> Environment {
-        Environment {
-            program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: machine::git_commit(),
-            started: jiff::Timestamp::now()
-                .round(jiff::Unit::Second)
-                .map_or_else(|_| String::new(), |now| now.to_string()),
-            device: self.model.device.clone(),
-            dtype: self.model.dtype.clone(),
-            threads: machine::threads(),
-            platform: machine::platform(),
-            instruction_sets: machine::instruction_sets(),
-            kernels: machine::kernels(),
-            model_sha256: self.hashes.model.clone(),
-            weights_sha256: self.hashes.weights.clone(),
-            scorers_sha256: self.scorer_hashes.clone(),
-        }
+        let now = Environment::now(&self.model.device, &self.model.dtype, &self.hashes);
+        Environment { scorers_sha256: self.scorer_hashes.clone(), ..now }
     }
 
     /// Shape of the noise that the model takes.
@@ -154,24 +139,9 @@ impl Session {
         stop_reason: StopReason,
         rewards: &[f64],
     ) -> Provenance {
-        let TuneConfig { generation, run, .. } = &self.config;
-        Provenance {
-            format: Provenance::FORMAT.to_owned(),
-            program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            prompt: self.config.prompt.clone(),
-            model: generation.model().to_owned(),
-            model_sha256: self.hashes.model.clone(),
-            noise_shape: self.noise_shape().dims(),
-            generation: generation.provenance(),
-            method: self.config.method.name().to_owned(),
-            seed: run.seed,
-            evaluations,
-            stop_reason: stop_reason.name().to_owned(),
-            reward: sum_name(&self.config.reward),
-            kl_nats,
-            // The file holds no base statistics, so a standardised sum cannot be computed again from it.
-            threshold: verification_threshold(rewards).filter(|_| has_one_plain_reward(&self.config.reward)),
-        }
+        let shape = self.noise_shape();
+        let of_run = provenance(&self.config, shape, kl_nats, evaluations, stop_reason, rewards);
+        Provenance { model_sha256: self.hashes.model.clone(), ..of_run }
     }
 
     /// Generates and scores base and tuned samples from the same seeds and compares them; `journals` know and record the
@@ -233,6 +203,36 @@ impl Session {
     /// The seeds of the run's own final comparison.
     pub fn fresh_seeds(&self) -> Vec<u64> {
         fresh_seeds(self.config.run.seed, self.config.samples)
+    }
+}
+
+/// Where a policy comes from that was tuned with `config` on a model whose files are unknown; `rewards` are those that
+/// tell what it reaches, in order.
+pub(crate) fn provenance(
+    config: &TuneConfig,
+    shape: NoiseShape,
+    kl_nats: f64,
+    evaluations: usize,
+    stop_reason: StopReason,
+    rewards: &[f64],
+) -> Provenance {
+    let TuneConfig { generation, run, .. } = config;
+    Provenance {
+        format: Provenance::FORMAT.to_owned(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        prompt: config.prompt.clone(),
+        model: generation.model().to_owned(),
+        model_sha256: ModelHashes::of_none().model,
+        noise_shape: shape.dims(),
+        generation: generation.provenance(),
+        method: config.method.name().to_owned(),
+        seed: run.seed,
+        evaluations,
+        stop_reason: stop_reason.name().to_owned(),
+        reward: sum_name(&config.reward),
+        kl_nats,
+        // The file holds no base statistics, so a standardised sum cannot be computed again from it.
+        threshold: verification_threshold(rewards).filter(|_| has_one_plain_reward(&config.reward)),
     }
 }
 

@@ -416,14 +416,18 @@ fn start_method(session: &mut Session) -> Result<Box<dyn Method>> {
 }
 
 /// The event file of a run that did the steps of `lines`.
-fn events(layout: &Layout, environment: Option<&Environment>, lines: &[MetricsLine]) -> Result<EventFile> {
+pub(crate) fn events(
+    layout: &Layout,
+    environment: Option<&Environment>,
+    lines: &[MetricsLine],
+) -> Result<EventFile> {
     let started = environment.map_or(0.0, Environment::started_unix_seconds);
     let done = lines.iter().map(MetricsLine::event).collect::<Vec<_>>();
     Ok(EventFile::rewrite(layout.tensorboard(), started, &done)?)
 }
 
 /// `runs/2026-01-31-a-green-dog-7`, or with `-2`, `-3` and so on where that exists.
-fn free_folder(prompt: &str, seed: u64) -> PathBuf {
+pub(crate) fn free_folder(prompt: &str, seed: u64) -> PathBuf {
     let day = jiff::Zoned::now().date();
     let name = format!("{day}-{}-{seed}", file_name_from_prompt(prompt));
     let numbered = (2..).map(|number| format!("{name}-{number}"));
