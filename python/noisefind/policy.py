@@ -1,4 +1,4 @@
-"""The policy: equally likely Gaussians over initial noises, which is all that tuning learns."""
+"""The policy: equally likely components, Gaussians over initial noises, which is all that tuning learns."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class NoisePolicy:
 
     Attributes:
         shape: Shape of one noise, `[C, (F,) h, w]`.
-        mean: float32 `[k, C, (F,) h, w]`, one mean for each of k Gaussians.
+        mean: float32 `[k, C, (F,) h, w]`, one for each of k components.
         sigma: Standard deviations, positive, in the shape of `mean`.
         kl_nats: Divergence from `N(0, I)`, summed over the numbers of a noise, in nats.
         provenance: Where the policy comes from, with the keys of its file; None for one that was made here.
     """
 
     def __init__(self, mean: np.ndarray, sigma: np.ndarray, *, several: bool = False):
-        """A policy of your own numbers, each `[C, (F,) h, w]`, or with k Gaussians before these axes if `several`.
+        """A policy of your own numbers, each `[C, (F,) h, w]`, or with an axis of k components before these if `several`.
 
         Raises:
             ValueError: Where the shapes differ, a mean is not finite or a sigma is not positive.
@@ -86,11 +86,11 @@ class NoisePolicy:
         return None if text is None else json.loads(text)
 
     def __len__(self) -> int:
-        """How many Gaussians there are."""
+        """How many components there are."""
         return len(self.mean)
 
     def __repr__(self) -> str:
-        return f"NoisePolicy(shape={self.shape}, gaussians={len(self)}, kl_nats={self.kl_nats:.1f})"
+        return f"NoisePolicy(shape={self.shape}, components={len(self)}, kl_nats={self.kl_nats:.1f})"
 
     def noise(self, keys: Sequence[Key]) -> np.ndarray:
         """The noises that a run samples under (seed, iteration, index), float32 `[n, C, (F,) h, w]`."""
@@ -147,7 +147,7 @@ class NoisePolicy:
         return adapters.latents(pipe, self._applied(family.noise_of(unit).float()))
 
     def _applied(self, unit: torch.Tensor) -> torch.Tensor:
-        """`mean + sigma * unit`, the Gaussians taking turns."""
+        """`mean + sigma * unit`, the components taking turns."""
         import torch
 
         turn = torch.arange(len(unit)) % len(self)

@@ -12,9 +12,9 @@ import pytest
 SHAPE = (2, 4, 4)
 
 
-def policy(gaussians=2):
+def policy(components=2):
     generator = np.random.default_rng(0)
-    mean = generator.normal(size=(gaussians, *SHAPE)).astype(np.float32)
+    mean = generator.normal(size=(components, *SHAPE)).astype(np.float32)
     return noisefind.NoisePolicy(mean, np.full_like(mean, 0.5), several=True)
 
 
@@ -31,7 +31,7 @@ def test_noises_are_named_by_their_keys():
     assert np.array_equal(noises[2:], policy().sample(2, seed=9))
 
 
-def test_gaussians_take_turns_and_shift_the_same_standard_noise():
+def test_components_take_turns_and_shift_the_same_standard_noise():
     standard = noisefind.NoisePolicy.standard(SHAPE).sample(4, seed=6)
     expected = policy().mean[[0, 1, 0, 1]] + np.float32(0.5) * standard
     np.testing.assert_array_equal(policy().sample(4, seed=6), expected)

@@ -14,7 +14,7 @@ use pyo3::types::PyTuple;
 
 use crate::{Key, error, noise_shape, sample_key};
 
-/// Equally likely Gaussians over noises of one shape.
+/// Equally likely components, Gaussians over noises of one shape.
 #[pyclass(frozen, module = "noisefind._noisefind")]
 pub struct NoisePolicy {
     policy: policy::NoisePolicy,
@@ -54,7 +54,7 @@ impl NoisePolicy {
 
 #[pymethods]
 impl NoisePolicy {
-    /// A policy of the Gaussians in `mean` and `sigma`, each float32 `[k, C, (F,) h, w]`.
+    /// A policy of the components in `mean` and `sigma`, each float32 `[k, C, (F,) h, w]`.
     #[new]
     fn new(mean: PyReadonlyArrayDyn<'_, f32>, sigma: PyReadonlyArrayDyn<'_, f32>) -> PyResult<Self> {
         if mean.shape() != sigma.shape() || mean.ndim() < 2 {

@@ -1,6 +1,6 @@
 """Pools that nobody has at hand, simulated from recorded times: where time goes with 8 to 512 workers.
 
-    python bench/ray/scaling.py --times times.json && python bench/ray/simulate.py times.json
+    python bench/python/scaling.py --times times.json && python bench/python/simulate.py times.json
 
 A worker takes a chunk when it is idle, as `noisefind.ray.Pool` lets it. An evaluation takes as long as one of the recorded
 ones, scaled to `--seconds`; of ten, one is a straggler that takes three times as long. The driver takes chunks in one

@@ -1,6 +1,6 @@
 """Success and gain at 160 evaluations for several batch sizes: what a pool that is wider than 16 costs the method.
 
-    python bench/ray/batch_sizes.py --record FILE [--limit 1] [--model emoji-64-turbo] [--seeds 1]
+    python bench/python/batch_sizes.py --record FILE [--limit 1] [--model emoji-64-turbo] [--seeds 1]
 
 Takes the first `--limit` prompts of each category of bench/method/prompts.tsv. Each cell is one `noisefind tune`, judged
 on 32 fresh seeds; the record has one line of JSON a cell, and what is in it is not measured again.
