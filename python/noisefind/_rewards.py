@@ -75,7 +75,7 @@ def _metric(metric: Any, image: Any, prompt: str) -> Any:
     """One image at a time, because a metric gives one number for all that it is shown."""
     import torch
 
-    frames = torch.from_numpy(as_array(image)).permute(0, 3, 1, 2)
+    frames = torch.from_numpy(as_array(image).copy()).permute(0, 3, 1, 2)
     device = getattr(metric, "device", None)
     value = metric(frames.to(device), [prompt] * len(frames))
     metric.reset()
