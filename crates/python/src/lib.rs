@@ -69,7 +69,9 @@ fn noise_shape(dims: &[usize]) -> PyResult<NoiseShape> {
         [channels, height, width] => NoiseShape::image(channels, height, width),
         [channels, frames, height, width] => NoiseShape { channels, frames: Some(frames), height, width },
         _ => {
-            return Err(PyValueError::new_err(format!("a noise has shape {dims:?}, expected [C, (F,) h, w]")));
+            return Err(PyValueError::new_err(format!(
+                "a noise has shape {dims:?}, expected [C, (F,) h, w]"
+            )));
         }
     };
     let count = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
