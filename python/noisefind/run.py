@@ -112,7 +112,7 @@ class Run:
 
     @property
     def stop_reason(self) -> str | None:
-        """`evaluations-used`, `plateau`, `held-out-fell`, `seconds-used` or `rewards-missing`; None while it goes on."""
+        """`evaluations-used`, `plateau`, `held-out-fell`, `base-succeeds`, `seconds-used` or `rewards-missing`; None while it goes on."""
         return self._native.stop_reason
 
     @property

@@ -339,7 +339,7 @@ impl Tuning {
                 policy.kl_nats(),
                 tuned.evaluations,
                 stop_reason,
-                &self.rewards_of_best_policy(),
+                &rewards_up_to(self.run.progress().best_iteration, &self.metrics),
             ),
         };
         self.writer.save_policy(&file)?;
@@ -353,13 +353,6 @@ impl Tuning {
             None => tuned.stop_reason = StopReason::Interrupted,
         }
         Ok(tuned)
-    }
-
-    /// The given rewards of all steps up to that of the policy that is kept.
-    fn rewards_of_best_policy(&self) -> Vec<f64> {
-        let best = self.run.progress().best_iteration;
-        let steps = self.metrics.iter().map(|line| &line.record).filter(|record| record.iteration <= best);
-        steps.flat_map(|record| record.rewards.iter().flatten().copied()).collect()
     }
 
     /// Base against tuned on fresh seeds, every sample recorded; `None` where the observer interrupted.
@@ -413,6 +406,12 @@ fn start_method(session: &mut Session) -> Result<Box<dyn Method>> {
     let run = &session.config.run;
     let (shape, seed, source) = (session.noise_shape(), run.seed, run.noise_rng);
     Ok(session.config.method.start(Start { shape, seed, source, prompt_embedding })?)
+}
+
+/// The given rewards of all steps up to `iteration`, that of the policy that is the result.
+pub(crate) fn rewards_up_to(iteration: u32, metrics: &[MetricsLine]) -> Vec<f64> {
+    let steps = metrics.iter().map(|line| &line.record).filter(|record| record.iteration <= iteration);
+    steps.flat_map(|record| record.rewards.iter().flatten().copied()).collect()
 }
 
 /// The event file of a run that did the steps of `lines`.

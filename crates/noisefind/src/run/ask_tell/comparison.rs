@@ -111,7 +111,7 @@ impl AskTell {
             Cost { kl_nats: self.policy().kl_nats(), evaluations: self.evaluations(), elapsed_seconds };
         let comparison = Comparison::new(&self.config.prompt, names, &base, &tuned, cost);
         let arms = Arms { base, tuned, comparison };
-        let overview = finish::write(self.writer.layout(), &self.config, &self.metrics, &arms)?;
+        let overview = finish::write(self.writer.layout(), &self.config, &self.metrics, &arms, &mut ())?;
         self.events.append(&overview.event(self.step(), elapsed_seconds))?;
         Ok(arms.comparison)
     }

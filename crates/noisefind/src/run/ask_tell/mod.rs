@@ -29,7 +29,7 @@ use crate::models::registry::steps_and_guidance;
 use crate::record::{Environment, MetricsLine, Phase, SampleLine, Saved, state_of, to_file};
 use crate::run::journal::Journaled;
 use crate::run::session::provenance;
-use crate::run::tune::{events, free_folder};
+use crate::run::tune::{events, free_folder, rewards_up_to};
 
 pub use crate::models::registry::OUTSIDE;
 pub use comparison::ComparisonArm;
@@ -243,7 +243,8 @@ impl AskTell {
         let reason = self.finished()?;
         let policy = self.policy();
         let (shape, kl_nats, evaluations) = (policy.shape(), policy.kl_nats(), self.evaluations());
-        let provenance = provenance(&self.config, shape, kl_nats, evaluations, reason);
+        let rewards = rewards_up_to(self.run.progress().best_iteration, &self.metrics);
+        let provenance = provenance(&self.config, shape, kl_nats, evaluations, reason, &rewards);
         let file = PolicyFile { mu: policy.stacked_mean(), sigma: policy.stacked_sigma(), provenance };
         self.writer.save_policy(&file)?;
         Ok(self.writer.layout().policy())
