@@ -1,8 +1,8 @@
 //! Opens a whole model and compares one call of its denoiser, its latents and its image or clip with what diffusers
 //! recorded.
 //!
-//! `cargo run --release -p noisefind-diffusion --example agree -- FOLDER RECORDED.safetensors [DTYPE]`, where
-//! `golden/diffusion/full_size.py` made both. Prints the largest differences, the time to load and the peak memory.
+//! `cargo run --release -p noisefind-diffusion --example agree -- MODEL RECORDED.safetensors [DTYPE]`, where
+//! `golden/diffusion/full_size.py` made both, or `full_size_single_file.py`, which records one call alone. Prints the largest differences, the time to load and the peak memory.
 
 #![allow(clippy::print_stdout, reason = "a comparing program prints what it found")]
 
@@ -13,7 +13,8 @@ use std::time::Instant;
 use burn::tensor::{DType, Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_diffusion::denoiser::{self, AddedConditioning, Conditioning};
-use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles};
+use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, single_file};
+use noisefind_nn::Placement;
 use noisefind_nn::lora::Adapters;
 use safetensors::SafeTensors;
 
@@ -45,14 +46,14 @@ impl Recorded {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, recorded, rest @ ..] = &arguments[..] else {
-        return Err("give FOLDER and RECORDED.safetensors".into());
+        return Err("give MODEL and RECORDED.safetensors".into());
     };
     let dtype = rest.first().map_or("f32", String::as_str).parse()?;
     let recorded = Recorded::read(recorded)?;
     let before = peak_megabytes();
     let start = Instant::now();
     let load = LoadOptions { dtype, ..LoadOptions::default() };
-    let model = DiffusionModel::open(ModelFiles::directory(folder)?, &load)?;
+    let model = DiffusionModel::open(single_file::find(folder, None)?, &load)?;
     println!(
         "loaded in {:.1} s, peak {} MB, {} MB before",
         start.elapsed().as_secs_f64(),
@@ -60,6 +61,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         before
     );
 
+    if recorded.0.contains_key("noise") {
+        compare_images(&model, &recorded)?;
+    }
+    let placement = model.placement().clone();
+    drop(model);
+    compare_denoiser(folder, &recorded, &placement)
+}
+
+fn compare_images(model: &DiffusionModel, recorded: &Recorded) -> Result<(), Box<dyn Error>> {
     let (shape, values) = &recorded.0["noise"];
     let [channels, frames @ .., height, width] = &shape[1..] else {
         return Err("the noise has too few axes".into());
@@ -90,21 +100,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let near = picture.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
     println!("{:.3} % of pixels within 1/255", 100.0 * near as f64 / expected.len() as f64);
     println!("decoded in {:.1} s, peak {} MB", start.elapsed().as_secs_f64(), peak_megabytes());
+    Ok(())
+}
 
-    let placement = model.placement().clone();
-    drop(model);
-    let files = ModelFiles::directory(folder)?;
-    let denoiser = denoiser::config(&files)?.open(&files, &placement, &Adapters::default())?;
+fn compare_denoiser(model: &str, recorded: &Recorded, placement: &Placement) -> Result<(), Box<dyn Error>> {
+    let files = single_file::find(model, None)?;
+    let denoiser = denoiser::config(&files)?.open(&files, placement, &Adapters::default())?;
     let added = recorded.0.contains_key("unet_pooled").then(|| AddedConditioning {
         text_embeds: recorded.tensor::<2>("unet_pooled").cast(placement.dtype),
         time_ids: [128.0, 128.0, 0.0, 0.0, 128.0, 128.0],
     });
     let text = recorded.tensor::<3>("unet_text").cast(placement.dtype);
     let conditioned = denoiser.condition(&Conditioning { text, added, guidance_scale: None }, &[TIMESTEP]);
-    let [channels, height, width] = [shape.channels, shape.height, shape.width];
-    let input: Tensor<5> = match frames {
-        Some(_) => recorded.tensor("unet_input"),
-        None => recorded.tensor::<4>("unet_input").reshape([1, channels, 1, height, width]),
+    let input: Tensor<5> = match recorded.0["unet_input"].0[..] {
+        [batch, channels, height, width] => {
+            recorded.tensor::<4>("unet_input").reshape([batch, channels, 1, height, width])
+        }
+        _ => recorded.tensor("unet_input"),
     };
     let start = Instant::now();
     let output = conditioned.predict(input.cast(placement.dtype).permute([0, 2, 3, 4, 1]), 0);

@@ -15,8 +15,10 @@ pub mod text;
 
 pub use decoder::Decoding;
 pub use noisefind_nn::{
-    DeviceChoice, DtypeChoice, EmbeddedFile, Error, HubSettings, LoraSource, ModelFiles, Placement, Result,
+    DeviceChoice, DtypeChoice, EmbeddedFile, EmbeddingSource, Error, HubSettings, LoraSource, ModelFiles,
+    Placement, Result,
 };
 pub use pipeline::{
     DecodedImage, DiffusionGenerator, DiffusionModel, GenerationOptions, Latents, LoadOptions, ModelInfo,
 };
+pub use text::TextLength;

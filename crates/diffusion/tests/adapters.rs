@@ -91,20 +91,23 @@ fn keys_that_fit_nothing_are_named() {
     let named = |ending: &str| format!("{TO_Q}.{ending}");
     let (down, up) = (named("lora_A.weight"), named("lora_B.weight"));
     type Tensors<'a> = &'a [(&'a str, &'a [usize])];
-    let cases: [(Tensors<'_>, &[&str]); 7] = [
+    let cases: [(Tensors<'_>, &[&str]); 8] = [
         (
             &[("lora_unet_mid_block_attentions_0_proj_in.hada_w1_a", &[2, 2])],
-            &["adapter.safetensors is no adapter for this model", "hada_w1_a"],
+            &["adapter.safetensors is no adapter for this model", "hada_w1_a", "expected all the matrices"],
         ),
-        (&[(&named("dora_scale"), &[2, 2])], &["dora_scale", "other kinds are not implemented"]),
+        (&[(&named("oft_blocks"), &[2, 2])], &["oft_blocks", "other kinds are not implemented"]),
+        (&[(&named("diff_b"), &[32])], &["expected a module with a bias, found", "to_q.diff_b"]),
         (&[("lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha", &[])], &["lora_te2_text_model"]),
         (
             &[("unet.mid_block.attentions.9.proj_in.lora_A.weight", &[2, 32])],
-            &["expected modules of this model's unet, found mid_block_attentions_9_proj_in"],
+            &[
+                "expected modules of this model's unet, found unet.mid_block.attentions.9.proj_in.lora_A.weight",
+            ],
         ),
-        (&[(&down, &[3, 32])], &["expected a down and an up matrix", "attn1_to_q, found one"]),
-        (&[(&down, &[3, 16]), (&up, &[32, 3])], &["[[3, 16], [32, 3]]", "attn1.to_q.weight [32, 32]"]),
-        (&[(&down, &[0, 32]), (&up, &[32, 0])], &["[[0, 32], [32, 0]]"]),
+        (&[(&down, &[3, 32])], &["expected all the matrices of one change", "attn1.to_q.lora_A.weight"]),
+        (&[(&down, &[3, 16]), (&up, &[32, 3])], &["lora_A.weight [3, 16] and", "attn1.to_q.weight [32, 32]"]),
+        (&[(&down, &[0, 32]), (&up, &[32, 0])], &["lora_A.weight [0, 32]", "do not fit each other"]),
     ];
     for (tensors, fragments) in cases {
         let message = refusal("sd1", &adapter(folder.path(), tensors));

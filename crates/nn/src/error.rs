@@ -115,6 +115,14 @@ pub enum Error {
         /// What was expected and found.
         reason: String,
     },
+    /// A file with the vectors of a token that does not fit.
+    #[error("{file} is no embedding for this model: {reason}")]
+    Embedding {
+        /// The file.
+        file: String,
+        /// What was expected and found.
+        reason: String,
+    },
     /// A weight is NaN or infinite.
     #[error("{file}: tensor {tensor} holds {value} at element {index}; the weights are damaged")]
     NotFinite {

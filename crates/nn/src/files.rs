@@ -30,6 +30,7 @@ pub struct ModelFiles {
     source: Source,
     name: String,
     base: Option<Arc<ModelFiles>>,
+    notes: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ impl ModelFiles {
     /// Where the hub does not give it, and the cache does not hold it.
     pub fn hub(id: &str, settings: &HubSettings) -> Result<Self> {
         let model = HubModel::open(id, settings)?;
-        Ok(Self { source: Source::Hub(Arc::new(model)), name: id.to_owned(), base: None })
+        Ok(Self { source: Source::Hub(Arc::new(model)), name: id.to_owned(), base: None, notes: Vec::new() })
     }
 
     /// The files of a folder.
@@ -71,7 +72,19 @@ impl ModelFiles {
         let name = path.display().to_string();
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {
-                Ok(Self { source: Source::Directory(path), name, base: None })
+                let snapshot = cache_snapshot(&path)?;
+                let note = snapshot.as_ref().map(|found| {
+                    let commit = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    format!("{name} is a folder of the hub's cache; its snapshot {commit} is taken")
+                });
+                let path = snapshot.unwrap_or(path);
+                let name = path.display().to_string();
+                Ok(Self {
+                    source: Source::Directory(path),
+                    name,
+                    base: None,
+                    notes: note.into_iter().collect(),
+                })
             }
             Ok(_) => Err(Error::NotAFolder {
                 path: name,
@@ -83,7 +96,7 @@ impl ModelFiles {
 
     /// Files that are compiled into the program; `name` stands for the folder in messages.
     pub fn embedded(name: &str, files: &'static [EmbeddedFile]) -> Self {
-        Self { source: Source::Embedded(files), name: name.to_owned(), base: None }
+        Self { source: Source::Embedded(files), name: name.to_owned(), base: None, notes: Vec::new() }
     }
 
     /// These files, and those of `base` where these have none of the same path: a model that differs from another in
@@ -99,8 +112,8 @@ impl ModelFiles {
 
     /// The parts of a model in one file of weights, with the configs that such files do not have.
     pub fn of_repacked(repacked: Repacked) -> Self {
-        let name = repacked.path.display().to_string();
-        Self { source: Source::Repacked(Arc::new(repacked)), name, base: None }
+        let (name, notes) = (repacked.path.display().to_string(), repacked.notes.clone());
+        Self { source: Source::Repacked(Arc::new(repacked)), name, base: None, notes }
     }
 
     /// The one file that holds the weights, where the model is one.
@@ -119,10 +132,7 @@ impl ModelFiles {
 
     /// What the user should know about how the model was found.
     pub fn notes(&self) -> &[String] {
-        match &self.source {
-            Source::Repacked(repacked) => &repacked.notes,
-            _ => &[],
-        }
+        &self.notes
     }
 
     /// What the one file holds of the part in `folder`.
@@ -162,6 +172,31 @@ impl ModelFiles {
     /// Whether the file is there.
     pub fn contains(&self, path: &str) -> bool {
         self.has(path) || self.base().is_some_and(|base| base.contains(path))
+    }
+
+    /// The names of the files in a folder of the model, sorted; the empty folder is its top.
+    pub fn names_in(&self, folder: &str) -> Vec<String> {
+        let on_disk = |path: &Path| {
+            let entries = std::fs::read_dir(path.join(folder)).into_iter().flatten().flatten();
+            let files = entries.filter(|entry| entry.path().is_file());
+            files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        };
+        let prefix = in_folder(folder, "");
+        let inside =
+            |path: &str| path.strip_prefix(&prefix).filter(|name| !name.contains('/')).map(str::to_owned);
+        let mut names: Vec<String> = match &self.source {
+            Source::Directory(path) => on_disk(path),
+            Source::Hub(model) => match model.names() {
+                Some(names) => names.filter_map(inside).collect(),
+                None => on_disk(model.snapshot()),
+            },
+            Source::Embedded(files) => files.iter().filter_map(|file| inside(file.path)).collect(),
+            Source::Repacked(_) => Vec::new(),
+        };
+        names.extend(self.base().map(|base| base.names_in(folder)).unwrap_or_default());
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Whether the file is there without the base.
@@ -217,6 +252,40 @@ impl ModelFiles {
             Source::Directory(folder) => on_disk(&folder.join(path)),
             Source::Hub(model) => on_disk(&model.fetch(path)?),
             Source::Repacked(repacked) => repacked.open_text(path, name).ok_or_else(missing)?,
+        }
+    }
+}
+
+/// The snapshot in a folder `models--owner--name` of the hub's cache: that of the main branch, or else the only one; `None`
+/// where the folder is none.
+///
+/// # Errors
+/// Where there are several snapshots and no branch says which.
+fn cache_snapshot(folder: &Path) -> Result<Option<PathBuf>> {
+    let snapshots = folder.join("snapshots");
+    let is_model = ["model_index.json", "config.json"].iter().any(|file| folder.join(file).is_file());
+    if is_model || !snapshots.is_dir() {
+        return Ok(None);
+    }
+    if let Ok(commit) = std::fs::read_to_string(folder.join("refs/main")) {
+        let snapshot = snapshots.join(commit.trim());
+        if snapshot.is_dir() {
+            return Ok(Some(snapshot));
+        }
+    }
+    let entries = std::fs::read_dir(&snapshots).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    match &found[..] {
+        [only] => Ok(Some(only.clone())),
+        several => {
+            let names = several.iter().filter_map(|path| path.file_name());
+            let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+            let reason = format!(
+                "it is a folder of the hub's cache; expected one snapshot or refs/main, found {}",
+                if names.is_empty() { "no snapshot".to_owned() } else { names.join(", ") }
+            );
+            Err(Error::NotAFolder { path: folder.display().to_string(), reason })
         }
     }
 }

@@ -4,7 +4,7 @@
 //! commit, and a file is downloaded when it is first read, so nothing comes that no part asks for.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
@@ -122,6 +122,16 @@ impl HubModel {
     /// The commit, which names the content of every file.
     pub(crate) fn commit(&self) -> &str {
         &self.commit
+    }
+
+    /// The folder of the cache that holds what was downloaded.
+    pub(crate) fn snapshot(&self) -> &Path {
+        &self.snapshot
+    }
+
+    /// The paths of all files, where the hub has said them.
+    pub(crate) fn names(&self) -> Option<impl Iterator<Item = &str>> {
+        self.remote.as_ref().map(|remote| remote.files.iter().map(String::as_str))
     }
 
     /// Whether the model has this file.

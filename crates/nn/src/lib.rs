@@ -18,8 +18,10 @@ mod open_file;
 pub mod ops;
 pub mod repacked;
 pub mod text;
+pub mod textual_inversion;
 mod torch_file;
 pub mod weight_file;
+pub mod weight_names;
 pub mod weights;
 
 pub use device::{DeviceChoice, DtypeChoice, Placement};
@@ -27,3 +29,4 @@ pub use error::{Error, Result};
 pub use files::{EmbeddedFile, ModelFiles};
 pub use hub::HubSettings;
 pub use lora::LoraSource;
+pub use textual_inversion::EmbeddingSource;

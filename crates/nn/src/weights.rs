@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::device::Placement;
 use crate::error::{Error, Result, WeightMismatch};
-use crate::files::{ModelFiles, in_folder};
+use crate::files::ModelFiles;
 use crate::open_file::OpenFile;
 use crate::weight_file::{Stored, WeightFile};
+use crate::weight_names;
 
 /// The tensors of one part (`unet`, `vae`, ...), mapped one at a time so that memory never holds the part twice.
 ///
@@ -35,19 +35,19 @@ pub struct Weights {
 
 /// A change that is made to a tensor while it loads.
 pub trait Change: fmt::Debug {
-    /// Changes `values`, the tensor `name` of `shape` in memory order.
+    /// Changes `values`, the tensor `name` of `shape` in memory order, which earlier changes made of `base`.
     ///
     /// # Errors
     /// Where the change does not fit the tensor.
-    fn apply(&self, name: &str, shape: &[usize], values: &mut Vec<f32>) -> Result<()>;
+    fn apply(&self, name: &str, shape: &[usize], base: &[f32], values: &mut Vec<f32>) -> Result<()>;
 }
 
 /// Changes by the name of the tensor, in the order in which they are made.
 pub type Changes = HashMap<String, Vec<Box<dyn Change>>>;
 
 impl Weights {
-    /// Opens the weights `<folder>/<stem>.safetensors`, its `.fp16.` variant or its shards, or else the same of
-    /// PyTorch's own format; `folder` is empty for weights at the top of the model.
+    /// Opens the weights `<folder>/<stem>.safetensors` or their shards, or else the same of PyTorch's own format, or else
+    /// the best of their variants; `folder` is empty for weights at the top of the model.
     ///
     /// # Errors
     /// Where none of the names is there, or a file is damaged.
@@ -64,7 +64,7 @@ impl Weights {
             weights.files.push(RefCell::new(file.file));
             return Ok(weights);
         }
-        Self::of_files(model, part, &weight_files(model, folder, stem)?, placement)
+        Self::of_files(model, part, &weight_names::find(model, folder, stem)?.files, placement)
     }
 
     /// Opens one file of weights by its path inside the model.
@@ -230,9 +230,10 @@ impl Weights {
             self.mismatch.borrow_mut().wrong_shape.push((name, expected, stored.shape.clone()));
             return None;
         }
-        let adapted = |mut values| {
-            let mut changes = self.changes.get(&name).into_iter().flatten();
-            changes.try_for_each(|change| change.apply(&name, &stored.shape, &mut values))?;
+        let adapted = |base: Vec<f32>| {
+            let Some(changes) = self.changes.get(&name) else { return Ok(base) };
+            let mut values = base.clone();
+            changes.iter().try_for_each(|change| change.apply(&name, &stored.shape, &base, &mut values))?;
             Ok(values)
         };
         match self.read(&name, *file, stored).and_then(adapted) {
@@ -290,51 +291,5 @@ impl Scope<'_> {
 
     fn full_name(&self, name: impl fmt::Display) -> String {
         if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
-    }
-}
-
-/// The table of a sharded part: which file holds which tensor.
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
-
-/// The files that hold a part's weights: the plain name first, then the half-precision variant, then shards; each in
-/// safetensors first, then in PyTorch's own format.
-fn weight_files(model: &ModelFiles, folder: &str, stem: &str) -> Result<Vec<String>> {
-    let inside = |name: &str| in_folder(folder, name);
-    // transformers calls its safetensors `model` and its PyTorch files `pytorch_model`.
-    let torch_stem = if stem == "model" { "pytorch_model" } else { stem };
-    for (stem, extension) in [(stem, "safetensors"), (torch_stem, "bin")] {
-        let single = [format!("{stem}.{extension}"), format!("{stem}.fp16.{extension}")];
-        if let Some(name) = single.iter().find(|name| model.contains(&inside(name))) {
-            return Ok(vec![inside(name)]);
-        }
-        let indices = [
-            format!("{stem}.{extension}.index.json"),
-            format!("{stem}.{extension}.index.fp16.json"),
-            format!("{stem}.fp16.{extension}.index.json"),
-            format!("{stem}.{extension}.fp16.index.json"),
-        ];
-        if let Some(name) = indices.iter().find(|name| model.contains(&inside(name))) {
-            return Ok(shards(model, &inside(name))?.iter().map(|shard| inside(shard)).collect());
-        }
-    }
-    Err(Error::MissingFile {
-        model: model.name().to_owned(),
-        expected: inside(&format!("{stem}.safetensors")),
-    })
-}
-
-/// The files that an index names, which must lie beside it.
-fn shards(model: &ModelFiles, index: &str) -> Result<BTreeSet<String>> {
-    let table: ShardIndex = model.read_json(index)?;
-    let shards: BTreeSet<String> = table.weight_map.into_values().collect();
-    match shards.iter().find(|shard| shard.contains(['/', '\\']) || shard.starts_with("..")) {
-        None => Ok(shards),
-        Some(outside) => Err(Error::NotSafetensors {
-            file: model.display(index),
-            reason: format!("expected file names beside it, found {outside}"),
-        }),
     }
 }

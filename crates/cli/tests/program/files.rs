@@ -96,6 +96,58 @@ fn a_decoder_may_be_one_file() {
 }
 
 #[test]
+fn new_tokens_and_long_prompts_reach_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let sd1 = golden("sd1").display().to_string();
+    let embedding = golden("text_files/several.safetensors").display().to_string();
+    let sampled = |prompt: &str, more: &[&str]| {
+        let always = ["sample", "-n", "1", "--num-inference-steps", "1", "--model", &sd1, "--out", "out"];
+        let (code, _, message) = outcome(folder.path(), &[&always[..], &["--prompt", prompt], more].concat());
+        assert_eq!(code, Some(0), "{message}");
+        let made = image::open(folder.path().join("out/seed-0.png")).expect("an image").to_rgb8();
+        fs::remove_dir_all(folder.path().join("out")).expect("the folder is there");
+        (made, message)
+    };
+    let (plain, _) = sampled("a <cat>", &[]);
+    let (own, _) = sampled("a <cat>", &["--embedding", &embedding]);
+    let (renamed, _) = sampled("a <dog>", &["--embedding", &format!("{embedding}=<dog>")]);
+    assert!(own != plain && renamed == own);
+    let long = "a green dog a green dog a green dog the Dog!";
+    let (cut, said) = sampled(long, &[]);
+    assert!(said.contains("does not read \"Dog!\"; --long-prompt reads all"), "{said}");
+    let (whole, said) = sampled(long, &["--long-prompt"]);
+    assert!(whole != cut && !said.contains("too long"), "{said}");
+}
+
+#[test]
+fn a_folder_with_variants_alone_opens_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    for part in ["", "scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
+        fs::create_dir_all(model.join(part)).unwrap();
+        for entry in fs::read_dir(golden("sd1").join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, model.join(part).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let unet = |name: &str| model.join("unet").join(name);
+    fs::rename(unet("diffusion_pytorch_model.safetensors"), unet("diffusion_pytorch_model.bf16.safetensors"))
+        .unwrap();
+    let arguments = ["sample", "-n", "1", "--prompt", "x", "--num-inference-steps", "1", "--model", "model"];
+    let (code, _, message) = outcome(folder.path(), &arguments);
+    assert_eq!(code, Some(0), "{message}");
+    assert!(message.contains("so variants of them are taken: bf16 of unet"), "{message}");
+    // A folder with nothing but a checkpoint is refused with its name.
+    fs::create_dir(folder.path().join("downloads")).unwrap();
+    checkpoint(&folder.path().join("downloads/model.safetensors"));
+    let (code, _, message) = outcome(folder.path(), &["sample", "--prompt", "x", "--model", "downloads"]);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("give --model one of its files: model.safetensors"), "{message}");
+}
+
+#[test]
 fn files_of_other_kinds_say_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let adapter = golden("adapters/kohya.safetensors").display().to_string();

@@ -33,6 +33,7 @@ use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::{ModelFiles, in_folder};
 use noisefind_nn::lora::Adapters;
 use noisefind_nn::ops::release_buffers;
+use noisefind_nn::weight_names;
 
 /// A frozen text-to-image model.
 #[derive(Clone, Debug)]
@@ -59,16 +60,17 @@ impl DiffusionModel {
     pub fn open(files: ModelFiles, options: &LoadOptions) -> Result<Self> {
         let placement = Placement::open(options.device, options.dtype)?;
         let index = ModelIndex::read(&files)?;
-        let mut notes = Vec::new();
+        let mut notes = variant_note(&files, &index);
         let mut scheduler = SchedulerFile::read(&files, &index)?;
         repair::repair_scheduler(&index, &mut scheduler, &mut notes);
         let adapters = Adapters::open(&options.loras, &index.parts)?;
-        let text = TextEncoders::open(&files, &index, &placement, &adapters)?;
+        let text = TextEncoders::open(&files, &index, &placement, &adapters, &options.embeddings)?;
         let config = denoiser::config_with_motion(&files, &index, options.motion_adapter.as_deref())?;
         let mut denoiser_info = config.info();
         repair::repair_sample_size(&index, &files, &mut denoiser_info, &mut notes)?;
         check_denoiser(&files, &index, &denoiser_info)?;
         let denoiser = config.open(&files, &placement, &adapters)?;
+        adapters.finish()?;
         let (vae_files, folder) = match &options.vae {
             Some(name) if Path::new(name).is_file() => (single_file::open_vae(Path::new(name), &files)?, ""),
             Some(name) => (ModelFiles::find(name)?, ""),
@@ -255,6 +257,22 @@ impl DiffusionModel {
         release_buffers();
         Ok(images.chunks(frames).map(|frames| DecodedImage::of_frames(frames, size)).collect())
     }
+}
+
+/// A line about the parts whose weights are only there in variants.
+fn variant_note(files: &ModelFiles, index: &ModelIndex) -> Vec<String> {
+    const STEM: &str = "diffusion_pytorch_model";
+    let stems = [("text_encoder", "model"), ("text_encoder_2", "model"), ("unet", STEM), ("vae", STEM)];
+    let mut found = Vec::new();
+    for (part, stem) in stems {
+        if index.has(part) && files.single_file().is_none() {
+            // A part without weights is refused when it is opened.
+            let variant = weight_names::find(files, part, stem).ok().and_then(|names| names.variant);
+            found.extend(variant.map(|variant| format!("{variant} of {part}")));
+        }
+    }
+    let note = format!("the plain weights are absent, so variants of them are taken: {}", found.join(", "));
+    if found.is_empty() { Vec::new() } else { vec![note] }
 }
 
 /// Checks that the pipeline can use what the denoiser takes and gives.

@@ -2,9 +2,11 @@
 
 use crate::decoder::Decoding;
 use crate::scheduler::SchedulerChoice;
+use crate::text::TextLength;
 use noisefind_nn::device::{DeviceChoice, DtypeChoice};
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::lora::LoraSource;
+use noisefind_nn::textual_inversion::EmbeddingSource;
 
 /// Where a model runs, and what is changed about it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,7 +17,9 @@ pub struct LoadOptions {
     pub dtype: DtypeChoice,
     /// Adapters to merge into the weights.
     pub loras: Vec<LoraSource>,
-    /// Another decoder: a folder with `config.json` and weights, or an id on the hub.
+    /// New tokens for prompts.
+    pub embeddings: Vec<EmbeddingSource>,
+    /// Another decoder: a folder with `config.json` and weights, an id on the hub, or a file of weights.
     pub vae: Option<String>,
     /// Motion modules that make a video model of a model of still images: a folder with `config.json` and weights, or an
     /// id on the hub.
@@ -36,6 +40,8 @@ pub struct GenerationOptions {
     /// What the image should not show. `None` stands for the empty text, or for zeros where the pipeline takes zeros; an
     /// empty text that is given is encoded.
     pub negative_prompt: Option<String>,
+    /// What becomes of prompts that are longer than the text encoders read.
+    pub text_length: TextLength,
     /// Last layers of the text encoders that the prompt skips.
     pub clip_skip: usize,
     /// The scheduler, where not the model's own.
@@ -59,6 +65,7 @@ impl Default for GenerationOptions {
             guidance_scale: 7.5,
             eta: 0.0,
             negative_prompt: None,
+            text_length: TextLength::default(),
             clip_skip: 0,
             scheduler: None,
             height: None,

@@ -68,7 +68,7 @@ impl DiffusionModel {
         let negative = options.negative_prompt.as_deref();
         let texts = if guided { vec![negative.unwrap_or_default(), prompt] } else { vec![prompt] };
         self.text.check_skip(options.clip_skip)?;
-        let mut encoded = self.text.encode(&texts, options.clip_skip, &mut truncated)?;
+        let mut encoded = self.text.encode(&texts, options.clip_skip, options.text_length, &mut truncated)?;
         let [groups, _, _] = encoded.hidden_states.dims();
         let last = encoded.pooled.clone().narrow(0, groups - 1, 1);
         let embedding = read_back(last, "prompt embedding")?;

@@ -71,7 +71,7 @@ const OTHER_OPTIONS: &[(&str, &[&str])] = &[
             ".diff_b",
         ],
     ),
-    ("a motion module; give --motion-adapter the folder with its config.json", &["motion_modules."]),
+    ("a motion module; give it with --motion-adapter", &["motion_modules."]),
     (
         "a tiny decoder; give --vae the folder with its config.json",
         &["decoder.layers.0.", "decoder.1.weight"],

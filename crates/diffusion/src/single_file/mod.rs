@@ -39,13 +39,35 @@ pub fn find(name: &str, config_from: Option<&str>) -> Result<ModelFiles> {
         return open(path, config_from);
     }
     match config_from {
-        None => ModelFiles::find(name),
+        None => {
+            let files = ModelFiles::find(name)?;
+            match checkpoints_in(&files) {
+                found if found.is_empty() => Ok(files),
+                found => Err(Error::NotThisModel {
+                    model: name.to_owned(),
+                    what: format!(
+                        "no folder in the layout of diffusers, since it has no model_index.json; give --model one of its \
+                         files: {}",
+                        found.join(", ")
+                    ),
+                }),
+            }
+        }
         Some(found) => Err(Error::Option {
             option: "config-from",
             found: found.to_owned(),
             expected: format!("a model that is one file; {name} is none, and has its own configs"),
         }),
     }
+}
+
+/// The files of weights at the top of a folder that is no model itself.
+fn checkpoints_in(files: &ModelFiles) -> Vec<String> {
+    if ["model_index.json", "config.json", "noisefind.json"].iter().any(|file| files.contains(file)) {
+        return Vec::new();
+    }
+    let is_checkpoint = |name: &String| [".safetensors", ".ckpt"].iter().any(|ending| name.ends_with(ending));
+    files.names_in("").into_iter().filter(is_checkpoint).collect()
 }
 
 /// Whether a file is meant as weights of a model, by its content or, where that cannot be read, by its name.

@@ -16,10 +16,17 @@ pub(super) struct ClipEncoder {
 
 impl ClipEncoder {
     pub(super) fn open(opening: &Opening<'_>) -> Result<Self> {
-        let Opening { files, folder, tokenizer, placement, adapters } = *opening;
-        let model = ClipTextModel::open_adapted(files, folder, placement, adapters)?;
+        let Opening { files, folder, tokenizer, placement, adapters, embeddings, encoder } = *opening;
+        let mut model = ClipTextModel::open_adapted(files, folder, placement, adapters)?;
         let config = model.config();
-        let tokenizer = Tokenizer::open(files, tokenizer, config.max_position_embeddings, config.vocab_size)?;
+        let (length, width) = (config.max_position_embeddings, config.hidden_size);
+        let mut tokenizer = Tokenizer::open(files, tokenizer, length, config.vocab_size)?;
+        for embedding in embeddings {
+            if let Some(vectors) = embedding.vectors(encoder, width)? {
+                let first = tokenizer.add_token(&embedding.token, vectors.count)?;
+                model.set_tokens(first, &vectors.values);
+            }
+        }
         Ok(Self { tokenizer, model })
     }
 }

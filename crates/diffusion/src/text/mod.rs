@@ -16,7 +16,8 @@ use noisefind_nn::device::Placement;
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::ModelFiles;
 use noisefind_nn::lora::Adapters;
-use noisefind_nn::text::Tokenizer;
+use noisefind_nn::text::{Tokenizer, Tokens};
+use noisefind_nn::textual_inversion::{Embedding, EmbeddingSource};
 
 /// One class of text encoders.
 struct Class {
@@ -38,6 +39,10 @@ struct Opening<'a> {
     tokenizer: &'static str,
     placement: &'a Placement,
     adapters: &'a Adapters,
+    /// New tokens.
+    embeddings: &'a [Embedding],
+    /// Which of the pipeline's text encoders it is.
+    encoder: usize,
 }
 
 /// A text encoder with its tokenizer.
@@ -70,6 +75,46 @@ pub struct EncodedTexts {
     pub pooled: Tensor<2>,
     /// `pooled` through the encoder's projection, where it has one, `[texts, pooled_width]`.
     pub text_embeds: Option<Tensor<2>>,
+}
+
+impl EncodedTexts {
+    /// The chunks of each text behind each other; a text as a whole is its first chunk.
+    fn joined(self, texts: usize, chunks: usize) -> Self {
+        if chunks == 1 {
+            return self;
+        }
+        let state = |state: Tensor<3>| {
+            let [rows, tokens, width] = state.dims();
+            state.reshape([texts, rows / texts * tokens, width])
+        };
+        let first = |pooled: Tensor<2>| {
+            let rows = (0..texts).map(|text| pooled.clone().narrow(0, text * chunks, 1));
+            Tensor::cat(rows.collect(), 0)
+        };
+        Self {
+            hidden_states: self.hidden_states.into_iter().map(state).collect(),
+            pooled: first(self.pooled),
+            text_embeds: self.text_embeds.map(first),
+        }
+    }
+}
+
+/// What becomes of a text that is longer than the encoders read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextLength {
+    /// It loses its end, as in diffusers.
+    #[default]
+    Truncated,
+    /// It is encoded in chunks, and the denoiser attends to all of them.
+    Chunks,
+}
+
+impl TextLength {
+    fn most_chunks(self) -> usize {
+        /// About three thousand words, more than any prompt.
+        const MOST: usize = 64;
+        if self == Self::Chunks { MOST } else { 1 }
+    }
 }
 
 /// The text encoders of a pipeline: one, or SDXL's two.
@@ -105,11 +150,18 @@ impl TextEncoders {
         index: &ModelIndex,
         placement: &Placement,
         adapters: &Adapters,
+        embeddings: &[EmbeddingSource],
     ) -> Result<Self> {
-        let open =
-            |folder, tokenizer| open(&Opening { files, folder, tokenizer, placement, adapters }, index);
-        let second = index.has("text_encoder_2").then(|| open("text_encoder_2", "tokenizer_2"));
-        Ok(Self { first: open("text_encoder", "tokenizer")?, second: second.transpose()? })
+        let has_second = index.has("text_encoder_2");
+        let encoders = if has_second { 2 } else { 1 };
+        let embeddings: Vec<Embedding> =
+            embeddings.iter().map(|source| Embedding::open(source, encoders)).collect::<Result<_>>()?;
+        let open = |encoder, folder, tokenizer| {
+            let embeddings = &embeddings;
+            open(&Opening { files, folder, tokenizer, placement, adapters, embeddings, encoder }, index)
+        };
+        let second = has_second.then(|| open(1, "text_encoder_2", "tokenizer_2"));
+        Ok(Self { first: open(0, "text_encoder", "tokenizer")?, second: second.transpose()? })
     }
 
     /// The tokenizer that says what the model reads of a prompt.
@@ -158,23 +210,48 @@ impl TextEncoders {
     }
 
     /// Encodes `texts`, of which the last is the prompt and skips `clip_skip` layers; the negative prompt skips none, as
-    /// in diffusers. What did not fit is added to `truncated`.
+    /// in diffusers. A text that is too long loses its end, which is added to `truncated`; or else each text is encoded in
+    /// as many chunks as the longest needs, one after the other.
+    ///
+    /// # Errors
+    /// Where a tokenizer does not cover a text, or it is too long even for chunks.
     pub(crate) fn encode(
         &self,
         texts: &[&str],
         clip_skip: usize,
+        length: TextLength,
         truncated: &mut Vec<String>,
     ) -> Result<TextConditioning> {
-        let mut run = |encoder: &dyn TextEncoder| -> Result<EncodedTexts> {
-            let mut ids = Vec::new();
-            for text in texts {
-                let tokens = encoder.tokenizer().encode(text)?;
-                if !tokens.truncated.is_empty() && !truncated.contains(&tokens.truncated) {
-                    truncated.push(tokens.truncated);
+        let encoders: Vec<&dyn TextEncoder> = [Some(&self.first), self.second.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|encoder| &**encoder)
+            .collect();
+        let chunked = |encoder: &&dyn TextEncoder| -> Result<Vec<Vec<Tokens>>> {
+            texts.iter().map(|text| encoder.tokenizer().chunks(text, length.most_chunks())).collect()
+        };
+        let mut chunked = encoders.iter().map(chunked).collect::<Result<Vec<_>>>()?;
+        for end in chunked.iter().flatten().flatten().map(|tokens| &tokens.truncated) {
+            if !end.is_empty() && !truncated.contains(end) {
+                if length == TextLength::Chunks {
+                    return Err(Error::Option {
+                        option: "long-prompt",
+                        found: format!("more than {} chunks, the rest being {end:?}", length.most_chunks()),
+                        expected: "a shorter prompt".into(),
+                    });
                 }
-                ids.push(tokens.ids);
+                truncated.push(end.clone());
             }
-            Ok(encoder.encode(&ids))
+        }
+        let count = chunked.iter().flatten().map(Vec::len).max().unwrap_or(1);
+        let mut run = |encoder: &dyn TextEncoder, at: usize| -> Result<EncodedTexts> {
+            let empty = encoder.tokenizer().encode("")?;
+            let rows = std::mem::take(&mut chunked[at]).into_iter().flat_map(|mut chunks| {
+                chunks.resize(count, empty.clone());
+                chunks
+            });
+            let ids: Vec<Vec<u32>> = rows.map(|tokens| tokens.ids).collect();
+            Ok(encoder.encode(&ids).joined(texts.len(), count))
         };
         let skipping = |state: &dyn Fn(usize) -> Tensor<3>| match texts.len() - 1 {
             0 => state(clip_skip),
@@ -183,12 +260,12 @@ impl TextEncoders {
                 Tensor::cat(rows, 0)
             }
         };
-        let first = run(&*self.first)?;
+        let first = run(&*self.first, 0)?;
         let Some(second_encoder) = &self.second else {
             let state = |skipped| self.first.normalised(&first, skipped);
             return Ok(TextConditioning { hidden_states: skipping(&state), pooled: first.pooled });
         };
-        let second = run(&**second_encoder)?;
+        let second = run(&**second_encoder, 1)?;
         // Two encoders were trained with the states before their last layers, without a norm.
         let state = |skipped: usize| {
             let before = |states: &[Tensor<3>]| states[states.len() - 2 - skipped].clone();

@@ -23,6 +23,7 @@ pub const F32: LoadOptions = LoadOptions {
     device: DeviceChoice::Cpu,
     dtype: DtypeChoice::F32,
     loras: Vec::new(),
+    embeddings: Vec::new(),
     vae: None,
     motion_adapter: None,
     decoding: Decoding::Whole,
@@ -79,6 +80,11 @@ impl Golden {
             fs::read(golden_folder().join(format!("{name}.safetensors"))).expect("the golden file is there");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("the golden file is valid");
         metadata.metadata().clone().unwrap_or_default()
+    }
+
+    /// The names of all arrays.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     pub fn shape(&self, name: &str) -> &[usize] {

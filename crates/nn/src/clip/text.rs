@@ -103,6 +103,24 @@ impl ClipTextModel {
         }
     }
 
+    /// Gives the tokens from the id `first` on these rows of the token table, beyond it or in place of its own.
+    pub fn set_tokens(&mut self, first: u32, rows: &[f32]) {
+        let hidden = self.config.hidden_size;
+        let [known, _] = self.token_embedding.dims();
+        let (first, count) = (first as usize, rows.len() / hidden);
+        // A tower that only checks has no table.
+        if first > known || count == 0 {
+            return;
+        }
+        let before = self.token_embedding.clone().narrow(0, 0, first);
+        let own = self.placement.tensor(rows.to_vec(), [count, hidden]);
+        let mut parts = vec![before, own];
+        if first + count < known {
+            parts.push(self.token_embedding.clone().narrow(0, first + count, known - first - count));
+        }
+        self.token_embedding = Tensor::cat(parts, 0);
+    }
+
     /// The tower's sizes.
     pub fn config(&self) -> &ClipTextConfig {
         &self.config

@@ -4,6 +4,7 @@
 //! everything else by name. The tensors lie in the archive uncompressed, so they are read in place like those of a
 //! safetensors file.
 
+mod globals;
 mod pickle;
 mod zip;
 
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::open_file::OpenFile;
 
 /// Keys under which training programs keep the weights beside other things.
-const STATE_DICT_KEYS: [&str; 2] = ["state_dict", "model"];
+const STATE_DICT_KEYS: [&str; 3] = ["state_dict", "model", "string_to_param"];
 /// The largest table of tensors that is read; real ones have about 300 bytes a tensor.
 const LARGEST_PICKLE: u64 = 1 << 24;
 /// Instructions that any file may have.

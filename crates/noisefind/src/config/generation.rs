@@ -60,9 +60,18 @@ settings! {
         /// Diffusion 1.5, 2.1 or XL, by the shapes in the file]
         #[arg(long, value_name = "DIR|HUB_ID")]
         config_from: String,
-        /// Adapter to merge into the model: a file with kohya, PEFT or diffusers names, or a hub id; repeatable
+        /// Adapter to merge into the model (LoRA, LoHa, LoKr, DoRA or full differences): a file with the names of kohya,
+        /// LyCORIS, PEFT or diffusers, or a folder or hub id that has one; repeatable
         #[arg(long, value_name = "FILE[=WEIGHT]")]
         lora: Vec<String>,
+        /// Textual-inversion file (.safetensors or .pt) whose token prompts may use, by the name in the file or by TOKEN;
+        /// repeatable
+        #[arg(long, value_name = "FILE[=TOKEN]")]
+        embedding: Vec<String>,
+        /// Read prompts beyond the length of the text encoders in chunks of that length, instead of cutting off their ends
+        /// [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        long_prompt: bool,
         /// Decoder that replaces the model's own: a folder or a hub id, for example of TAESD, or one file, which takes the
         /// config of the model's own [default: the model's own]
         #[arg(long, value_name = "DIR|FILE|HUB_ID")]

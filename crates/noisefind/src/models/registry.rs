@@ -7,7 +7,7 @@ use noisefind_diffusion::model_index::ModelIndex;
 use noisefind_diffusion::scheduler::SchedulerChoice;
 use noisefind_diffusion::{
     Decoding, DeviceChoice, DiffusionGenerator, DiffusionModel, GenerationOptions, LoadOptions, ModelFiles,
-    single_file,
+    TextLength, single_file,
 };
 use noisefind_external::ExternalGenerator;
 use serde::Deserialize;
@@ -208,10 +208,11 @@ impl ModelSource {
             Place::Files(files) => (files.notes(), vocabulary::unknown_words_warning(files, prompt)),
             Place::External(_) | Place::TestDouble(_) => (&[][..], None),
         };
-        let truncated = opened
-            .truncated
-            .iter()
-            .map(|end| format!("the prompt is too long for the model, which does not read {end:?}"));
+        let truncated = opened.truncated.iter().map(|end| {
+            format!(
+                "the prompt is too long for the model, which does not read {end:?}; --long-prompt reads all"
+            )
+        });
         let repaired = opened.notes.iter().cloned();
         notes.iter().cloned().chain(unknown).chain(truncated).chain(repaired).collect()
     }
@@ -256,6 +257,12 @@ impl ModelSource {
             device: config.loading.device.as_deref().unwrap_or("auto").parse()?,
             dtype: config.loading.dtype.as_deref().unwrap_or("auto").parse()?,
             loras: loras.map(|lora| lora.parse()).collect::<noisefind_diffusion::Result<_>>()?,
+            embeddings: config
+                .embedding
+                .iter()
+                .flatten()
+                .map(|file| file.parse())
+                .collect::<noisefind_diffusion::Result<_>>()?,
             vae: config.vae.clone(),
             motion_adapter: config.motion_adapter.clone(),
             decoding: if config.vae_tiling.unwrap_or_default() { Decoding::Tiled } else { Decoding::Whole },
@@ -265,6 +272,10 @@ impl ModelSource {
             guidance_scale: config.guidance_scale.unwrap_or_default() as f32,
             eta: config.eta.unwrap_or_default() as f32,
             negative_prompt: config.negative_prompt.clone(),
+            text_length: match config.long_prompt {
+                Some(true) => TextLength::Chunks,
+                _ => TextLength::Truncated,
+            },
             clip_skip: config.clip_skip.unwrap_or_default(),
             scheduler: config.scheduler.as_deref().map(str::parse).transpose()?,
             height: config.height,
