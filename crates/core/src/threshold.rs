@@ -45,9 +45,10 @@ impl BaseSuccess {
             return if success_reward.is_some_and(is_all) { Self::Enough } else { Self::TooLittle };
         };
         let successes = reaching(threshold);
-        if successes as f64 / (count as f64) < KEPT_SUCCESS {
+        // A few rewards of one mode look like two.
+        if count < ENOUGH || (successes as f64) < KEPT_SUCCESS * count as f64 {
             Self::TooLittle
-        } else if count >= ENOUGH && lower_bound(successes, count) >= KEPT_SUCCESS {
+        } else if lower_bound(successes, count) >= KEPT_SUCCESS {
             Self::Enough
         } else if count < UNDECIDED {
             Self::Undecided
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(base(23, 9), BaseSuccess::Enough);
         assert_eq!(base(22, 10), BaseSuccess::TooLittle);
         assert_eq!(base(9, 7), BaseSuccess::TooLittle);
-        assert_eq!(base(7, 1), BaseSuccess::Undecided, "eight are too few");
+        assert_eq!(base(7, 1), BaseSuccess::TooLittle, "eight are too few");
         assert_eq!(base(16, 0), BaseSuccess::TooLittle, "one mode does not tell success from failure");
     }
 
