@@ -13,6 +13,10 @@ clippy:
 test:
     cargo test --release --workspace
 
+# The tests that need Python with the packages of golden/requirements.txt.
+test-python:
+    cargo test --release --workspace -- --ignored
+
 # The public documentation builds without a broken link.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps

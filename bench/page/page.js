@@ -13,6 +13,14 @@ const browser = await launch();
 try {
   const page = await browser.newPage();
   const views = [];
+  await page.addInitScript(() => {
+    const marking = new MutationObserver(() => {
+      if (!document.querySelector(".row")) return;
+      performance.mark("rows");
+      marking.disconnect();
+    });
+    marking.observe(document, { childList: true, subtree: true });
+  });
   for (let at = 0; at < 11; at += 1) {
     await page.goto("about:blank");
     await page.goto(`${server.origin}/`, { waitUntil: "commit" });

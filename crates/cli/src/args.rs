@@ -2,16 +2,16 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{compare, doctor, inspect, sample, score, tune};
+use crate::commands::{compare, doctor, inspect, manual, sample, score, tune};
 use crate::progress::Shown;
 
-/// Make a frozen diffusion model draw what the prompt says, by learning the distribution of its initial noise.
+/// Make a frozen diffusion model generate what the prompt says, by learning the distribution of its initial noise.
 #[derive(Parser)]
 #[command(name = "noisefind", version, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
-    /// Threads that compute, 1 to 1024; no result depends on it [default: one for each core this program may use]
+    /// Threads that compute, at most one for each core this program may use; no result depends on it [default: all of them]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Progress on stderr: auto (a bar, with images where the terminal shows them), bar, lines, or json for programs [default: auto]
@@ -30,4 +30,6 @@ pub enum Command {
     Doctor(doctor::Flags),
     #[cfg(feature = "serve")]
     Serve(crate::commands::serve::Flags),
+    Completions(manual::CompletionFlags),
+    Man(manual::ManFlags),
 }

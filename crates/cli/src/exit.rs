@@ -45,7 +45,7 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
     match error {
         noisefind::Error::Run(run) => match run {
             rundir::Error::HoldsRun(path) => Some(format!(
-                "go on with `noisefind tune --resume {}`, replace it with --force, or choose another --out",
+                "go on with `noisefind tune --resume {}`, or choose another --out",
                 path.display()
             )),
             rundir::Error::Foreign { .. } => Some("choose an empty or new folder with --out".to_owned()),
@@ -63,8 +63,8 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             },
             _ => None,
         },
-        noisefind::Error::Model { name, .. } if error.is_of_the_model() && !name.starts_with("exec:") => {
-            Some("give --model the folder of a complete diffusers model, emoji-64 or emoji-64-turbo".to_owned())
+        error if error.is_absent_model() => {
+            Some("give --model the folder of a complete diffusers model, an id on the hub, emoji-64 or emoji-64-turbo".to_owned())
         }
         _ => None,
     }

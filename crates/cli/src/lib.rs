@@ -42,5 +42,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<exit::Outcome> {
         Command::Doctor(flags) => commands::doctor::run(flags),
         #[cfg(feature = "serve")]
         Command::Serve(flags) => commands::serve::run(flags),
+        Command::Completions(flags) => commands::manual::completions(flags),
+        Command::Man(flags) => commands::manual::man(flags),
     }
 }

@@ -31,10 +31,10 @@ pub fn comparison(compared: &Comparison) -> String {
     let success = best.success_rate.map(|rate| format!(", success rate {rate:.3}")).unwrap_or_default();
     let best_of_n = match best.reward_mean {
         Some(reward) => {
-            format!("best of {} base pictures at the same cost: mean reward {reward:.3}{success}", best.n)
+            format!("best of {} base samples at the same cost: mean reward {reward:.3}{success}", best.n)
         }
         None => {
-            format!("best of {} base pictures at the same cost: unknown, needs as many --samples", best.n)
+            format!("best of {} base samples at the same cost: unknown, needs as many --samples", best.n)
         }
     };
     let paid = compared.pays_after_images.map(|images| {
@@ -94,7 +94,7 @@ pub fn prompts(tuned: &PromptsTuned) -> String {
 fn baseline_line(baseline: &BaselineResult) -> String {
     let each = match baseline.generations_per_image {
         1 => format!("{} evaluations", baseline.evaluations),
-        n => format!("{n} generations a picture"),
+        n => format!("{n} generations per sample"),
     };
     let more = [("success rate", baseline.success_rate), ("diversity ratio", baseline.diversity_ratio)];
     let more: String =

@@ -1,11 +1,11 @@
-//! The programs of `examples/external/` work as shipped. `NOISEFIND_PYTHON` names another Python than `python3`.
+//! The programs of `examples/external/` work as shipped: `cargo test -- --ignored`, with the Python that `NOISEFIND_PYTHON`
+//! names or `python3`.
 #![cfg(unix)]
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -19,19 +19,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A Python that can import `modules`, or `None` with the reason printed.
-fn python(modules: &str) -> Option<String> {
+/// The Python to test with, which can import `modules`.
+fn python(modules: &str) -> String {
     let python = std::env::var("NOISEFIND_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let ready = Command::new(&python)
-        .args(["-c", &format!("import {modules}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !ready {
-        eprintln!("skipped: `{python}` cannot import {modules}");
-    }
-    ready.then_some(python)
+    let imported = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
+    let imported = imported
+        .unwrap_or_else(|error| panic!("{python} does not start: {error}; name another in NOISEFIND_PYTHON"));
+    assert!(
+        imported.status.success(),
+        "{python} cannot import {modules}; install them, or name another Python in NOISEFIND_PYTHON: {}",
+        String::from_utf8_lossy(&imported.stderr)
+    );
+    python
 }
 
 fn command(python: &str, name: &str) -> String {
@@ -57,8 +56,9 @@ fn greenness(media: &Media) -> f64 {
 }
 
 #[test]
+#[ignore = "needs Python"]
 fn the_plain_scorer_reads_pictures_and_rewards_green() {
-    let Some(python) = python("json, zlib") else { return };
+    let python = python("json, zlib");
     let mut scorer =
         ExternalScorer::open(&command(&python, "scorer.py"), ExternalOptions::default()).unwrap();
     assert_eq!(scorer.name(), "greenness");
@@ -113,8 +113,9 @@ fn serve(mut stream: TcpStream, answer: Option<&str>) -> std::io::Result<(String
 }
 
 #[test]
+#[ignore = "needs Python"]
 fn the_vision_scorer_asks_retries_and_reads_numbers() {
-    let Some(python) = python("json, urllib.request") else { return };
+    let python = python("json, urllib.request");
     let (url, requests) =
         fake_endpoint(vec![None, Some("7.5"), Some("I would say 3 of 10"), Some("no idea")]);
     let variables = format!("VISION_BASE_URL={url} VISION_MODEL=tiny VISION_API_KEY=secret VISION_WORKERS=1");
@@ -133,8 +134,9 @@ fn the_vision_scorer_asks_retries_and_reads_numbers() {
 }
 
 #[test]
+#[ignore = "needs Python"]
 fn the_vision_scorer_says_which_variable_is_absent() {
-    let Some(python) = python("json, urllib.request") else { return };
+    let python = python("json, urllib.request");
     let command =
         format!("VISION_BASE_URL=http://127.0.0.1:9 {}", &command(&python, "vision_scorer.py")[5..]);
     let message = ExternalScorer::open(&command, ExternalOptions::default()).err().unwrap().to_string();
@@ -166,20 +168,18 @@ fn serve_and_draw(python: &str, arguments: &str) -> Media {
 }
 
 #[test]
+#[ignore = "needs Python with diffusers"]
 fn the_python_package_serves_the_default_model() {
     let model = root().join("models/emoji-64");
-    if !model.join("model_index.json").exists() {
-        eprintln!("skipped: no pipeline in {}", model.display());
-        return;
-    }
-    let Some(python) = python("diffusers, transformers, torch") else { return };
+    let python = python("diffusers, transformers, torch");
     let drawn = serve_and_draw(&python, &format!("'{}'", model.display()));
     assert_eq!((drawn.frames(), drawn.height(), drawn.width()), (1, 64, 64));
 }
 
 #[test]
+#[ignore = "needs Python with diffusers"]
 fn the_python_package_serves_a_model_that_packs_its_latents() {
-    let Some(python) = python("diffusers, transformers, torch") else { return };
+    let python = python("diffusers, transformers, torch");
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny_flux.py");
     let made = Command::new(&python).arg(script).arg(folder.path()).output().unwrap();

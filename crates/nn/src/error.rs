@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use burn::tensor::DType;
+
+use crate::json::JsonError;
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -136,10 +140,10 @@ pub enum Error {
         value: f32,
     },
     /// A decoder gives values that make no image.
-    #[error(
-        "the decoder {decoder} gave {reason}; load the model with dtype f32, or check the weights of the decoder"
-    )]
+    #[error("the decoder {decoder} gave {reason}; {}", decoder_way_out(*.dtype))]
     Decoder {
+        /// The number format of the decoder.
+        dtype: DType,
         /// Where the decoder's files are.
         decoder: String,
         /// What is wrong.
@@ -160,8 +164,8 @@ pub enum Error {
     Json {
         /// The file.
         file: String,
-        /// The parser's message with line and column.
-        source: serde_json::Error,
+        /// Which key or line, what was found and what was expected.
+        source: JsonError,
     },
     /// A config value lies outside of what is possible or implemented.
     #[error("{file}: {key} is {found}, expected {expected}")]
@@ -223,8 +227,10 @@ pub enum Error {
         found: Vec<usize>,
     },
     /// The model produced a number that is none.
-    #[error("the denoiser gave {value} at step {step} of {steps}; try dtype f32")]
+    #[error("the denoiser gave {value} at step {step} of {steps}; {}", diverged_way_out(*.dtype))]
     Diverged {
+        /// The number format of the denoiser.
+        dtype: DType,
         /// The value found.
         value: f32,
         /// The step, from 1.
@@ -242,10 +248,17 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Whether something that the user chose beside the model is wrong, and not the model.
-    pub fn is_of_an_option(&self) -> bool {
-        matches!(self, Self::Option { .. } | Self::MotionAdapter(_) | Self::Lora { .. })
+fn diverged_way_out(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "check that the weights are whole and that the scheduler suits the model",
+        _ => "try --dtype f32",
+    }
+}
+
+fn decoder_way_out(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "check that its weights are whole, or take another decoder with --vae",
+        _ => "try --dtype f32, or another decoder with --vae",
     }
 }
 

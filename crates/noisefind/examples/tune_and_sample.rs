@@ -33,8 +33,8 @@ fn main() -> noisefind::Result<()> {
             save_noise: None,
             save_latents: None,
             verify: None,
-            out: PathBuf::from("runs/example-samples"),
-            grid: Some(PathBuf::from("runs/example-samples/grid.png")),
+            out: None,
+            grid: None,
         },
         &mut (),
     )?;

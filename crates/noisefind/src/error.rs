@@ -125,10 +125,16 @@ impl Error {
         Self::Reward { name: name.to_owned(), source: source.into() }
     }
 
-    /// Whether it is the model that cannot be used, rather than a setting beside it.
-    pub fn is_of_the_model(&self) -> bool {
+    /// Whether there is no model where the user said, or a part of it is absent.
+    pub fn is_absent_model(&self) -> bool {
         let Self::Model { source, .. } = self else { return false };
-        !source.downcast_ref::<noisefind_diffusion::Error>().is_some_and(|source| source.is_of_an_option())
+        matches!(
+            source.downcast_ref(),
+            Some(
+                noisefind_nn::error::Error::NotAFolder { .. }
+                    | noisefind_nn::error::Error::MissingFile { .. }
+            )
+        )
     }
 
     /// Whether the user asked for something impossible (exit code 2), rather than something went wrong.
@@ -150,7 +156,7 @@ fn after_missing(run: &Path, can_go_on: bool) -> String {
     if can_go_on {
         format!("everything is saved; see to the scorer, then go on with `noisefind tune --resume {run}`")
     } else {
-        "the budget is used up and nothing was learnt; see to the scorer, then start again with --force"
+        "the budget is used up and nothing was learnt; see to the scorer, then start again in a new folder"
             .to_owned()
     }
 }

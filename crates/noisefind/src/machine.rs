@@ -1,15 +1,19 @@
 //! What this machine offers.
 
+use std::num::NonZero;
+
 use crate::error::{Error, Result};
 
-/// Makes everything that computes share `count` threads, in place of one for each core that the program may use. Has to
-/// come before anything is computed; results do not depend on it.
+/// Makes everything that computes share `count` threads, in place of one for each core that the program may use; more
+/// threads than cores would only wait for each other, so there are never more. Has to come before anything is computed;
+/// results do not depend on it.
 ///
 /// # Errors
 /// Where the threads cannot be started, or others were started already.
 pub fn use_threads(count: usize) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(count, NonZero::get);
     rayon::ThreadPoolBuilder::new()
-        .num_threads(count)
+        .num_threads(count.min(cores))
         .build_global()
         .map_err(|error| Error::Usage(format!("--threads is {count}, which cannot be had: {error}")))
 }

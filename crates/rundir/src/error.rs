@@ -56,6 +56,12 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// A line of a file of records that was damaged, or written by another version.
+    pub(crate) fn not_a_record(path: &Path, line: usize) -> Self {
+        let cause = "the file is damaged or of another version of noisefind";
+        Self::invalid(path, format!("line {line} is not a record; {cause}"))
+    }
+
     pub(crate) fn invalid(path: &Path, reason: impl ToString) -> Self {
         Self::Invalid { path: path.to_owned(), reason: reason.to_string() }
     }

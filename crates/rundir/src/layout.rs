@@ -150,8 +150,9 @@ pub(crate) fn step_of(file_name: &str) -> Option<u32> {
     file_name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
 }
 
-/// A prompt as part of a file name: ASCII letters and digits in lower case, words joined by `-`, at most
-/// 40 characters; "prompt" where nothing is left.
+/// A prompt as part of a file name: ASCII letters and digits in lower case, words joined by `-`, at most 40 characters;
+/// "prompt" where nothing is left. Where that does not tell the whole prompt, the CRC-32C of the prompt follows, so that
+/// prompts in other scripts, long ones and similar ones have names of their own.
 pub fn file_name_from_prompt(prompt: &str) -> String {
     let words = prompt
         .split(|character: char| !character.is_ascii_alphanumeric())
@@ -167,7 +168,11 @@ pub fn file_name_from_prompt(prompt: &str) -> String {
             break;
         }
     }
-    if name.is_empty() { "prompt".to_owned() } else { name }
+    if name.replace('-', " ") == prompt {
+        return name;
+    }
+    let readable = if name.is_empty() { "prompt" } else { &name };
+    format!("{readable}-{:08x}", crc32c::crc32c(prompt.as_bytes()))
 }
 
 #[cfg(test)]
@@ -185,9 +190,12 @@ mod tests {
 
     #[test]
     fn prompts_become_file_names() {
-        assert_eq!(file_name_from_prompt("A green dog, running!"), "a-green-dog-running");
-        assert_eq!(file_name_from_prompt("../../etc"), "etc");
-        assert_eq!(file_name_from_prompt("四只熊猫"), "prompt");
-        assert_eq!(file_name_from_prompt(&"long ".repeat(30)).len(), 39);
+        assert_eq!(file_name_from_prompt("a green dog"), "a-green-dog");
+        // Checksums by the bitwise definition (Castagnoli polynomial).
+        assert_eq!(file_name_from_prompt("A green dog, running!"), "a-green-dog-running-dc5a7397");
+        assert_eq!(file_name_from_prompt("../../etc"), "etc-2cab6314");
+        assert_eq!(file_name_from_prompt("四只熊猫"), "prompt-5028994f");
+        assert_eq!(file_name_from_prompt(&"long ".repeat(30)).len(), 48);
+        assert_ne!(file_name_from_prompt("四只熊猫"), file_name_from_prompt("五只熊猫"));
     }
 }

@@ -6,6 +6,7 @@
 
 mod activity;
 mod atomic;
+mod claim;
 mod error;
 mod events;
 mod layout;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use activity::is_being_written;
 pub use atomic::{remove_if_there, write_atomic};
+pub use claim::{Claim, make_free_folder};
 pub use error::{Error, Result};
 pub use events::{Event, EventFile, EventValue};
 pub use layout::{Layout, file_name_from_prompt};

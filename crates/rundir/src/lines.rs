@@ -64,10 +64,7 @@ pub(crate) fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
     lines(path)?
         .iter()
         .enumerate()
-        .map(|(at, line)| {
-            serde_json::from_slice(line)
-                .map_err(|error| Error::invalid(path, format!("line {} is not a record: {error}", at + 1)))
-        })
+        .map(|(at, line)| serde_json::from_slice(line).map_err(|_| Error::not_a_record(path, at + 1)))
         .collect()
 }
 

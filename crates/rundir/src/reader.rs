@@ -90,6 +90,8 @@ impl RunReader {
             return Ok(None);
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::invalid(path, error))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| Error::invalid(path, "it is damaged or of another version of noisefind"))
     }
 }

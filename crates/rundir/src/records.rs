@@ -13,10 +13,7 @@ use crate::error::{Error, Result};
 pub fn records<R: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<R>> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let read = |(at, line): (usize, &[u8])| {
-        let failed = |error: serde_json::Error| {
-            Error::invalid(path, format!("line {} is not a step record: {error}", at + 1))
-        };
-        serde_json::from_slice(line).map_err(failed)
+        serde_json::from_slice(line).map_err(|_| Error::not_a_record(path, at + 1))
     };
     lines.enumerate().map(read).collect()
 }

@@ -83,8 +83,9 @@ impl<M: Serialize + DeserializeOwned> TensorFile<M> {
                 format!("no metadata under the key {METADATA_KEY:?}, so noisefind did not write this file"),
             )
         })?;
-        let metadata = serde_json::from_str(json)
-            .map_err(|error| Error::invalid(path, format!("metadata cannot be understood: {error}")))?;
+        let metadata = serde_json::from_str(json).map_err(|_| {
+            Error::invalid(path, "its metadata is damaged or of another version of noisefind")
+        })?;
         Ok(Self { tensors: parse(path, &bytes)?, metadata })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use noisefind_rundir::{Error, IfOccupied, Resumed, RunReader, RunWriter, Tensor, TensorFile};
+use noisefind_rundir::{Claim, Error, IfOccupied, Resumed, RunReader, RunWriter, Tensor, TensorFile};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ fn state(step: u32) -> TensorFile<u32> {
 }
 
 fn create(root: &Path, if_occupied: IfOccupied) -> Result<RunWriter, Error> {
-    RunWriter::create(root, if_occupied, "prompt = \"a dog\"\n", &"environment")
+    RunWriter::create(Claim::take(root, if_occupied)?, "prompt = \"a dog\"\n", &"environment")
 }
 
 fn save(writer: &mut RunWriter, step: u32, best: Option<u32>) {

@@ -11,7 +11,7 @@ use noisefind::doctor::{Diagnosis, Examination, doctor};
 use crate::exit::Outcome;
 use crate::output::{outline, print, print_json};
 
-/// Show devices, instruction sets, memory, which models and scorers are ready, and how fast the model draws
+/// Show devices, instruction sets, memory, which models and scorers are ready, and how fast the model generates
 #[derive(Args)]
 pub struct Flags {
     #[command(flatten)]
@@ -19,11 +19,11 @@ pub struct Flags {
     /// Scorer to open, with the folder or the hub id of its weights, or a program; may be given several times
     #[arg(long = "reward", value_name = "NAME|NAME:DIR|NAME:HUB_ID|exec:COMMAND")]
     rewards: Vec<String>,
-    /// Pictures that each --reward has to score as expected: within 0.01 of what self-test.json in the folder says
+    /// Images that each --reward has to score as expected: within 0.01 of what self-test.json in the folder says
     /// ({"prompt": "...", "rewards": {"1.png": 0.58, ...}}), or without that file, for image-reward, of what its authors
-    /// published for the pictures 1 to 4 in assets/images of their repository
-    #[arg(long, value_name = "DIR", requires = "rewards")]
-    pictures: Option<PathBuf>,
+    /// published for images 1 to 4 in assets/images of their repository
+    #[arg(long, alias = "pictures", value_name = "DIR", requires = "rewards")]
+    images: Option<PathBuf>,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -35,7 +35,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     let diagnosis = doctor(&Examination {
         options: flags.loading.into(),
         rewards: flags.rewards,
-        pictures: flags.pictures,
+        pictures: flags.images,
         drawing: Duration::from_secs(10),
     })?;
     if flags.json {
@@ -55,7 +55,7 @@ fn complaints(diagnosis: &Diagnosis, asked_for: &[String]) -> Vec<String> {
     let not_ready = not_ready.map(|scorer| format!("{} is not ready", scorer.name));
     let failed = failed.map(|test| match test.largest_difference {
         Some(difference) => format!("{} differs by up to {difference:.4} from what is known", test.scorer),
-        None => format!("{} gives no reward for a picture whose reward is known", test.scorer),
+        None => format!("{} gives no reward for an image whose reward is known", test.scorer),
     });
     not_ready.chain(failed).collect()
 }

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod doctor;
 pub mod inspect;
+pub mod manual;
 pub mod sample;
 pub mod score;
 #[cfg(feature = "serve")]

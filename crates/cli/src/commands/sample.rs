@@ -1,4 +1,4 @@
-//! `noisefind sample`: draw pictures from a policy.
+//! `noisefind sample`: generate from a policy.
 
 use std::path::PathBuf;
 
@@ -12,27 +12,27 @@ use crate::interrupt;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
-/// Draw pictures from a policy, or from the standard normal that every model starts from
+/// Generate images or clips from a policy, or from the standard normal that every model starts from
 ///
-/// Prompt, model and how it draws are those that the policy was tuned with, unless a flag says otherwise.
+/// Prompt, model and generation settings are those that the policy was tuned with, unless a flag says otherwise.
 #[derive(Args)]
 pub struct Flags {
-    /// Run folder or policy.safetensors; without one, noise is drawn from the standard normal
+    /// Run folder or policy.safetensors; without one, the noise is standard normal
     #[arg(value_name = "RUN|POLICY")]
     policy: Option<PathBuf>,
-    /// What should be drawn [default: the policy's own prompt]
+    /// What the samples should show [default: the policy's own prompt]
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// How many pictures
+    /// How many samples
     #[arg(short = 'n', value_name = "N", default_value_t = 8)]
     count: u32,
-    /// Seed of the first picture; the others follow one by one
+    /// Seed of the first sample; the others follow one by one
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Noises to use in place of drawn ones: tensor "noise", [N, C, (F,) h, w], unit space
+    /// Noises to use in place of the policy's: tensor "noise", [N, C, (F,) h, w], unit space
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "count")]
     noise: Option<PathBuf>,
-    /// Write the noises that the pictures were drawn from, for --noise or for diffusers
+    /// Write the noises that the samples start from, for --noise or for diffusers
     #[arg(long, value_name = "FILE.safetensors")]
     save_noise: Option<PathBuf>,
     /// Write the final latents before decoding: tensor "latents", [N, C, (F,) h, w]
@@ -44,10 +44,11 @@ pub struct Flags {
     verify: Option<Option<f64>>,
     #[command(flatten)]
     generation: GenerationConfig,
-    /// Folder for the pictures, seed-SEED.png each; of clips .webp, .gif, .mp4 with ffmpeg, and the frames as -strip.png
-    #[arg(long, value_name = "DIR", default_value = "samples")]
-    out: PathBuf,
-    /// Also draw all pictures on one sheet; of clips, one that ends in .webp or .gif plays
+    /// Folder for the samples: seed-SEED.png; of clips .webp, .gif, .mp4 with ffmpeg, and the frames as -strip.png. Nothing is
+    /// overwritten [default: a new one, samples/PROMPT-SEED]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Also write all samples on one sheet; of clips, one that ends in .webp or .gif plays
     #[arg(long, value_name = "FILE.png")]
     grid: Option<PathBuf>,
     /// Print one JSON object instead of the list of files
@@ -83,7 +84,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
         }
     }
     Ok(match interrupt::requested() {
-        true => Outcome::Interrupted("interrupted; the pictures drawn so far are kept".to_owned()),
+        true => Outcome::Interrupted("interrupted; what was generated so far is saved".to_owned()),
         false => Outcome::Done,
     })
 }

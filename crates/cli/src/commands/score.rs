@@ -1,4 +1,4 @@
-//! `noisefind score`: score images and clips that are there already.
+//! `noisefind score`: score files that exist.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use noisefind::score::score;
 use crate::exit::Outcome;
 use crate::output::print_json;
 
-/// Score images and clips against a prompt; prints one JSON object a file and scorer
+/// Score images or clips against a prompt; prints one JSON object for each file and scorer
 #[derive(Args)]
 pub struct Flags {
     /// Images (PNG, JPEG, WebP, GIF, BMP or TIFF), clips (animated GIF or WebP), or folders with the frames of one clip
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// What the pictures should show
+    /// What the images should show
     #[arg(long, value_name = "TEXT")]
     prompt: String,
     /// Scorer: a name, with the folder or the hub id of its weights, or a program; repeatable [default: the model's own]

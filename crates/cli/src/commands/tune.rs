@@ -19,12 +19,11 @@ use crate::table;
 
 /// Learn a noise policy for one prompt
 ///
-/// Pictures are drawn from the frozen model and scored; the distribution of the initial noise moves towards
-/// what scores well. The result is a small file to sample from, with pictures and numbers that show the gain
-/// on fresh seeds.
+/// The frozen model generates samples, a scorer rewards them, and the distribution of the initial noise moves towards high
+/// rewards. The result is a small policy file to sample from, with a comparison of base and tuned on fresh seeds.
 #[derive(Args)]
 pub struct Flags {
-    /// What should be drawn, for example "a green dog"
+    /// What the samples should show, for example "a green dog"
     #[arg(required_unless_present_any = ["config", "resume", "prompts"])]
     prompt: Option<String>,
     /// Tune every prompt of this file, one a line (blank lines and lines that begin with # are skipped), each in its

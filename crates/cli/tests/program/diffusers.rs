@@ -10,28 +10,14 @@ use crate::{names, succeed};
 
 const IMPORTS: &str = "import diffusers, PIL, safetensors, torch, transformers";
 
-/// A Python that has diffusers, or why there is none.
-fn python() -> Result<PathBuf, String> {
-    let named = std::env::var_os("NOISEFIND_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| PathBuf::from("python3"));
-    match Command::new(&python).args(["-c", IMPORTS]).output() {
-        Ok(output) if output.status.success() => Ok(python),
-        Ok(output) => {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{} says: {}", python.display(), stderr.lines().last().unwrap_or("nothing")))
-        }
-        Err(error) => Err(format!("{}: {error}", python.display())),
-    }
-}
-
-/// The Python to test with; says so where there is none.
-fn python_or_skip() -> Option<PathBuf> {
-    let found = python();
-    if let Err(reason) = &found {
-        // Under cargo test --nocapture, so that nobody takes a skipped test for a passed one.
-        eprintln!("skipped: no Python with diffusers ({reason}); name one in NOISEFIND_PYTHON");
-    }
-    found.ok()
+/// The Python that `NOISEFIND_PYTHON` names, or `python3`; it has to have diffusers.
+fn python() -> PathBuf {
+    let python = PathBuf::from(std::env::var_os("NOISEFIND_PYTHON").unwrap_or_else(|| "python3".into()));
+    let imported = Command::new(&python).args(["-c", IMPORTS]).output();
+    let imported = imported.unwrap_or_else(|error| panic!("{} does not start: {error}", python.display()));
+    let stderr = String::from_utf8_lossy(&imported.stderr);
+    assert!(imported.status.success(), "{} has no diffusers: {stderr}", python.display());
+    python
 }
 
 fn golden(name: &str) -> String {
@@ -41,8 +27,9 @@ fn golden(name: &str) -> String {
 
 /// Clips of both families, from a policy that has all settings in it.
 #[test]
+#[ignore = "needs Python with diffusers"]
 fn diffusers_draws_the_same_clips_from_the_policy() {
-    let Some(python) = python_or_skip() else { return };
+    let python = python();
     let (modelscope, sd1, adapter) = (golden("modelscope"), golden("sd1"), golden("motion_adapter"));
     // The example takes the model's own scheduler.
     let models: [(&str, &[&str]); 2] =
@@ -53,7 +40,18 @@ fn diffusers_draws_the_same_clips_from_the_policy() {
         let settings = ["--evaluations", "8", "--batch-size", "4", "--samples", "2", "--dtype", "f32"];
         let steps = ["--num-inference-steps", "4", "--guidance-scale", "5"];
         succeed(folder.path(), &[&start[..], &settings, &steps, more].concat());
-        let drawing = ["sample", "run", "-n", "2", "--dtype", "f32", "--save-noise", "noise.safetensors"];
+        let drawing = [
+            "sample",
+            "run",
+            "-n",
+            "2",
+            "--dtype",
+            "f32",
+            "--save-noise",
+            "noise.safetensors",
+            "--out",
+            "samples",
+        ];
         succeed(folder.path(), &drawing);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let drawn = Command::new(&python)
@@ -86,12 +84,24 @@ fn frames(path: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
+#[ignore = "needs Python with diffusers"]
 fn diffusers_draws_the_same_pictures_from_the_policy() {
-    let Some(python) = python_or_skip() else { return };
+    let python = python();
     let folder = tempfile::tempdir().unwrap();
     let settings = ["--evaluations", "16", "--samples", "2", "--num-inference-steps", "4", "--dtype", "f32"];
     succeed(folder.path(), &[&["tune", "a green dog", "--out", "run"][..], &settings].concat());
-    let drawing = ["sample", "run", "-n", "3", "--dtype", "f32", "--save-noise", "noise.safetensors"];
+    let drawing = [
+        "sample",
+        "run",
+        "-n",
+        "3",
+        "--dtype",
+        "f32",
+        "--save-noise",
+        "noise.safetensors",
+        "--out",
+        "samples",
+    ];
     succeed(folder.path(), &drawing);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

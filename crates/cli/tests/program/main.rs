@@ -19,6 +19,7 @@ mod prompts;
 mod public_models;
 mod results;
 mod rewards;
+mod surprises;
 mod verify;
 
 use std::path::Path;

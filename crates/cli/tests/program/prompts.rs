@@ -85,17 +85,6 @@ fn killed_at_any_moment_the_list_ends_as_if_it_had_not_been() {
     assert!(policies(&folder.path().join("killed")) == policies(&folder.path().join("whole")));
 }
 
-#[test]
-fn other_settings_do_not_go_on_with_the_same_runs() {
-    let folder = in_folder();
-    succeed(folder.path(), &arguments(&[]));
-    let more = ["tune", "--prompts", "list.txt", "--model", "fake", "--evaluations", "160", "--seed", "3"];
-    let (code, _, stderr) = outcome(folder.path(), &more);
-    assert_eq!(code, Some(2));
-    insta::assert_snapshot!(stderr);
-    succeed(folder.path(), &[&more[..], &["--force"]].concat());
-}
-
 #[cfg(unix)]
 #[test]
 fn a_prompt_without_rewards_does_not_hold_up_the_others() {

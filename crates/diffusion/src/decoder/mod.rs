@@ -137,6 +137,18 @@ pub struct Vae {
 }
 
 impl Vae {
+    /// About how many numbers lie between the layers where the decoder is widest, while it decodes one image of `height` x
+    /// `width` pixels whole. A residual block holds its input, both of its parts and its output.
+    pub fn activations_of(info: &DecoderInfo, [height, width]: [usize; 2]) -> usize {
+        3 * height * width * info.widest
+    }
+
+    /// As [`Self::activations_of`], of this decoder as it decodes.
+    pub fn activations(&self, size: [usize; 2]) -> usize {
+        let pixels = self.tiling.as_ref().map(|tiling| tiling.side * tiling.pixels);
+        Self::activations_of(&self.info, size.map(|side| side.min(pixels.unwrap_or(side))))
+    }
+
     /// Opens the part `folder` (empty for a decoder in a folder of its own).
     ///
     /// # Errors

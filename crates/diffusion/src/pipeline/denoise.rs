@@ -55,9 +55,9 @@ impl DiffusionModel {
         }
         let steps = schedule.len();
         let values = read_back(state.samples, "latents")?;
-        check.finish(steps)?;
+        check.finish(self.placement.dtype, steps)?;
         if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(Error::Diverged { value, step: steps, steps });
+            return Err(Error::Diverged { dtype: self.placement.dtype, value, step: steps, steps });
         }
         let samples = values.chunks_exact(shape.numel());
         Ok(samples.map(|sample| Latents { shape, values: channels_first(sample, shape) }).collect())
@@ -111,7 +111,7 @@ impl DivergenceCheck {
         });
     }
 
-    fn finish(self, steps: usize) -> Result<()> {
+    fn finish(self, dtype: DType, steps: usize) -> Result<()> {
         let Some(count) = self.0 else { return Ok(()) };
         let failed = |error| Error::Readback { what: "the check of the denoiser's output", reason: error };
         let counts: Vec<i64> = count
@@ -122,7 +122,7 @@ impl DivergenceCheck {
         match counts.first() {
             Some(&count) if count > 0 => {
                 let step = (steps + 1).saturating_sub(count as usize);
-                Err(Error::Diverged { value: f32::NAN, step, steps })
+                Err(Error::Diverged { dtype, value: f32::NAN, step, steps })
             }
             _ => Ok(()),
         }

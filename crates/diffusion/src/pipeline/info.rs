@@ -3,7 +3,7 @@
 use noisefind_core::noise::NoiseShape;
 
 use super::frames_at_once;
-use crate::decoder::{self, DecoderInfo, ENCODER, Vae};
+use crate::decoder::{self, ENCODER, Vae};
 use crate::denoiser::{self, DenoiserInfo};
 use crate::model_index::ModelIndex;
 use crate::scheduler::{PredictionType, Schedule, SchedulerClass, SchedulerConfig, SchedulerFile};
@@ -108,7 +108,7 @@ impl ModelInfo {
         let activations = unet.as_ref().zip(vae).zip(native_size).map(|((unet, vae), size)| {
             // One clip or image: of a clip as many frames as are decoded at once.
             let frames = unet.frames.unwrap_or(1).min(frames_at_once(size[0] * size[1]));
-            unet.activations.max(frames * decoder_activations(&vae, size))
+            unet.activations.max(frames * Vae::activations_of(&vae, size))
         });
         Ok(Self {
             family: family(&index, unet.as_ref(), scheduler.as_ref()),
@@ -144,12 +144,6 @@ impl PartInfo {
             sha256: weights.sha256()?,
         })
     }
-}
-
-/// Numbers between the layers of the decoder where it is widest. A residual block holds its input, both of its parts and
-/// its output.
-fn decoder_activations(vae: &DecoderInfo, [height, width]: [usize; 2]) -> usize {
-    3 * height * width * vae.widest
 }
 
 /// The value, or a line among the problems.

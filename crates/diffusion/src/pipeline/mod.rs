@@ -171,6 +171,23 @@ impl DiffusionModel {
         })
     }
 
+    /// About how many bytes lie between the layers at once while `batch` samples with noise of `shape` are generated: those of
+    /// the denoiser with guidance, or those of the decoder for one frame, whichever are more.
+    pub fn working_bytes(&self, shape: NoiseShape, batch: usize) -> u64 {
+        let native = self.denoiser_info.noise_shape().numel() as f64;
+        let larger = shape.numel() as f64 / native * batch as f64;
+        let pixels = self.vae.info().pixels_per_latent;
+        let decoder = self.vae.activations([shape.height * pixels, shape.width * pixels]);
+        let denoiser = self.denoiser_info.activations as f64 * larger * self.placement.dtype.size() as f64;
+        denoiser.max(decoder as f64 * self.vae_placement.dtype.size() as f64) as u64
+    }
+
+    /// Bytes of an image or clip of a sample with noise of `shape`, 8 bits a value.
+    pub fn media_bytes(&self, shape: NoiseShape) -> u64 {
+        let pixels = self.vae.info().pixels_per_latent as u64;
+        3 * pixels * pixels * (shape.numel() / shape.channels) as u64
+    }
+
     /// Checks what does not need the weights, so that nobody waits for them in vain: the motion adapter, the number of
     /// frames, the scheduler that `options` select, and its number of steps.
     ///
@@ -206,6 +223,7 @@ impl DiffusionModel {
             let DecodedImage { frames, height, width, values } = decoded;
             Media::quantise(*frames, *height, *width, values).map_err(|source| Error::Decoder {
                 decoder: self.vae_name.clone(),
+                dtype: self.vae_placement.dtype,
                 reason: source.to_string(),
             })
         };

@@ -19,6 +19,7 @@ use noisefind_nn::clip_vocabulary;
 use noisefind_nn::config::ClipTextConfig;
 use noisefind_nn::error::{Error, Result};
 use noisefind_nn::files::ModelFiles;
+use noisefind_nn::json;
 use noisefind_nn::repacked::{Pieces, Repacked};
 use noisefind_nn::weight_file::{Piece, WeightFile};
 
@@ -162,7 +163,7 @@ fn published(family: Family, file: &WeightFile, notes: &mut Vec<String>) -> Resu
         Family::Sd2 => include_str!("configs/sd-2.1.json"),
         Family::Xl => include_str!("configs/sdxl.json"),
     };
-    let mut configs: BTreeMap<String, Map<String, Value>> = serde_json::from_str(text)
+    let mut configs: BTreeMap<String, Map<String, Value>> = json::from_slice(text.as_bytes())
         .map_err(|source| Error::Json { file: family.name().to_owned(), source })?;
     if let Some(scheduler) = configs.get_mut(SCHEDULER) {
         mark_scheduler(family, file, scheduler, notes);

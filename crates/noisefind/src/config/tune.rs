@@ -141,8 +141,10 @@ impl TuneOptions {
     /// Where a setting has a value of another type.
     pub fn of_policy(provenance: &Provenance) -> Result<Self> {
         let mut generation: GenerationConfig =
-            serde_json::from_value(Value::Object(provenance.generation.clone())).map_err(|error| {
-                Error::Usage(format!("the policy's settings cannot be read: {error}; tune it again"))
+            serde_json::from_value(Value::Object(provenance.generation.clone())).map_err(|_| {
+                let reason =
+                    "the policy's settings are damaged or of another version of noisefind; tune it again";
+                Error::Usage(reason.to_owned())
             })?;
         generation.loading.model = Some(provenance.model.clone());
         // Policies that do not tell their random generator wrote an empty text where no negative prompt was given.

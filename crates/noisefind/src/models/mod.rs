@@ -6,6 +6,7 @@ pub(crate) mod external;
 pub(crate) mod fake;
 mod hash;
 pub mod hashes;
+pub(crate) mod memory;
 pub mod registry;
 pub mod scorers;
 mod test_double;

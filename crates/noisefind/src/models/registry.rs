@@ -16,6 +16,7 @@ use crate::config::{GenerationConfig, ModelDefaults};
 use crate::error::{Error, Result};
 use crate::models::external::{EXTERNAL, timeouts};
 use crate::models::hashes::ModelHashes;
+use crate::models::memory::MemoryNeed;
 use crate::models::test_double::{self, TestDouble};
 use crate::models::{embedded, vocabulary};
 
@@ -60,6 +61,8 @@ pub struct OpenModel {
     pub notes: Vec<String>,
     /// Rewards that the model's program recommends, as it wrote them.
     pub default_rewards: Vec<String>,
+    /// What it needs of this machine's memory; `None` where it computes elsewhere or does not say.
+    pub memory: Option<MemoryNeed>,
 }
 
 /// What the names of models begin with that only a process outside of this one can run.
@@ -179,6 +182,7 @@ impl ModelSource {
             truncated: Vec::new(),
             notes: Vec::new(),
             default_rewards: Vec::new(),
+            memory: None,
         };
         match &self.place {
             Place::Files(files) => {
@@ -296,8 +300,14 @@ impl ModelSource {
         let notes = model.notes().to_vec();
         let mut generator = DiffusionGenerator::new(model, options)?;
         let truncated = generator.prepare(prompt)?.truncated().to_vec();
+        let shape = generator.noise_shape();
+        let memory = (device == "cpu").then(|| MemoryNeed {
+            working_bytes: generator.model().working_bytes(shape, 1),
+            media_bytes: generator.model().media_bytes(shape),
+            noise_bytes: 4 * shape.numel() as u64,
+        });
         let (generator, default_rewards) = (Box::new(generator), Vec::new());
-        Ok(OpenModel { generator, device, dtype, truncated, notes, default_rewards })
+        Ok(OpenModel { generator, device, dtype, truncated, notes, default_rewards, memory })
     }
 }
 

@@ -3,20 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use noisefind_core::run::StopReason;
-use noisefind_rundir::{IfOccupied, RunReader, RunWriter, file_name_from_prompt};
+use noisefind_rundir::{Claim, IfOccupied, RunReader, file_name_from_prompt};
 use serde::Serialize;
 
-use crate::config::{TuneOptions, checked_prompt};
+use crate::config::{LoadingConfig, ModelDefaults, TuneConfig, TuneOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::comparison::Comparison;
+use crate::models::hashes::ModelHashes;
 use crate::models::registry::ModelSource;
 use crate::models::sha256;
 use crate::observer::{Found, Observer};
-use crate::record::MetricsLine;
+use crate::record::{Environment, MetricsLine};
+use crate::run::prompt_list;
 use crate::run::tune::{TuneRequest, Tuned, tune};
 
 /// What to tune.
@@ -117,8 +120,9 @@ pub struct Means {
 /// Tunes every prompt of a file. A prompt whose rewards are missing does not hold up the others.
 ///
 /// # Errors
-/// Where the file holds no prompt or one twice, a run in the folder was made with other settings, or the model, the
-/// scorer or the disk fails. What was done is kept, and the same request goes on with it.
+/// Where the file holds no prompt or one twice, or the model, the scorer or the disk fails. What was done is kept, and
+/// the same request goes on with it: a prompt's run is found by its prompt and settings, whatever its folder is called.
+/// With other settings each prompt gets another run.
 pub fn tune_prompts(request: &PromptsRequest, observer: &mut dyn Observer) -> Result<PromptsTuned> {
     let stem = request.file.file_stem().unwrap_or_default();
     let out = request.out.clone().unwrap_or_else(|| Path::new("runs").join(stem));
@@ -128,9 +132,8 @@ pub fn tune_prompts(request: &PromptsRequest, observer: &mut dyn Observer) -> Re
         if observer.interrupted() {
             break;
         }
-        let found = plan.found()?;
-        observer.prompt(at + 1, plans.len(), &plan.prompt, found);
-        let tuned = match found {
+        observer.prompt(at + 1, plans.len(), &plan.prompt, plan.found);
+        let tuned = match plan.found {
             Found::Finished => plan.finished(),
             Found::Begun => tune(
                 &TuneRequest::Resume {
@@ -162,96 +165,103 @@ pub fn tune_prompts(request: &PromptsRequest, observer: &mut dyn Observer) -> Re
 struct Plan {
     prompt: String,
     options: TuneOptions,
-    /// The text of its `config.toml`.
-    config: String,
     run: PathBuf,
-    if_occupied: IfOccupied,
+    found: Found,
 }
 
 /// Checks everything that can be checked before the first prompt is tuned.
 fn plans(request: &PromptsRequest, out: &Path) -> Result<Vec<Plan>> {
     let source = ModelSource::of(&request.options.generation)?;
     let defaults = source.defaults()?;
+    let existing = existing_runs(out, &defaults)?;
     let mut shared = request.options.clone();
     let mut names = BTreeSet::new();
     let mut plans = Vec::new();
-    for prompt in prompts(&request.file)? {
+    for prompt in prompt_list::read(&request.file)? {
         let options = TuneOptions { prompt: Some(prompt.clone()), ..shared.clone() };
         let config = options
             .resolve_asking(&defaults, |config| source.ask_for_rewards(&config.generation, &config.prompt))?;
         // What a program recommended for the first prompt holds for all, so that it is asked once.
         shared.reward = Some(config.reward.clone());
         let options = TuneOptions { reward: shared.reward.clone(), ..options };
-        let name = format!("{}-{}", file_name_from_prompt(&prompt), config.run.seed);
-        let numbered = (2..).map(|number| format!("{name}-{number}"));
-        let is_ours =
-            |name: &String| !names.contains(name) && !holds_another_prompt(&out.join(name), &prompt);
-        let free = std::iter::once(name.clone()).chain(numbered).find(is_ours);
-        let name = free.unwrap_or(name);
-        let (run, config) = (out.join(&name), config.to_toml()?);
-        names.insert(name);
-        // Names are given to all, so that machines with other parts of the list agree on them.
         if request.shard.is_some_and(|shard| !shard.contains(&prompt)) {
             continue;
         }
-        let plan = Plan { prompt, options, config, run, if_occupied: request.if_occupied };
-        plan.found()?;
-        plans.push(plan);
+        let is_ours = |run: &&ExistingRun| run.holds(&config, || source.hashes());
+        let (run, found) = match existing.iter().find(is_ours) {
+            Some(run) => (run.root.clone(), run.state()?),
+            None => {
+                let name = format!("{}-{}", file_name_from_prompt(&prompt), config.run.seed);
+                let numbered = (2..).map(|number| format!("{name}-{number}"));
+                let is_free = |name: &String| !names.contains(name) && Claim::is_free(&out.join(name));
+                let free = std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name);
+                let run = out.join(&free);
+                names.insert(free);
+                (run, Found::Nothing)
+            }
+        };
+        let found = if request.if_occupied == IfOccupied::Replace { Found::Nothing } else { found };
+        plans.push(Plan { prompt, options, run, found });
     }
     Ok(plans)
 }
 
-/// Whether the run in `folder` is for another prompt than `prompt`, whose folder has a name that begins alike.
-fn holds_another_prompt(folder: &Path, prompt: &str) -> bool {
-    let Ok(reader) = RunReader::open(folder) else { return false };
-    let options = TuneOptions::parse(&reader.layout().config(), reader.config());
-    options.is_ok_and(|options| options.prompt.as_deref() != Some(prompt))
+/// A run that is there already.
+struct ExistingRun {
+    root: PathBuf,
+    config: TuneConfig,
+    model_sha256: Option<String>,
 }
 
-/// The prompts of a file, in order.
-fn prompts(file: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
-    let refused = |reason: String| Error::Usage(format!("--prompts {}: {reason}", file.display()));
-    let mut prompts = Vec::<(usize, &str)>::new();
-    for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let prompt = line.trim();
-        if prompt.is_empty() || prompt.starts_with('#') {
-            continue;
-        }
-        if let Some((first, _)) = prompts.iter().find(|(_, known)| *known == prompt) {
-            return Err(refused(format!("line {} repeats line {first}; take one of them out", at + 1)));
-        }
-        prompts.push((at + 1, checked_prompt(prompt)?));
+/// The runs below `out` whose settings can be read.
+fn existing_runs(out: &Path, defaults: &ModelDefaults) -> Result<Vec<ExistingRun>> {
+    let entries = match fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::Read { path: out.to_owned(), source }),
+    };
+    let mut roots = entries.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<_>>();
+    roots.sort_unstable();
+    Ok(roots.into_iter().filter_map(|root| ExistingRun::read(root, defaults)).collect())
+}
+
+impl ExistingRun {
+    fn read(root: PathBuf, defaults: &ModelDefaults) -> Option<Self> {
+        let reader = RunReader::open(&root).ok()?;
+        let options = TuneOptions::parse(&reader.layout().config(), reader.config()).ok()?;
+        let environment = reader.json::<Environment>(&reader.layout().environment()).ok()?;
+        let model_sha256 = environment.map(|environment| environment.model_sha256);
+        Some(Self { root, config: options.resolve(defaults).ok()?, model_sha256 })
     }
-    if prompts.is_empty() {
-        return Err(refused("there is no prompt in it; write one a line".to_owned()));
+
+    /// Whether this is the run of `config`: its prompt and every setting that changes results. The model may lie
+    /// elsewhere if its weights are the same.
+    fn holds(&self, config: &TuneConfig, hashes: impl FnOnce() -> Result<ModelHashes>) -> bool {
+        let result_settings = |config: &TuneConfig| {
+            let mut config = config.clone();
+            let dtype = config.generation.loading.dtype.take();
+            config.generation.loading = LoadingConfig { dtype, ..LoadingConfig::default() };
+            config
+        };
+        result_settings(&self.config) == result_settings(config)
+            && (self.config.generation.model() == config.generation.model()
+                || hashes().is_ok_and(|hashes| self.model_sha256 == Some(hashes.model)))
     }
-    Ok(prompts.into_iter().map(|(_, prompt)| prompt.to_owned()).collect())
+
+    fn state(&self) -> Result<Found> {
+        let reader = RunReader::open(&self.root)?;
+        // Samples may be recorded before the first step is saved.
+        Ok(if reader.saved_steps()?.is_empty() && Claim::is_free(&self.root) {
+            Found::Nothing
+        } else if reader.layout().comparison().is_file() {
+            Found::Finished
+        } else {
+            Found::Begun
+        })
+    }
 }
 
 impl Plan {
-    fn found(&self) -> Result<Found> {
-        if self.if_occupied == IfOccupied::Replace || !self.run.join("config.toml").is_file() {
-            return Ok(Found::Nothing);
-        }
-        let reader = RunReader::open(&self.run)?;
-        // Samples may be recorded before the first step is saved.
-        if reader.saved_steps()?.is_empty() && RunWriter::check(&self.run, IfOccupied::Refuse).is_ok() {
-            return Ok(Found::Nothing);
-        }
-        if reader.config() != self.config {
-            let differs =
-                self.config.lines().zip(reader.config().lines()).find(|(ours, theirs)| ours != theirs);
-            let (ours, theirs) = differs.unwrap_or_default();
-            return Err(Error::Usage(format!(
-                "{} was made with other settings (`{theirs}` there, `{ours}` here); choose another --out, or replace \
-                 all runs with --force",
-                self.run.display()
-            )));
-        }
-        Ok(if reader.layout().comparison().is_file() { Found::Finished } else { Found::Begun })
-    }
-
     fn finished(&self) -> Result<Tuned> {
         let reader = RunReader::open(&self.run)?;
         let layout = reader.layout();
@@ -305,18 +315,5 @@ mod tests {
         for text in ["3/3", "0/0", "1", "-1/3", "a/b"] {
             assert!(text.parse::<Shard>().unwrap_err().contains("expected I/N"), "{text}");
         }
-    }
-
-    #[test]
-    fn comments_and_blank_lines_are_skipped_and_a_prompt_twice_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("list.txt");
-        fs::write(&file, "\u{feff}# animals\n\n a dog \r\na cat\n").unwrap();
-        assert_eq!(prompts(&file).unwrap(), ["a dog", "a cat"]);
-        fs::write(&file, "a dog\n# again\na dog\n").unwrap();
-        let message = prompts(&file).unwrap_err().to_string();
-        assert!(message.ends_with("line 3 repeats line 1; take one of them out"), "{message}");
-        fs::write(&file, "# nothing\n").unwrap();
-        assert!(prompts(&file).unwrap_err().to_string().contains("there is no prompt in it"));
     }
 }

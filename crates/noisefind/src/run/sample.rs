@@ -1,5 +1,8 @@
 //! Drawing from a policy, or from the standard normal that every model starts from.
 
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use noisefind_core::media::Media;
@@ -8,7 +11,7 @@ use noisefind_core::policy::NoisePolicy;
 use noisefind_core::ports::{Reward, Scorer};
 use noisefind_core::rng::NoiseSource;
 use noisefind_core::rollout::{Rollout, Sample, default_generation_batch};
-use noisefind_rundir::{PolicyFile, RunReader, write_atomic};
+use noisefind_rundir::{PolicyFile, RunReader, file_name_from_prompt, make_free_folder, write_atomic};
 use serde::Serialize;
 
 use crate::artifacts::noise_file;
@@ -16,6 +19,7 @@ use crate::config::{TuneOptions, checked_prompt, within};
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Journal, noise_of};
 use crate::images::{Cell, Row, animations, grid, grid_clip, mp4, save_frames};
+use crate::models::memory::Held;
 use crate::models::registry::ModelSource;
 use crate::observer::Observer;
 use crate::run::verify::{self, Verified, Verify};
@@ -40,8 +44,8 @@ pub struct SampleRequest {
     pub save_latents: Option<PathBuf>,
     /// Which samples are generated again because their reward is low; `None` keeps the first of each seed.
     pub verify: Option<Verify>,
-    /// Folder for the pictures.
-    pub out: PathBuf,
+    /// Folder for the pictures; `None`: a new one below `samples/`.
+    pub out: Option<PathBuf>,
     /// All pictures on one sheet.
     pub grid: Option<PathBuf>,
 }
@@ -77,10 +81,20 @@ pub struct SampledPicture {
 /// Draws the pictures; fewer where the observer interrupts.
 ///
 /// # Errors
-/// Where the policy or the model cannot be used, there is no prompt, or a file cannot be written.
+/// Where the policy or the model cannot be used, there is no prompt, or a file exists already or cannot be written.
 pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sampled> {
     within("n", Some(request.count), 1..=1_000_000)?;
     within("seed", Some(request.seed), 0..=i64::MAX as u64)?;
+    for (flag, path) in [
+        ("--grid", &request.grid),
+        ("--save-noise", &request.save_noise),
+        ("--save-latents", &request.save_latents),
+    ] {
+        match path {
+            Some(path) if path.exists() => return Err(exists(flag, path)),
+            _ => {}
+        }
+    }
     let file = request.policy.as_deref().map(read_policy).transpose()?;
     let given = request.options.clone();
     let options = match &file {
@@ -92,6 +106,12 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     let config = options.generation.clone().resolve(source.defaults()?.generation)?;
     let mut model = source.open(&config, prompt)?;
     let shape = model.generator.noise_shape();
+    let generation_batch = config.loading.generation_batch.unwrap_or(default_generation_batch(shape));
+    if let Some(memory) = model.memory {
+        // Noises are there twice while they are handed over.
+        let count = u64::from(request.count);
+        memory.check(Held { generation_batch, media: count, noises: 2 * count })?;
+    }
     let policy = match &file {
         Some(file) => policy_for(file, shape, config.model())?,
         None => NoisePolicy::standard(shape),
@@ -112,30 +132,39 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     let reward = scorer.as_deref().map(verify::reward_of).transpose()?;
     let mut rollout = Rollout::new(prompt, &mut *model.generator);
     rollout.rewards.extend(scorer.as_deref_mut().map(|scorer| scorer as &mut dyn Scorer));
-    rollout.generation_batch = config.loading.generation_batch.unwrap_or(default_generation_batch(shape));
+    rollout.generation_batch = generation_batch;
     rollout.with_latents = request.save_latents.is_some();
-    let mut saved = Saving { request, prompt, model: config.model(), source: rng, images: Vec::new() };
+    let seeds: Vec<u64> = (0..u64::from(request.count)).map(|at| request.seed.wrapping_add(at)).collect();
+    let given = threshold.is_none().then(|| noises_of(request, &policy, rng)).transpose()?;
+    let stems = match &given {
+        Some(noises) => noises.iter().map(|noise| stem(rng, noise.key)).collect(),
+        None => verify::seeds_of_tries(&seeds).map(|seed| format!("seed-{seed}")).collect(),
+    };
+    let out = folder(request, prompt, &stems)?;
+    let mut saved = Saving { out: &out, prompt, model: config.model(), source: rng, images: Vec::new() };
     let mut evaluator = Evaluator { rollout, reward: reward.as_ref(), source: rng };
     let save_noises = |noises: &[Noise]| match &request.save_noise {
         Some(path) => noise_file::write(path, shape, noises),
         None => Ok(()),
     };
-    let (noises, evaluated, verified) = if let Some(threshold) = threshold {
-        let seeds: Vec<u64> = (0..u64::from(request.count)).map(|at| request.seed.wrapping_add(at)).collect();
-        let (samples, verified) =
-            verify::generate(&mut evaluator, &policy, &seeds, threshold, observer, &mut saved)?;
-        let noises: Vec<Noise> = samples.iter().map(|sample| sample.noise.clone()).collect();
-        save_noises(&noises)?;
-        (noises, evaluator.columns(samples.into_iter()), Some(verified))
-    } else {
-        let noises = noises_of(request, &policy, rng)?;
-        save_noises(&noises)?;
-        let counted = (0, noises.len());
-        (noises.clone(), evaluator.evaluate_recorded(noises, counted, observer, &mut saved)?, None)
+    let (noises, evaluated, verified) = match (threshold, given) {
+        (Some(threshold), _) => {
+            let (samples, verified) =
+                verify::generate(&mut evaluator, &policy, &seeds, threshold, observer, &mut saved)?;
+            let noises: Vec<Noise> = samples.iter().map(|sample| sample.noise.clone()).collect();
+            save_noises(&noises)?;
+            (noises, evaluator.columns(samples.into_iter()), Some(verified))
+        }
+        (None, given) => {
+            let noises = given.unwrap_or_default();
+            save_noises(&noises)?;
+            let counted = (0, noises.len());
+            (noises.clone(), evaluator.evaluate_recorded(noises, counted, observer, &mut saved)?, None)
+        }
     };
     let mut pictures = saved.images;
     let clips = noises.iter().zip(&evaluated.media);
-    let clips = clips.map(|(noise, media)| (request.out.join(stem(rng, noise.key) + ".mp4"), media));
+    let clips = clips.map(|(noise, media)| (out.join(stem(rng, noise.key) + ".mp4"), media));
     for file in mp4::save_all(clips, observer) {
         let is_of = |picture: &&SampledPicture| picture.file.with_extension("mp4") == file;
         let of = pictures.iter().find(is_of);
@@ -181,7 +210,7 @@ fn noises_of(request: &SampleRequest, policy: &NoisePolicy, rng: NoiseSource) ->
 
 /// Saves each sample before the next is generated.
 struct Saving<'a> {
-    request: &'a SampleRequest,
+    out: &'a Path,
     prompt: &'a str,
     model: &'a str,
     source: NoiseSource,
@@ -210,11 +239,39 @@ impl Journal for Saving<'_> {
             ("model", self.model.to_owned()),
         ];
         let stem = stem(self.source, sample.noise.key);
-        let files = save_frames(&self.request.out, &stem, &sample.media, &texts)?;
+        let files = save_frames(self.out, &stem, &sample.media, &texts)?;
         let reward = reward.and_then(Reward::given);
         self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed, reward }));
         Ok(())
     }
+}
+
+/// The folder of the samples with these names: a new one where none is asked for. One that holds a file with such a name is
+/// refused, because it may be of another prompt or policy.
+fn folder(request: &SampleRequest, prompt: &str, stems: &HashSet<String>) -> Result<PathBuf> {
+    let Some(folder) = &request.out else {
+        let name = format!("{}-{}", file_name_from_prompt(prompt), request.seed);
+        return Ok(make_free_folder(Path::new("samples"), &name)?);
+    };
+    let failed = |source| Error::Read { path: folder.clone(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.clone()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // seed-7.png, seed-7-strip.png, seed-7.webp.
+        let whole = name.split('.').next().unwrap_or_default();
+        if stems.contains(whole) || whole.strip_suffix("-strip").is_some_and(|stem| stems.contains(stem)) {
+            return Err(exists("--out", &entry.path()));
+        }
+    }
+    Ok(folder.clone())
+}
+
+fn exists(flag: &str, path: &Path) -> Error {
+    Error::Usage(format!("{} exists already and is not overwritten; give another {flag}", path.display()))
 }
 
 /// The policy in a file, or in the run folder that holds it.

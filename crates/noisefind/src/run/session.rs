@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::comparison::{Arms, Comparison, Cost, ScorerNames};
 use crate::evaluate::evaluator::{Evaluator, Journal, fresh_seeds, noise_of};
 use crate::models::hashes::{ModelHashes, ScorerHashes, scorer_hashes};
+use crate::models::memory::Held;
 use crate::models::registry::{ModelSource, OpenModel};
 use crate::observer::Observer;
 use crate::record::{Environment, PartRecord};
@@ -73,6 +74,14 @@ impl Session {
             None => source.open(&config.generation, &config.prompt)?,
         };
         check_frames(&source.name, &model, scorers.iter().chain(&held_out).chain(&judge))?;
+        if let Some(memory) = model.memory {
+            memory.check(Held {
+                generation_batch: generation_batch(&config, model.generator.noise_shape()),
+                // Both rows of the final comparison, and a step.
+                media: 2 * u64::from(config.samples) + config.run.batch_size as u64,
+                noises: config.run.batch_size as u64,
+            })?;
+        }
         let (hashes, scorer_hashes) = (source.hashes()?, scorer_hashes(&config)?);
         Ok(Self { config, source, hashes, scorer_hashes, model, scorers, reward, judge, held_out })
     }
@@ -193,11 +202,7 @@ impl Session {
 
     /// Noises that the model gets at once.
     pub(crate) fn generation_batch(&self) -> usize {
-        self.config
-            .generation
-            .loading
-            .generation_batch
-            .unwrap_or_else(|| default_generation_batch(self.noise_shape()))
+        generation_batch(&self.config, self.noise_shape())
     }
 
     /// The seeds of the run's own final comparison.
@@ -234,6 +239,10 @@ pub(crate) fn provenance(
         // The file holds no base statistics, so a standardised sum cannot be computed again from it.
         threshold: verification_threshold(rewards).filter(|_| has_one_plain_reward(&config.reward)),
     }
+}
+
+fn generation_batch(config: &TuneConfig, shape: NoiseShape) -> usize {
+    config.generation.loading.generation_batch.unwrap_or_else(|| default_generation_batch(shape))
 }
 
 /// Scorers as a rollout takes them.

@@ -14,7 +14,7 @@ use noisefind_core::ports::Reward;
 use noisefind_core::rollout::{Rollout, Scores};
 use noisefind_core::run::{Run, StopReason, held_out_warning};
 use noisefind_rundir::{
-    EventFile, IfOccupied, Layout, PolicyFile, Resumed, RunReader, RunWriter, TensorFile,
+    Claim, EventFile, IfOccupied, Layout, PolicyFile, Resumed, RunReader, RunWriter, TensorFile,
     file_name_from_prompt,
 };
 use serde::Serialize;
@@ -133,16 +133,13 @@ impl Clock {
 impl Tuning {
     fn start(options: &TuneOptions, out: Option<&Path>, if_occupied: IfOccupied) -> Result<Self> {
         // A taken folder is told at once, before a large model is read.
-        if let Some(root) = out {
-            RunWriter::check(root, if_occupied)?;
-        }
         let prompt = options.prompt.as_deref().unwrap_or_default();
-        let root = out.map_or_else(|| free_folder(prompt, options.seed.unwrap_or_default()), Path::to_owned);
-        let mut session = Session::open(options, Some(&Layout::new(&root).answers()))?;
+        let claim = claim(out, if_occupied, prompt, options.seed.unwrap_or_default())?;
+        let mut session = Session::open(options, Some(&Layout::new(claim.root()).answers()))?;
         let config = session.config.clone();
         let run = Run::new(config.run.clone(), start_method(&mut session)?)?;
         let environment = session.environment();
-        let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &environment)?;
+        let writer = RunWriter::create(claim, &config.to_toml()?, &environment)?;
         let events = events(writer.layout(), Some(&environment), &[])?;
         Ok(Self {
             clock: Clock::start(0.0, config.max_seconds),
@@ -425,16 +422,14 @@ pub(crate) fn events(
     Ok(EventFile::rewrite(layout.tensorboard(), started, &done)?)
 }
 
-/// `runs/2026-01-31-a-green-dog-7`, or with `-2`, `-3` and so on where that exists.
-pub(crate) fn free_folder(prompt: &str, seed: u64) -> PathBuf {
-    let day = jiff::Zoned::now().date();
-    let name = format!("{day}-{}-{seed}", file_name_from_prompt(prompt));
-    let numbered = (2..).map(|number| format!("{name}-{number}"));
-    std::iter::once(name.clone())
-        .chain(numbered)
-        .map(|name| Path::new("runs").join(name))
-        .find(|folder| !folder.exists())
-        .unwrap_or_else(|| Path::new("runs").join(name))
+/// Takes the folder `out` for a new run, or a new one such as `runs/2026-01-31-a-green-dog-7`.
+pub(crate) fn claim(out: Option<&Path>, if_occupied: IfOccupied, prompt: &str, seed: u64) -> Result<Claim> {
+    let Some(root) = out else {
+        let day = jiff::Zoned::now().date();
+        let name = format!("{day}-{}-{seed}", file_name_from_prompt(prompt));
+        return Ok(Claim::free(Path::new("runs"), &name)?);
+    };
+    Ok(Claim::take(root, if_occupied)?)
 }
 
 /// A run goes on only with the weights that it began with, of its model and of its scorers.

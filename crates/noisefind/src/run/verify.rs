@@ -26,6 +26,11 @@ pub fn seed_of_try(seed: u64, k: u64) -> u64 {
     seed.wrapping_add(k.wrapping_mul(TRY_STRIDE))
 }
 
+/// Every seed that may be tried for samples with `seeds`.
+pub(crate) fn seeds_of_tries(seeds: &[u64]) -> impl Iterator<Item = u64> {
+    (0..MOST_TRIES).flat_map(|k| seeds.iter().map(move |seed| seed_of_try(*seed, k)))
+}
+
 /// Which samples are generated again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verify {

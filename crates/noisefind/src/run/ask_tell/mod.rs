@@ -29,7 +29,7 @@ use crate::models::registry::steps_and_guidance;
 use crate::record::{Environment, MetricsLine, Phase, SampleLine, Saved, state_of, to_file};
 use crate::run::journal::Journaled;
 use crate::run::session::provenance;
-use crate::run::tune::{events, free_folder, rewards_up_to};
+use crate::run::tune::{claim, events, rewards_up_to};
 
 pub use crate::models::registry::OUTSIDE;
 pub use comparison::ComparisonArm;
@@ -80,11 +80,11 @@ impl AskTell {
     ) -> Result<Self> {
         check_model(options.model_name())?;
         let config = options.resolve(&defaults())?;
-        let root = out.map_or_else(|| free_folder(&config.prompt, config.run.seed), Path::to_owned);
         let run = Run::new(config.run.clone(), start_method(&config, shape)?)?;
         let now = Environment::now(device, dtype, &ModelHashes::of_none());
         let environment = Environment { noise_shape: Some(shape), ..now };
-        let writer = RunWriter::create(&root, if_occupied, &config.to_toml()?, &environment)?;
+        let claim = claim(out, if_occupied, &config.prompt, config.run.seed)?;
+        let writer = RunWriter::create(claim, &config.to_toml()?, &environment)?;
         Ok(Self {
             events: events(writer.layout(), Some(&environment), &[])?,
             config,
