@@ -191,7 +191,7 @@ impl Weights {
                 let length = PIECE.min(file.length - start) as usize;
                 hasher.update(file.read_at(start, length)?);
             }
-            hashes.push((file.name.clone(), format!("{:x}", hasher.finalize())));
+            hashes.push((file.name.clone(), hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()));
         }
         Ok(hashes)
     }

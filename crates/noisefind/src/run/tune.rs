@@ -425,7 +425,7 @@ pub(crate) fn events(
 /// Takes the folder `out` for a new run, or a new one such as `runs/2026-01-31-a-green-dog-7`.
 pub(crate) fn claim(out: Option<&Path>, if_occupied: IfOccupied, prompt: &str, seed: u64) -> Result<Claim> {
     let Some(root) = out else {
-        let day = jiff::Zoned::now().date();
+        let day = jiff::ZonedDateTime::now().date();
         let name = format!("{day}-{}-{seed}", file_name_from_prompt(prompt));
         return Ok(Claim::free(Path::new("runs"), &name)?);
     };
