@@ -19,20 +19,22 @@ const NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 /// # Errors
 /// Where it does not parse into `T`.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
-    let text = quoted(&decoded(bytes)).into_owned();
-    let value = serde_json::from_slice(&text).map_err(|error| JsonError(syntax(&error)))?;
-    from_value(value)
-}
-
-/// Reads a parsed value.
-///
-/// # Errors
-/// Where it is not a `T`.
-pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, JsonError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        JsonError(mismatch(if path == "." { "the file" } else { &path }, &error.inner().to_string()))
-    })
+    let text = decoded(bytes);
+    let text = quoted(&text);
+    let mut parser = serde_json::Deserializer::from_slice(&text);
+    let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+        let (path, cause) = (error.path().to_string(), error.into_inner());
+        match cause.classify() {
+            Category::Data => {
+                let message = cause.to_string();
+                let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
+                JsonError(mismatch(if path == "." { "the file" } else { &path }, message))
+            }
+            _ => JsonError(syntax(&cause)),
+        }
+    })?;
+    parser.end().map_err(|error| JsonError(syntax(&error)))?;
+    Ok(value)
 }
 
 /// Where a text stops being JSON.
