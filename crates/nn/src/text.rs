@@ -94,7 +94,10 @@ impl Tokenizer {
             });
         }
         let added: Vec<AddedToken> = names.iter().map(|name| AddedToken::from(name.clone(), false)).collect();
-        self.inner.add_tokens(&added);
+        self.inner.add_tokens(added).map_err(|error| Error::Tokenizer {
+            file: "the tokenizer".to_owned(),
+            reason: error.to_string(),
+        })?;
         self.several.insert(token.to_owned(), count);
         self.inner.token_to_id(token).ok_or_else(|| Error::Tokenizer {
             file: "the tokenizer".to_owned(),
@@ -236,7 +239,10 @@ fn add_tokens(
             continue;
         }
         let content = token.content.clone();
-        inner.add_tokens(&[token]);
+        inner.add_tokens([token]).map_err(|error| Error::Tokenizer {
+            file: model.display(&path(file)),
+            reason: error.to_string(),
+        })?;
         let found = inner.token_to_id(&content).map(u64::from);
         if id.is_some() && id != found {
             return Err(Error::Tokenizer {

@@ -191,7 +191,10 @@ impl Weights {
                 let length = PIECE.min(file.length - start) as usize;
                 hasher.update(file.read_at(start, length)?);
             }
-            hashes.push((file.name.clone(), hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()));
+            hashes.push((
+                file.name.clone(),
+                hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            ));
         }
         Ok(hashes)
     }
