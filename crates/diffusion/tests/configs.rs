@@ -208,7 +208,7 @@ fn replay(name: &str, part: &str, stem: &str, run: Run) {
                 let pairs = || found.iter().flatten().zip(expected.iter().flatten());
                 let worst = pairs().map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 let lengths = |parts: &[Vec<f32>]| parts.iter().map(Vec::len).collect::<Vec<_>>();
-                if lengths(&found) != lengths(&expected) || !(worst <= 1e-4) {
+                if lengths(&found) != lengths(&expected) || worst.is_nan() || worst > 1e-4 {
                     problems.push(format!("{what}: differs by {worst}"));
                 }
             }

@@ -125,7 +125,7 @@ fn embeddings_that_do_not_fit_say_why() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("wide.safetensors");
-    formula::write(&path, [("<wide>", vec![2, 24])].into_iter());
+    formula::write(&path, [("<wide>", vec![2, 24])]);
     let source = EmbeddingSource { path: path.display().to_string(), token: None };
     let message = opened("sd1", vec![source]).expect_err("it is too wide").to_string();
     assert!(message.contains("expected vectors of 16 numbers for this model, found 24"), "{message}");

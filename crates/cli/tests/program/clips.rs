@@ -94,22 +94,10 @@ fn golden(name: &str) -> String {
 /// A folder as `AnimateDiffPipeline` saves it: the golden one has only the parts that `sd1` lacks.
 fn animatediff(folder: &Path) -> String {
     let model = folder.join("animatediff");
-    copy(Path::new(&golden("sd1")), &model);
-    std::fs::remove_dir_all(model.join("unet")).unwrap();
-    copy(Path::new(&golden("animatediff")), &model);
+    crate::copy_folder(Path::new(&golden("sd1")), &model);
+    std::fs::remove_dir_all(model.join("unet")).expect("it was copied");
+    crate::copy_folder(Path::new(&golden("animatediff")), &model);
     model.display().to_string()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// Every command with a tiny random model of each family.

@@ -75,8 +75,9 @@ fn diffusers_draws_the_same_clips_from_the_policy() {
 
 /// The pixels of each frame of an animated WebP file.
 fn frames(path: &Path) -> Vec<Vec<u8>> {
-    let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
-    let frames = WebPDecoder::new(file).unwrap().into_frames().collect_frames().unwrap();
+    let file = std::io::BufReader::new(std::fs::File::open(path).expect("a clip"));
+    let frames =
+        WebPDecoder::new(file).expect("a WebP file").into_frames().collect_frames().expect("its frames");
     frames
         .into_iter()
         .map(|frame| image::DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8().into_raw())

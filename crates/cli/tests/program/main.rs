@@ -90,3 +90,17 @@ fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// Copies a folder with all that it holds over `to`.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("it is writable");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("it is writable");
+        }
+    }
+}

@@ -10,7 +10,10 @@ use crate::{json, names, noisefind, outcome, small_run, succeed};
 /// Waits until the program has recorded a sample in the run folder `run`.
 fn wait_for_sample(child: &mut Child, run: &Path) {
     while fs::metadata(run.join("rewards.jsonl")).map_or(0, |file| file.len()) == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "the run was over before its first sample");
+        assert!(
+            child.try_wait().expect("it can be asked").is_none(),
+            "the run was over before its first sample"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -141,7 +144,7 @@ fn sampling_overwrites_nothing() {
 fn a_run_goes_on_after_its_model_moved_with_another_batch_and_other_threads() {
     let folder = tempfile::tempdir().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/emoji-64");
-    copy(&model, &folder.path().join("here"));
+    crate::copy_folder(&model, &folder.path().join("here"));
     let small = ["--evaluations", "24", "--batch-size", "8", "--samples", "2", "--num-inference-steps", "2"];
     let start = ["tune", "a dog on the moon", "--model", "here"];
     succeed(folder.path(), &[&start[..], &small, &["--out", "whole"]].concat());
@@ -168,18 +171,5 @@ fn a_run_goes_on_after_its_model_moved_with_another_batch_and_other_threads() {
     };
     for file in ["policy.safetensors", "best-noises.safetensors"] {
         assert!(numbers("whole", file) == numbers("stopped", file), "{file} differs");
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }

@@ -8,7 +8,7 @@ use noisefind_nn::weight_file::Piece;
 /// The denoiser's name for `name`; `layers` are the residual blocks of each level on the way down, outermost first.
 pub(super) fn unet(name: &str, layers: &[usize]) -> String {
     let parts: Vec<&str> = name.split('.').collect();
-    let renamed = match &parts[..] {
+    match &parts[..] {
         ["time_embed", "0", kind] => format!("time_embedding.linear_1.{kind}"),
         ["time_embed", "2", kind] => format!("time_embedding.linear_2.{kind}"),
         ["time_embed", "cond_proj", kind] => format!("time_embedding.cond_proj.{kind}"),
@@ -17,17 +17,14 @@ pub(super) fn unet(name: &str, layers: &[usize]) -> String {
         ["input_blocks", "0", "0", kind] => format!("conv_in.{kind}"),
         ["out", "0", kind] => format!("conv_norm_out.{kind}"),
         ["out", "2", kind] => format!("conv_out.{kind}"),
-        ["input_blocks", place, rest @ ..] => {
-            return down(place, rest, layers).unwrap_or_else(|| name.into());
-        }
+        ["input_blocks", place, rest @ ..] => down(place, rest, layers).unwrap_or_else(|| name.into()),
         ["middle_block", "1", rest @ ..] => format!("mid_block.attentions.0.{}", rest.join(".")),
         ["middle_block", place @ ("0" | "2"), rest @ ..] => {
             format!("mid_block.resnets.{}.{}", if *place == "0" { 0 } else { 1 }, resnet(rest))
         }
-        ["output_blocks", place, rest @ ..] => return up(place, rest, layers).unwrap_or_else(|| name.into()),
+        ["output_blocks", place, rest @ ..] => up(place, rest, layers).unwrap_or_else(|| name.into()),
         _ => name.to_owned(),
-    };
-    renamed
+    }
 }
 
 /// A block on the way down: each level has its layers and one step between levels, counted after the first convolution.

@@ -40,6 +40,9 @@ struct Rebuilt {
     rank: usize,
 }
 
+/// A factor of a Kronecker product with its rank, where it is a product itself; or why it cannot be made.
+type Factor = std::result::Result<(Matrix, Option<usize>), String>;
+
 impl Change for Delta {
     fn apply(&self, name: &str, shape: &[usize], base: &[f32], values: &mut Vec<f32>) -> Result<()> {
         let refused = |reason: String| Error::Lora { file: self.adapter.weights.part().to_owned(), reason };
@@ -134,21 +137,19 @@ impl Delta {
             (Role::LokrW1, Role::LokrW1A, Role::LokrW1B, None),
             (Role::LokrW2, Role::LokrW2A, Role::LokrW2B, Some(Role::LokrT2)),
         ]
-        .map(
-            |(whole, a, b, t)| -> Result<Option<std::result::Result<(Matrix, Option<usize>), String>>> {
-                if let Some(whole) = matrix(whole)? {
-                    return Ok(Some(Ok((whole, None))));
-                }
-                let (Some(a), Some(b)) = (matrix(a)?, matrix(b)?) else { return Ok(None) };
-                let t = t.map(window).transpose()?.flatten();
-                let rank = b.rows;
-                let made = match t {
-                    Some((t, second)) => t.between(second, &a.transposed(), &b),
-                    None => a.times(&b),
-                };
-                Ok(Some(made.map(|made| (made, Some(rank)))))
-            },
-        );
+        .map(|(whole, a, b, t)| -> Result<Option<Factor>> {
+            if let Some(whole) = matrix(whole)? {
+                return Ok(Some(Ok((whole, None))));
+            }
+            let (Some(a), Some(b)) = (matrix(a)?, matrix(b)?) else { return Ok(None) };
+            let t = t.map(window).transpose()?.flatten();
+            let rank = b.rows;
+            let made = match t {
+                Some((t, second)) => t.between(second, &a.transposed(), &b),
+                None => a.times(&b),
+            };
+            Ok(Some(made.map(|made| (made, Some(rank)))))
+        });
         if let (Some(first), Some(second)) = (first?, second?) {
             let made = first.and_then(|(first, rank1)| {
                 let (second, rank2) = second?;

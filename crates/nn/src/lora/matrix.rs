@@ -14,7 +14,7 @@ impl Matrix {
     /// The numbers of a tensor, whose first dimension are the rows.
     pub(super) fn of(shape: &[usize], values: Vec<f32>) -> Self {
         let rows = shape.first().copied().unwrap_or(1);
-        Self { rows, columns: if rows == 0 { 0 } else { values.len() / rows }, values }
+        Self { rows, columns: values.len().checked_div(rows).unwrap_or(0), values }
     }
 
     pub(super) fn transposed(&self) -> Self {

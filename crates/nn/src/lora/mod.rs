@@ -155,7 +155,7 @@ impl Adapters {
                 let bias = [Role::BiasDiff, Role::UpBias].iter().find_map(|role| tensors.get(role));
                 if let Some(bias) = bias {
                     if weights.shape(&format!("{name}.bias")).is_none() {
-                        return Err(adapter.refusal("a module with a bias", &[bias.clone()]));
+                        return Err(adapter.refusal("a module with a bias", std::slice::from_ref(bias)));
                     }
                     add(Of::Bias, "bias");
                 }
