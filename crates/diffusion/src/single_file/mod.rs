@@ -1,7 +1,7 @@
 //! Checkpoints as one file, `.safetensors` or `.ckpt`: read as if they were the folder that diffusers would make of them.
 //!
-//! The file holds the denoiser, the decoder and the text encoders with the names of the original programs ([`names`]). What
-//! it is shows in its names and shapes ([`kinds`]); its configs and tokenizers are those of the published model of that
+//! The file holds the denoiser, the decoder and the text encoders with the names of the original programs (`names`). What
+//! it is shows in its names and shapes (`kinds`); its configs and tokenizers are those of the published model of that
 //! kind, as `from_single_file` of diffusers takes them, or those of a folder that the user gives.
 
 mod kinds;
