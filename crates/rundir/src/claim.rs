@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::atomic::{is_temporary, names_in, remove_if_there};
+use crate::atomic::{is_temporary, names_in, remove_if_there, sweep_temporaries};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::writer::{IfOccupied, holds_samples};
@@ -56,9 +56,25 @@ impl Claim {
         &self.root
     }
 
-    /// The lock, for the run that is created now, and what to do with the run that may be there.
-    pub(crate) fn keep(mut self) -> (Option<File>, IfOccupied) {
-        (self.lock.take(), self.if_occupied)
+    /// What to do with the run that may be there.
+    pub(crate) fn if_occupied(&self) -> IfOccupied {
+        self.if_occupied
+    }
+
+    /// The lock, for the run that was created.
+    pub(crate) fn keep(mut self) -> Option<File> {
+        self.lock.take()
+    }
+
+    /// Removes the half of a run that could not be created; paid answers stay, and so does a folder that was there before.
+    pub(crate) fn discard(self) {
+        if self.made.is_some() {
+            // The error that led here is the one to tell.
+            let _ = sweep_temporaries(&self.root);
+            for name in Layout::NAMES.iter().filter(|name| !matches!(**name, ".lock" | "answers.jsonl")) {
+                let _ = remove_if_there(&self.root.join(name));
+            }
+        }
     }
 
     fn locked(root: PathBuf, if_occupied: IfOccupied, made: Option<PathBuf>) -> Result<Self> {

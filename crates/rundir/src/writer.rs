@@ -45,10 +45,24 @@ impl RunWriter {
     /// Starts a run in a folder that was claimed for it. `config.toml` is written last: from then on it is a run.
     ///
     /// # Errors
-    /// Where the folder cannot be written.
+    /// Where the folder cannot be written; folders made for it are removed again.
     pub fn create(claim: Claim, config: &str, environment: &impl Serialize) -> Result<Self> {
         let layout = Layout::new(claim.root());
-        let (lock, if_occupied) = claim.keep();
+        match Self::fill(&layout, claim.if_occupied(), config, environment) {
+            Ok([metrics, rewards]) => Ok(Self { layout, metrics, rewards, _lock: claim.keep() }),
+            Err(error) => {
+                claim.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(
+        layout: &Layout,
+        if_occupied: IfOccupied,
+        config: &str,
+        environment: &impl Serialize,
+    ) -> Result<[LineWriter; 2]> {
         let root = layout.root();
         // Without its config the folder is no run any more, whenever a kill comes.
         for name in ["config.toml"].into_iter().chain(Layout::NAMES) {
@@ -66,7 +80,7 @@ impl RunWriter {
         let json = serde_json::to_vec_pretty(environment).map_err(|error| Error::invalid(&path, error))?;
         write_atomic(&path, &json)?;
         write_atomic(&layout.config(), config.as_bytes())?;
-        Ok(Self { layout, metrics, rewards, _lock: lock })
+        Ok([metrics, rewards])
     }
 
     /// Continues the run in `root` after its last saved step; records of later steps are cut off.

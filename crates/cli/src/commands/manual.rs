@@ -38,7 +38,8 @@ pub fn completions(flags: CompletionFlags) -> anyhow::Result<Outcome> {
 
 /// Writes the man pages.
 pub fn man(flags: ManFlags) -> anyhow::Result<Outcome> {
-    let program = Arguments::command();
+    let mut program = Arguments::command();
+    program.build();
     let commands = program.get_subcommands().map(|command| (format!("-{}", command.get_name()), command));
     for (suffix, command) in std::iter::once((String::new(), &program)).chain(commands) {
         let name = format!("noisefind{suffix}");

@@ -194,7 +194,7 @@ fn ticking(folder: &TempDir) -> Child {
     let script = format!("(trap '' HUP TERM INT; while :; do echo >> ticks; sleep 0.02; done) &\n{SCORER}");
     fs::write(folder.path().join("scorer.sh"), script.replace("TROUBLE", "sleep 60"))
         .expect("a written file");
-    Command::new(env!("CARGO_BIN_EXE_noisefind"))
+    crate::with_default_signals(&mut Command::new(env!("CARGO_BIN_EXE_noisefind")))
         .current_dir(folder.path())
         .args(settings("run"))
         .stdout(Stdio::null())

@@ -24,5 +24,5 @@ fn completions_and_man_pages_know_every_command_and_flag() {
     let pages = succeed(folder.path(), &["man", "--out", "man1"]);
     assert!(pages.lines().any(|page| page == "man1/noisefind-tune.1"), "{pages}");
     let page = std::fs::read_to_string(folder.path().join("man1/noisefind-tune.1")).unwrap();
-    assert!(page.contains("negative\\-prompt") && page.contains(".TH noisefind\\-tune 1"), "{page}");
+    assert!(page.contains("negative\\-prompt") && page.contains(".TH noisefind-tune 1"), "{page}");
 }

@@ -26,7 +26,10 @@ const SETTINGS: [&str; 14] = [
 ];
 
 fn spawn(folder: &Path, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_noisefind"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_noisefind"));
+    #[cfg(unix)]
+    crate::with_default_signals(&mut command);
+    command
         .current_dir(folder)
         .args(arguments)
         .stdout(Stdio::null())

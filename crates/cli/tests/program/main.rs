@@ -37,6 +37,22 @@ fn noisefind(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Lets signals reach `command` even where the tests were started with them ignored, as jobs in the background are.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the standard library cannot set how a child handles signals")]
+fn with_default_signals(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt;
+    let reset = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: signal may be called between fork and exec, and the default action is no function.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls that may be made between fork and exec.
+    unsafe { command.pre_exec(reset) }
+}
+
 /// Exit code, stdout and stderr of one run in `folder`, whose name is replaced by `DIR`.
 fn outcome(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = noisefind(folder, arguments).output().expect("the program starts");

@@ -24,7 +24,7 @@ fn wait_for_sample(child: &mut Child, run: &Path) {
 fn hang_up(folder: &Path, trap: &str) -> Option<i32> {
     let long = ["--evaluations", "4000", "--samples", "4", "--out", "run"];
     let script = format!("{trap} exec \"$0\" \"$@\"");
-    let mut child = Command::new("sh")
+    let mut child = crate::with_default_signals(&mut Command::new("sh"))
         .args(["-c", &script, env!("CARGO_BIN_EXE_noisefind")])
         .args(["tune", "a dog", "--model", "fake"])
         .args(long)
