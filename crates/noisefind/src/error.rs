@@ -132,6 +132,7 @@ impl Error {
             source.downcast_ref(),
             Some(
                 noisefind_nn::error::Error::NotAFolder { .. }
+                    | noisefind_nn::error::Error::Hub { .. }
                     | noisefind_nn::error::Error::MissingFile { .. }
             )
         )

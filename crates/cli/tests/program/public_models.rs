@@ -97,7 +97,8 @@ fn tiles_change_large_pictures_only() {
     // 18 pixels are 9 latents: more than a tile has, and no multiple of what the denoiser halves.
     for (side, is_same) in [("16", true), ("18", false)] {
         let drawn = |out: &str, more: &[&str]| {
-            let arguments = ["-n", "1", "--dtype", "f32", "--out", out, "--height", side, "--width", side];
+            let out = format!("{out}-{side}");
+            let arguments = ["-n", "1", "--dtype", "f32", "--out", &out, "--height", side, "--width", side];
             sample(folder.path(), &[&arguments[..], more].concat());
             image::open(folder.path().join(out).join("seed-0.png")).unwrap().to_rgb8()
         };
@@ -183,7 +184,7 @@ fn an_id_is_opened_from_the_cache_or_explained() {
     assert!(message.contains("http://127.0.0.1:1 could not be reached"), "{message}");
     assert!(
         message
-            .ends_with("give --model the folder of a complete diffusers model, emoji-64 or emoji-64-turbo\n"),
+            .ends_with("give --model the folder of a complete diffusers model, an id on the hub, emoji-64 or emoji-64-turbo\n"),
         "{message}"
     );
 }

@@ -92,7 +92,7 @@ fn the_table_names_the_files_and_the_lines_of_python() {
     let (code, stdout, stderr) = outcome(folder.path(), &small_run(&[]));
     assert_eq!(code, Some(0), "{stderr}");
     for part in
-        ["mean reward", "success rate", "best of 5 base pictures", "run/policy.safetensors", "load_file"]
+        ["mean reward", "success rate", "best of 5 base samples", "run/policy.safetensors", "load_file"]
     {
         assert!(stdout.contains(part), "{part} is missing:\n{stdout}");
     }
