@@ -143,9 +143,13 @@ fn damaged_folders_are_named() {
             &[UNET, "is a git-lfs pointer", "git lfs pull"],
         ),
         (
-            "another format under the name of a PyTorch file",
-            |f| fs::rename(f.join(UNET), f.join("unet/diffusion_pytorch_model.bin")).expect("it exists"),
-            &["unet/diffusion_pytorch_model.bin is not a usable PyTorch file", "it is no zip archive"],
+            "text under the name of a PyTorch file",
+            |f| {
+                fs::remove_file(f.join(UNET)).expect("it exists");
+                fs::write(f.join("unet/diffusion_pytorch_model.bin"), "no weights\n")
+                    .expect("it is writable");
+            },
+            &["unet/diffusion_pytorch_model.bin is not"],
         ),
         (
             "a tokenizer of another vocabulary",
