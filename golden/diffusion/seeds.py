@@ -36,7 +36,7 @@ SETUPS = {
     ),
     "ddpm": (
         "sd1",
-        (diffusers.DDPMScheduler, dict(STABLE, clip_sample=False)),
+        (diffusers.DDPMScheduler, dict(STABLE, clip_sample=False, steps_offset=1)),
         dict(num_inference_steps=4, guidance_scale=5.0),
     ),
 }
