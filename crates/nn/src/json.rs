@@ -198,7 +198,7 @@ mod tests {
             (r#"{"inner": {"size": []}}"#, "inner.name is absent"),
             (r#"{"inner": true}"#, "inner is true, expected an object"),
             ("{}", "inner is absent"),
-            ("[1]", "the file is a list, expected an object"),
+            ("1", "the file is 1, expected an object"),
             ("{\"inner\":\n [}", "it is not JSON at line 2, column 3"),
             ("{\"inner\":\n {", "it ends in the middle, at line 2"),
         ] {

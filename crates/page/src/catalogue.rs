@@ -363,7 +363,7 @@ mod tests {
         std::fs::write(root.path().join("one/comparison.json"), "{").unwrap();
         let mut catalogue = Catalogue::new(root.path());
         let (changed, _) = catalogue.refresh().unwrap();
-        assert!(changed[0].problem.as_ref().unwrap().contains("line 1 is not a step record"));
+        assert!(changed[0].problem.as_ref().unwrap().contains("line 1 is not a record"));
         let view = catalogue.run(changed[0].id).unwrap().unwrap();
         assert_eq!(view.warnings.len(), 2, "{:?}", view.warnings);
     }

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::writer::{IfOccupied, holds_samples};
 
-/// A folder that this process holds for a new run. Dropped before a run was created in it, it leaves no trace.
+/// A folder that this process holds for a new run. Dropped before a run was created in it, it removes the folders that it
+/// made, where they are empty.
 #[derive(Debug)]
 pub struct Claim {
     root: PathBuf,
@@ -170,7 +171,7 @@ mod tests {
         let taken = Claim::take(&runs.join("a"), IfOccupied::Refuse).unwrap_err();
         assert!(matches!(taken, Error::Locked(_)), "{taken}");
         drop(claims);
-        assert!(names_in(folder.path()).unwrap().is_empty());
+        assert!(names_in(&runs).unwrap().is_empty());
     }
 
     #[test]
