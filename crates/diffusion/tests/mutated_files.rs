@@ -107,7 +107,8 @@ const TARGETS: [Target; 5] = [
         open: |files, name, _| {
             let folder = files.folder().expect("it is a folder");
             fs::create_dir_all(folder.join("scheduler")).expect("it is writable");
-            fs::copy(folder.join(name), folder.join("scheduler/scheduler_config.json")).expect("it is writable");
+            fs::copy(folder.join(name), folder.join("scheduler/scheduler_config.json"))
+                .expect("it is writable");
             // The index names no class of the scheduler.
             let index = r#"{"_class_name": "StableDiffusionPipeline"}"#;
             fs::write(folder.join("model_index.json"), index).expect("it is writable");
