@@ -56,7 +56,8 @@ const TARGETS: [Target; 5] = [
             let adapters = Adapters::open(&[LoraSource { path, weight: 1.0 }], &parts).is_ok();
             reads(files, name, placement, "pixels", &[2, 3, 20, 20]) || adapters
         },
-        fixed: 48 << 10,
+        // The patterns of PEFT's headers are compiled as regular expressions.
+        fixed: 1 << 19,
     },
     Target {
         kind: "pickle",
@@ -94,7 +95,7 @@ const TARGETS: [Target; 5] = [
                 | ClipTextConfig::read(files, "unet").is_ok()
                 | ModelIndex::read(files).is_ok()
         },
-        fixed: 1 << 12,
+        fixed: 1 << 13,
     },
     Target {
         kind: "schedule",
