@@ -176,12 +176,12 @@ test("more is sampled with one button, and sampling is cancelled", async () => {
 test("a run is started, watched, cancelled, and goes on after the server was killed", async () => {
   const own = await Server.start(runs);
   const page = await open("/start", { server: own });
-  await page.getByLabel("Prompt", { exact: false }).first().fill("two cats");
+  await page.getByLabel("Prompt", { exact: false }).first().fill("a blue car below a penguin");
   await page.getByLabel("Evaluations").fill("64");
   await page.getByLabel("Fresh samples").fill("4");
   await page.getByLabel("Denoising steps").fill("6");
   await page.getByText("--evaluations=64").waitFor();
-  assert.match(await page.locator(".command code").innerText(), /^noisefind tune .* -- 'two cats'$/);
+  assert.match(await page.locator(".command code").innerText(), /^noisefind tune .* -- 'a blue car below a penguin'$/);
   await accessible(page, "start");
   await fits(page, "start");
   await page.getByRole("button", { name: "Start the run" }).click();
