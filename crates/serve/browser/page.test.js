@@ -203,7 +203,7 @@ test("a run is started, watched, cancelled, and goes on after the server was kil
   const again = await Server.start(runs, ["--port", own.port]);
   await until(async () => await page.locator(".lost").count() === 0, "the connection");
   await page.getByText("Base above tuned").waitFor({ timeout: 120_000 });
-  assert.equal(await page.locator(".pair").count(), 4);
+  await until(async () => await page.locator(".pair").count() === 4, "the four pairs of the comparison");
   await page.close();
   await again.stop();
 });

@@ -25,6 +25,20 @@ fn golden(name: &str) -> String {
     folder.display().to_string()
 }
 
+/// Samples the policy of `run` into `samples` with the program, and from the same noises into `theirs` with diffusers.
+fn sample_with_both(python: &Path, folder: &Path, model: &str, count: &str) {
+    let noises = ["--save-noise", "noise.safetensors", "--out", "samples"];
+    succeed(folder, &[&["sample", "run", "-n", count, "--dtype", "f32"][..], &noises].concat());
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/sample_with_diffusers.py");
+    let drawn = Command::new(python)
+        .current_dir(folder)
+        .arg(example)
+        .args([model, "run/policy.safetensors", "theirs", "noise.safetensors"])
+        .output()
+        .expect("Python starts");
+    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+}
+
 /// Clips of both families, from a policy that has all settings in it.
 #[test]
 #[ignore = "needs Python with diffusers"]
@@ -40,27 +54,7 @@ fn diffusers_draws_the_same_clips_from_the_policy() {
         let settings = ["--evaluations", "8", "--batch-size", "4", "--samples", "2", "--dtype", "f32"];
         let steps = ["--num-inference-steps", "4", "--guidance-scale", "5"];
         succeed(folder.path(), &[&start[..], &settings, &steps, more].concat());
-        let drawing = [
-            "sample",
-            "run",
-            "-n",
-            "2",
-            "--dtype",
-            "f32",
-            "--save-noise",
-            "noise.safetensors",
-            "--out",
-            "samples",
-        ];
-        succeed(folder.path(), &drawing);
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let drawn = Command::new(&python)
-            .current_dir(folder.path())
-            .arg(root.join("examples/sample_with_diffusers.py"))
-            .args([model, "run/policy.safetensors", "theirs", "noise.safetensors"])
-            .output()
-            .unwrap();
-        assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+        sample_with_both(&python, folder.path(), model, "2");
         for seed in 0..2 {
             let ours = frames(&folder.path().join(format!("samples/seed-{seed}.webp")));
             let theirs = frames(&folder.path().join(format!("theirs/{seed}.webp")));
@@ -91,29 +85,8 @@ fn diffusers_draws_the_same_pictures_from_the_policy() {
     let folder = tempfile::tempdir().unwrap();
     let settings = ["--evaluations", "16", "--samples", "2", "--num-inference-steps", "4", "--dtype", "f32"];
     succeed(folder.path(), &[&["tune", "a green dog", "--out", "run"][..], &settings].concat());
-    let drawing = [
-        "sample",
-        "run",
-        "-n",
-        "3",
-        "--dtype",
-        "f32",
-        "--save-noise",
-        "noise.safetensors",
-        "--out",
-        "samples",
-    ];
-    succeed(folder.path(), &drawing);
-
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let drawn = Command::new(python)
-        .current_dir(folder.path())
-        .arg(root.join("examples/sample_with_diffusers.py"))
-        .arg(root.join("models/emoji-64"))
-        .args(["run/policy.safetensors", "theirs", "noise.safetensors"])
-        .output()
-        .unwrap();
-    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/emoji-64").display().to_string();
+    sample_with_both(&python, folder.path(), &model, "3");
     let pixels = |path: PathBuf| image::open(path).unwrap().into_rgb8().into_raw();
     for (at, ours) in names(&folder.path().join("samples")).iter().enumerate() {
         let ours = pixels(folder.path().join("samples").join(ours));

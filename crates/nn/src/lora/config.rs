@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::names::PARTS;
@@ -96,12 +96,19 @@ fn patterns(file: &str, key: &'static str, node: &Node) -> Result<Vec<(Regex, f6
             let (file, found) = found();
             Error::Config { file, key, found, expected: expected.to_owned() }
         };
-        let regex = Regex::new(&format!(r"^(.*\.)?({pattern})$"))
+        let regex = RegexBuilder::new(&format!(r"^(.*\.)?({pattern})$"))
+            .size_limit(PATTERN_BYTES)
+            .dfa_size_limit(PATTERN_BYTES)
+            .build()
             .map_err(|_| invalid("a regular expression for names of modules"))?;
         Ok((regex, number.number().ok_or_else(|| invalid("a number for the pattern"))?))
     };
     entries.iter().map(pattern).collect()
 }
+
+/// What a compiled pattern may take. A name of a module takes a few thousand bytes; repetitions of repetitions, which a file
+/// from somewhere may hold by the thousand, take megabytes each.
+const PATTERN_BYTES: usize = 1 << 16;
 
 /// A JSON value whose keys keep the order of the file.
 enum Node {
