@@ -117,3 +117,27 @@ pub fn concat_channels<T: Element>(
     });
     Ok(())
 }
+
+/// Exchanges the two middle axes: `x` `[batch, first, second, channels]` to `out` `[batch, second, first, channels]`.
+///
+/// # Errors
+/// A length that does not fit.
+pub fn swap_middle<T: Element>(
+    x: &[T],
+    [batch, first, second, channels]: [usize; 4],
+    out: &mut [T],
+) -> Result<()> {
+    check_length("input", batch * first * second * channels, x.len())?;
+    check_length("output", x.len(), out.len())?;
+    if x.is_empty() {
+        return Ok(());
+    }
+    out.par_chunks_mut(first * channels).enumerate().for_each(|(at, rows)| {
+        let (sample, column) = (at / second, at % second);
+        for (row, to) in rows.chunks_exact_mut(channels).enumerate() {
+            let from = ((sample * first + row) * second + column) * channels;
+            to.copy_from_slice(&x[from..from + channels]);
+        }
+    });
+    Ok(())
+}

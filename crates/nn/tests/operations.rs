@@ -5,7 +5,7 @@ use noisefind_core::noise::SampleKey;
 use noisefind_core::rng::{Domain, Stream};
 use noisefind_nn::ops::{
     Activation, Attention, Conv2d, ConvOptions, Geglu, GroupNorm, LayerNorm, Linear, attention,
-    attention_fused, concat_channels,
+    attention_fused, concat_channels, swap_middle,
 };
 use noisefind_nn::weights::Weights;
 use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
@@ -184,5 +184,12 @@ fn transposed_inputs_are_read_in_their_own_order() {
         assert_eq!(x.dtype(), placement.dtype);
         assert!(matches!(x.dtype(), DType::F32 | DType::BF16));
         values(layer.forward(x))
+    });
+}
+
+#[test]
+fn middle_axes_are_exchanged() {
+    compare("swap", &[], |_, placement| {
+        values(swap_middle(tensor(placement, random(2 * 3 * 5 * 7, 1), [2, 3, 5, 7]), placement))
     });
 }

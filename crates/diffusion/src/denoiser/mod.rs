@@ -137,7 +137,8 @@ pub trait DenoiserConfig: Debug + Send + Sync {
 /// A denoiser.
 pub trait Denoiser: Debug + Send + Sync {
     /// Computes what does not change from sample to sample: projections of the text and of each timestep.
-    fn condition(&self, conditioning: &Conditioning, timesteps: &[f32]) -> Arc<dyn Conditioned>;
+    /// The weights are shared, not copied.
+    fn condition(self: Arc<Self>, conditioning: &Conditioning, timesteps: &[f32]) -> Arc<dyn Conditioned>;
 }
 
 /// A denoiser with its conditioning.

@@ -11,6 +11,7 @@ use burn::tensor::Tensor;
 use noisefind_nn::device::Placement;
 use noisefind_nn::ops::{
     Activation, Attention, Conv2d, ConvOptions, Geglu, GroupNorm, LayerNorm, Linear, attention_fused,
+    swap_middle,
 };
 use noisefind_nn::weights::Scope;
 
@@ -93,13 +94,15 @@ impl TemporalTransformer {
         let dims @ [samples, height, width, channels] = x.dims();
         let (clips, pixels) = (samples / frames, height * width);
         let x = x.reshape([clips, frames, pixels, channels]);
-        let h = self.norm.forward(x.clone(), Activation::None);
-        let mut h = self.proj_in.forward(h.swap_dims(1, 2).reshape([clips * pixels, frames, channels]));
+        let h = self.proj_in.forward(self.norm.forward(x.clone(), Activation::None));
+        let inner = h.dims()[3];
+        // Frames become the rows of a sequence, and each pixel a sequence.
+        let mut h = swap_middle(h, &self.placement).reshape([clips * pixels, frames, inner]);
         for block in &self.transformer_blocks {
             h = block.forward(h, &self.placement);
         }
-        let h = self.proj_out.forward(h).reshape([clips, pixels, frames, channels]);
-        (h.swap_dims(1, 2) + x).reshape(dims)
+        let h = swap_middle(h.reshape([clips, pixels, frames, inner]), &self.placement);
+        self.proj_out.forward_with(h, Some(x), Activation::None).reshape(dims)
     }
 }
 

@@ -90,7 +90,7 @@ impl DiffusionModel {
             guidance_scale: takes_scale.then_some(options.guidance_scale),
         };
         Ok(PreparedPrompt {
-            denoiser: self.denoiser.condition(&conditioning, &schedule.timesteps()),
+            denoiser: Arc::clone(&self.denoiser).condition(&conditioning, &schedule.timesteps()),
             schedule,
             noise_shape,
             guidance_scale: guided.then_some(options.guidance_scale),

@@ -51,6 +51,26 @@ pub fn concat_channels(a: Tensor<4>, b: Tensor<4>, placement: &Placement) -> Ten
     })
 }
 
+/// Exchanges the two middle axes, `[a, b, c, d]` to `[a, c, b, d]`: frames and pixels of clips.
+pub fn swap_middle(x: Tensor<4>, placement: &Placement) -> Tensor<4> {
+    let Some(dtype) = placement.kernel_dtype() else { return x.swap_dims(1, 2) };
+    let dims @ [batch, first, second, channels] = x.dims();
+    let describe = || Operation {
+        kind: "swap",
+        shape: format!("{batch} x {first} x {second} x {channels}"),
+        flops: 0,
+        bytes: 2 * batch * first * second * channels * dtype.size(),
+    };
+    recorded(describe, || {
+        let x = Host::new(x);
+        with_storage!(dtype, T => {
+            let mut out = buffers::take::<T>(batch * first * second * channels);
+            agreed(noisefind_kernels::swap_middle(x.slice::<T>(), dims, &mut out));
+            host::tensor(out, [batch, second, first, channels])
+        })
+    })
+}
+
 impl Placement {
     /// The kernels' storage type, where tensors are on the CPU and the kernels are in use.
     pub(crate) fn kernel_dtype(&self) -> Option<noisefind_kernels::Dtype> {

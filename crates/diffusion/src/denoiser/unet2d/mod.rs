@@ -250,11 +250,15 @@ fn activations(unet: &UnetConfig) -> usize {
 }
 
 impl Denoiser for Unet {
-    fn condition(&self, conditioning: &super::Conditioning, timesteps: &[f32]) -> Arc<dyn Conditioned> {
+    fn condition(
+        self: Arc<Self>,
+        conditioning: &super::Conditioning,
+        timesteps: &[f32],
+    ) -> Arc<dyn Conditioned> {
         Arc::new(ConditionedUnet {
             text: self.embed_text(&conditioning.text),
             steps: self.embed_times(timesteps, conditioning.added.as_ref(), conditioning.guidance_scale),
-            unet: self.clone(),
+            unet: self,
         })
     }
 }
@@ -262,7 +266,7 @@ impl Denoiser for Unet {
 /// The denoiser with its text and timesteps.
 #[derive(Debug)]
 struct ConditionedUnet {
-    unet: Unet,
+    unet: Arc<Unet>,
     text: TextContext,
     steps: Vec<StepConditioning>,
 }
