@@ -75,7 +75,7 @@ def main():
     evaluation, judged, vae = load("evaluation.json"), load("comparison.json", HERE / "judge-check"), load("reconstruction.json")
     guidance = json.loads((MODEL / "noisefind.json").read_text())["guidance_scale"]
     text = [
-        "# emoji-64, the default model",
+        "# emoji-64",
         "",
         "A small, complete text-to-image diffusion model of 64x64 scenes: 50 nouns in ten colours, one to five of them, in ten places. It exists so that",
         "noise optimisation can be tried and measured without a download: it fails as large models fail (a brown dog for \"a green dog\", swapped colours,",

@@ -64,7 +64,7 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             _ => None,
         },
         error if error.is_absent_model() => {
-            Some("give --model the folder of a complete diffusers model, an id on the hub, emoji-64 or emoji-64-turbo".to_owned())
+            Some("give --model the folder of a complete diffusers model, an id on the hub, emoji-64-turbo or emoji-64".to_owned())
         }
         _ => None,
     }

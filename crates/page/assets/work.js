@@ -123,7 +123,7 @@ export function Start({ server, query }) {
     await act(() => startWork(JSON.parse(asked)));
   };
   const started = job && !isOver(job) ? runs.find((run) => run.name === job.run) : null;
-  const models = [...new Set(["emoji-64", ...runs.map((run) => run.model)])].filter((model) => model && !model.startsWith("exec:"));
+  const models = [...new Set(["emoji-64", ...runs.map((run) => run.model)])].filter((model) => model && model !== "emoji-64-turbo" && !model.startsWith("exec:"));
   return html`
     <main id="main" class="page narrow-page">
       <h1>Start a run</h1>
@@ -132,7 +132,7 @@ export function Start({ server, query }) {
           <input type="text" required maxlength="2000" value=${form.prompt} onInput=${set("prompt")} placeholder="a green dog" autocomplete="off" />
           <small>What every sample should show.</small></label>
         <div class="fields">
-          <label class="field"><span>Model</span><select value=${form.model ?? ""} onChange=${set("model")}><option value="">emoji-64, built in</option>${models.filter((model) => model !== "emoji-64").map((model) => html`<option key=${model} value=${model}>${model}</option>`)}</select><small>Others appear once a run has used them.</small></label>
+          <label class="field"><span>Model</span><select value=${form.model ?? ""} onChange=${set("model")}><option value="">emoji-64-turbo, built in</option>${models.map((model) => html`<option key=${model} value=${model}>${model}</option>`)}</select><small>Others appear once a run has used them.</small></label>
           <label class="field"><span>Method</span><select value=${form.method ?? ""} onChange=${set("method")}><option value="">find</option><option value="paper">paper</option></select><small>The paper's method is for comparison.</small></label>
           ${FIELDS.map(([name, label, help, more]) => html`<label class="field" key=${name}><span>${label}</span><input ...${more} value=${form[name] ?? ""} onInput=${set(name)} /><small>${help}</small></label>`)}
           <label class="field"><span>Negative prompt</span><input type="text" maxlength="2000" value=${form.negative_prompt ?? ""} onInput=${set("negative_prompt")} /><small>What should not be drawn.</small></label>

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Refusal;
 
-/// The model that is part of the program.
-const OWN_MODEL: &str = "emoji-64";
+/// The models that are part of the program.
+const OWN_MODELS: [&str; 2] = ["emoji-64-turbo", "emoji-64"];
 /// Longest prompt, in characters.
 const PROMPT_LENGTH: usize = 2000;
 
@@ -130,9 +130,10 @@ impl Program {
         };
         if let Some(model) = form.model.as_deref().filter(|model| !model.is_empty()) {
             let is_listed = listed.iter().any(|run| run.model == model) && !model.starts_with("exec:");
-            if model != OWN_MODEL && !is_listed {
+            if !OWN_MODELS.contains(&model) && !is_listed {
                 let reason = format!(
-                    "the model {model:?} is neither {OWN_MODEL} nor that of a listed run; start it from a terminal once"
+                    "the model {model:?} is neither built in ({}) nor that of a listed run; start it from a terminal once",
+                    OWN_MODELS.join(", ")
                 );
                 return Err(Refusal::bad(reason));
             }

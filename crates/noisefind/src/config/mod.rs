@@ -15,5 +15,5 @@ pub(crate) use range::within;
 pub use tune::{ModelDefaults, TuneConfig, TuneOptions};
 pub(crate) use tune::{checked_prompt, no_reward};
 
-/// The name of the model that ships with the program.
-pub const DEFAULT_MODEL: &str = "emoji-64";
+/// The model that runs where no `--model` is given: four passes of the denoiser an image.
+pub const DEFAULT_MODEL: &str = "emoji-64-turbo";

@@ -1,4 +1,4 @@
-//! The default model and its fast version, which travel inside the program.
+//! The models inside the program: the default one, and the one that it was distilled from.
 
 use noisefind_diffusion::{EmbeddedFile, ModelFiles};
 
@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 
 include!(concat!(env!("OUT_DIR"), "/embedded_model.rs"));
 
-/// The default model distilled into a few steps without the guidance pass.
-pub const TURBO: &str = "emoji-64-turbo";
+/// The model that the default one was distilled from: 20 steps with guidance.
+pub const TEACHER: &str = "emoji-64";
 
 /// Reward by the models' own scorer that images which show the prompt usually reach: on the development half of the
 /// prompts of `bench/method`, policies of success 0.97 and more have 97 to 100 % of their rewards above it.
@@ -36,7 +36,7 @@ impl EmbeddedModel {
 
 /// Whether `name` stands for a model inside the program, in builds that carry it.
 pub fn is_name(name: &str) -> bool {
-    [DEFAULT_MODEL, TURBO].contains(&name)
+    [DEFAULT_MODEL, TEACHER].contains(&name)
 }
 
 /// The files of the model called `name`.
@@ -56,10 +56,10 @@ mod tests {
     use crate::config::ModelDefaults;
     use crate::models::registry::ModelSource;
 
-    /// The folder of the fast model names its base, so that opening the folder gives what is inside the program.
+    /// The folder of the distilled model names its base, so that opening the folder gives what is inside the program.
     #[test]
     fn a_model_inside_the_program_is_its_folder() {
-        for name in [DEFAULT_MODEL, TURBO] {
+        for name in [DEFAULT_MODEL, TEACHER] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name);
             let folder = ModelSource::find(&folder.display().to_string()).unwrap();
             let inside = ModelSource::find(name).unwrap();
@@ -72,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_model_holds_nothing_twice() {
+    fn what_two_models_have_in_common_is_held_once() {
         let bytes = |name: &str, path: &str| {
             let files = EmbeddedModel::named(name).unwrap().files;
             files.iter().find(|file| file.path == path).unwrap().bytes
         };
         let vae = "vae/diffusion_pytorch_model.safetensors";
-        assert!(std::ptr::eq(bytes(DEFAULT_MODEL, vae), bytes(TURBO, vae)));
+        assert!(std::ptr::eq(bytes(DEFAULT_MODEL, vae), bytes(TEACHER, vae)));
         let unet = "unet/diffusion_pytorch_model.safetensors";
-        assert_ne!(bytes(DEFAULT_MODEL, unet), bytes(TURBO, unet));
+        assert_ne!(bytes(DEFAULT_MODEL, unet), bytes(TEACHER, unet));
     }
 }

@@ -105,7 +105,7 @@ impl ModelSource {
         Self::with_configs(config.model(), config.config_from.as_deref())
     }
 
-    /// Finds the model called `name`: a folder, one file, an id on the hub, `exec:COMMAND`, `emoji-64` or `emoji-64-turbo`.
+    /// Finds the model called `name`: a folder, one file, an id on the hub, `exec:COMMAND`, `emoji-64-turbo` or `emoji-64`.
     ///
     /// # Errors
     /// Where there is no such folder or file, it holds another kind of model, the hub does not give it, or this program does
