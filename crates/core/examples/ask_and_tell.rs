@@ -14,7 +14,7 @@ use noisefind_core::run::{Run, RunConfig};
 fn evaluate(noise: &Noise) -> Reward {
     let pattern = |at: usize| if at.is_multiple_of(2) { 1.0 } else { -1.0 };
     let sum: f64 = noise.values().iter().enumerate().map(|(at, &value)| f64::from(value) * pattern(at)).sum();
-    Reward::from_number(sum / (noise.values().len() as f64).sqrt())
+    Reward::from_number("sum", sum / (noise.values().len() as f64).sqrt())
 }
 
 fn main() -> noisefind_core::Result<()> {

@@ -21,12 +21,12 @@ pub enum Reward {
 }
 
 impl Reward {
-    /// Turns a number into a reward; a NaN or an infinity is missing.
-    pub fn from_number(number: f64) -> Self {
+    /// Turns a number that `scorer` gave into a reward; a NaN or an infinity is missing.
+    pub fn from_number(scorer: &str, number: f64) -> Self {
         if number.is_finite() {
             Self::Given(number)
         } else {
-            Self::Missing(format!("scorer returned {number}"))
+            Self::Missing(format!("{scorer} gave {number}, expected a finite number"))
         }
     }
 

@@ -153,7 +153,10 @@ pub fn score(scorer: &mut dyn Scorer, prompt: &str, media: &[Media]) -> Result<V
         .score(prompt, media)
         .map_err(|source| Error::Scorer { name: scorer.name().to_owned(), source })?;
     check_count(&format!("scorer {}", scorer.name()), "rewards", media.len(), rewards.len())?;
-    let finite = |reward: Reward| reward.given().map_or(reward, Reward::from_number);
+    let finite = |reward: Reward| match reward {
+        Reward::Given(number) => Reward::from_number(scorer.name(), number),
+        missing => missing,
+    };
     Ok(rewards.into_iter().map(finite).collect())
 }
 

@@ -59,7 +59,9 @@ impl ExternalScorer {
             .iter()
             .map(|reward| match reward {
                 Value::Null => Ok(Reward::Missing("the external scorer gave none".to_owned())),
-                Value::Number(number) => Ok(Reward::from_number(number.as_f64().unwrap_or(f64::NAN))),
+                Value::Number(number) => {
+                    Ok(Reward::from_number(&self.name, number.as_f64().unwrap_or(f64::NAN)))
+                }
                 other => Err(self.client.violation(format!("gave {other} where a reward or null belongs"))),
             })
             .collect()

@@ -254,7 +254,7 @@ fn in_order<'a>(
 fn reward(number: f64, reason: Option<&str>) -> Reward {
     match reason {
         Some(reason) if !number.is_finite() => Reward::Missing(reason.to_owned()),
-        _ => Reward::from_number(number),
+        _ => Reward::from_number("the scorer", number),
     }
 }
 

@@ -89,6 +89,6 @@ impl Scorer for Aesthetic {
     fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
         let features = image_features(&self.clip, &self.preprocessor, media)?;
         let scores = features.iter().map(|embedding| self.head.score(embedding));
-        Ok(mean_over_frames(media, scores))
+        Ok(mean_over_frames("aesthetic", media, scores))
     }
 }

@@ -93,7 +93,7 @@ impl ClipScore {
         let logit_scale = f64::from(model.temperature());
         let scores = image_features(model, &self.preprocessor, media)?;
         let scores = scores.iter().map(|picture| self.variant.of_cosine(cosine(text, picture), logit_scale));
-        Ok(mean_over_frames(media, scores))
+        Ok(mean_over_frames(self.variant.name(), media, scores))
     }
 }
 

@@ -49,7 +49,7 @@ impl Scorer for DynamicDegree {
         if media.iter().any(|media| media.frames() < 2) {
             return Err(Error::FewFrames { scorer: NAME, expected: 2, found: 1 }.into());
         }
-        Ok(media.iter().map(|media| Reward::from_number(dynamic_degree(media))).collect())
+        Ok(media.iter().map(|media| Reward::from_number(NAME, dynamic_degree(media))).collect())
     }
 }
 

@@ -47,13 +47,17 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// One reward a picture or clip from one score a frame: the mean over its frames.
-pub(crate) fn mean_over_frames(media: &[Media], mut scores: impl Iterator<Item = f64>) -> Vec<Reward> {
+/// One reward of `scorer` an image or clip from one score a frame: the mean over its frames.
+pub(crate) fn mean_over_frames(
+    scorer: &str,
+    media: &[Media],
+    mut scores: impl Iterator<Item = f64>,
+) -> Vec<Reward> {
     media
         .iter()
         .map(|media| {
             let sum: f64 = scores.by_ref().take(media.frames()).sum();
-            Reward::from_number(sum / media.frames() as f64)
+            Reward::from_number(scorer, sum / media.frames() as f64)
         })
         .collect()
 }
@@ -80,8 +84,11 @@ mod tests {
     #[test]
     fn a_clip_is_the_mean_of_its_frames() {
         let clip = |frames| Media::new(frames, 1, 1, vec![128; 3 * frames]).expect("its values");
-        let rewards =
-            mean_over_frames(&[clip(1), clip(3), clip(1)], [1.0, 2.0, 3.0, 7.0, f64::NAN].into_iter());
+        let rewards = mean_over_frames(
+            "clip-score",
+            &[clip(1), clip(3), clip(1)],
+            [1.0, 2.0, 3.0, 7.0, f64::NAN].into_iter(),
+        );
         assert_eq!(rewards[..2], [Reward::Given(1.0), Reward::Given(4.0)]);
         assert_eq!(rewards[2].given(), None);
         assert!((cosine(&[1.0, 0.0], &[3.0, 4.0]) - 0.6).abs() < 1e-12);

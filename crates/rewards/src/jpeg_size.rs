@@ -41,7 +41,7 @@ impl Scorer for JpegSize {
             .flat_map(frames)
             .map(|frame| Ok(sign * jpeg_bytes(&frame)? as f64 / 1000.0))
             .collect::<Result<Vec<f64>, Error>>()?;
-        Ok(mean_over_frames(media, sizes.into_iter()))
+        Ok(mean_over_frames(self.name(), media, sizes.into_iter()))
     }
 }
 

@@ -141,7 +141,7 @@ impl RewardSum {
             }
         }
         if self.is_measured() {
-            return Reward::from_number(sum);
+            return Reward::from_number("the sum of rewards", sum);
         }
         Reward::Missing("a scorer gave too few rewards to measure its spread".to_owned())
     }

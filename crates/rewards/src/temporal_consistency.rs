@@ -54,7 +54,7 @@ impl Scorer for TemporalConsistency {
         let score = |media: &Media| {
             let (own, others) = rest.split_at(media.frames());
             rest = others;
-            Reward::from_number(mean_cosine_of_neighbours(own))
+            Reward::from_number(NAME, mean_cosine_of_neighbours(own))
         };
         Ok(media.iter().map(score).collect())
     }

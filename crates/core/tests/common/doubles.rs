@@ -69,7 +69,7 @@ impl<F: FnMut(&str, &Media) -> f64 + Send> Scorer for FunctionScorer<F> {
     }
 
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
-        Ok(media.iter().map(|one| Reward::from_number((self.function)(prompt, one))).collect())
+        Ok(media.iter().map(|one| Reward::from_number("double", (self.function)(prompt, one))).collect())
     }
 }
 

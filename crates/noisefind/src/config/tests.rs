@@ -53,6 +53,19 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
+fn configs_for_one_file_do_not_follow_to_another_model() {
+    let with = |model: Option<&str>, config_from: Option<&str>| {
+        let loading = LoadingConfig { model: model.map(str::to_owned), ..LoadingConfig::default() };
+        let config_from = config_from.map(str::to_owned);
+        TuneOptions::from(GenerationConfig { loading, config_from, ..GenerationConfig::default() })
+    };
+    let recorded = || with(Some("a.safetensors"), Some("configs"));
+    assert_eq!(with(None, None).or_recorded(recorded()).generation, recorded().generation);
+    let other = with(Some("folder"), None);
+    assert_eq!(other.clone().or_recorded(recorded()).generation, other.generation);
+}
+
+#[test]
 fn one_value_stands_for_a_list_of_one() {
     let text = "reward = \"jpeg-size=-1\"\nholdout = \"aesthetic\"";
     let read = TuneOptions::parse(Path::new("c.toml"), text).unwrap();

@@ -154,6 +154,18 @@ impl TuneOptions {
         Ok(Self { prompt: Some(provenance.prompt.clone()), generation, ..Self::default() })
     }
 
+    /// These settings, and where they are silent those of a policy or run. What belongs to its model alone is left out
+    /// where another model is meant.
+    #[must_use]
+    pub fn or_recorded(self, mut recorded: Self) -> Self {
+        let is_another = self.generation.loading.model.is_some()
+            && self.generation.loading.model != recorded.generation.loading.model;
+        if is_another {
+            recorded.generation.config_from = None;
+        }
+        self.or(recorded)
+    }
+
     /// The model that the user means.
     pub fn model_name(&self) -> &str {
         self.generation.model()

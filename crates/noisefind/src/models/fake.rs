@@ -115,7 +115,7 @@ impl Scorer for FakeRed {
     }
 
     fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
-        Ok(media.iter().map(|media| Reward::from_number(excess(media, 0))).collect())
+        Ok(media.iter().map(|media| Reward::from_number(RED, excess(media, 0))).collect())
     }
 }
 
@@ -125,7 +125,7 @@ impl Scorer for FakeScorer {
     }
 
     fn score(&mut self, _prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
-        Ok(media.iter().map(|media| Reward::from_number(greenness(media))).collect())
+        Ok(media.iter().map(|media| Reward::from_number(NAME, greenness(media))).collect())
     }
 }
 

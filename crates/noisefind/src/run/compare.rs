@@ -49,7 +49,7 @@ pub fn compare(
         holdout: request.holdout.clone(),
         ..request.generation.clone().into()
     };
-    let mut session = Session::open(&changed.or(recorded), None)?;
+    let mut session = Session::open(&changed.or_recorded(recorded), None)?;
     if let Some(checkpoint) = reader.last_checkpoint::<SavedBase>()? {
         session.use_base(checkpoint.metadata.base)?;
     }

@@ -98,7 +98,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     let file = request.policy.as_deref().map(read_policy).transpose()?;
     let given = request.options.clone();
     let options = match &file {
-        Some(file) => given.or(TuneOptions::of_policy(&file.provenance)?),
+        Some(file) => given.or_recorded(TuneOptions::of_policy(&file.provenance)?),
         None => given,
     };
     let prompt = checked_prompt(options.prompt.as_deref().unwrap_or_default())?;

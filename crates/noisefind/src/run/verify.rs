@@ -140,7 +140,7 @@ pub(crate) fn generate(
         }
     }
     for (reward, sample) in pending.iter().filter_map(|&at| best[at].as_ref()) {
-        journal.record(sample, Some(&Reward::from_number(*reward)))?;
+        journal.record(sample, Some(&Reward::Given(*reward)))?;
     }
     let samples: Vec<Sample> = best.into_iter().flatten().map(|(_, sample)| sample).collect();
     let verified = Verified {

@@ -95,7 +95,7 @@ impl Hps {
             let embeddings = numbers(self.vision.forward(pixels, part.len()))?;
             scores.extend(embeddings.chunks(prompt.len()).map(|picture| cosine(prompt, picture)));
         }
-        Ok(mean_over_frames(media, scores.into_iter()))
+        Ok(mean_over_frames(self.version.name(), media, scores.into_iter()))
     }
 }
 

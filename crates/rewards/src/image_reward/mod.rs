@@ -98,7 +98,7 @@ impl ImageReward {
                 .map(|row| self.head.forward(row.iter().copied().map(f64::from).collect()));
             scores.extend(raw.map(|raw| (raw - MEAN) / STD));
         }
-        Ok(mean_over_frames(media, scores.into_iter()))
+        Ok(mean_over_frames(NAME, media, scores.into_iter()))
     }
 }
 

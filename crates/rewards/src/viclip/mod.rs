@@ -85,7 +85,7 @@ impl ViClip {
         })?;
         let score = |media: &Media| {
             let clip = numbers(self.vision.forward(pixels(media, expected, self.vision.side)))?;
-            Ok(Reward::from_number(cosine(prompt, &clip)))
+            Ok(Reward::from_number(NAME, cosine(prompt, &clip)))
         };
         media.iter().map(score).collect()
     }
