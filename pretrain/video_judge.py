@@ -1,20 +1,29 @@
 """The judge of clips: the still judge read frame by frame, and the motion from the track of the asked object.
 
-A clip is right where at least `FRAMES_RIGHT` of its 8 frames satisfy the prompt as stills, and every asked noun moves as asked.
-The track of a noun is the centre of its strongest object in each frame; its displacement is the least-squares slope in pixels a
-frame times 7. A motion needs `MOVED` pixels along its axis and less than half as many across it; standing still, less than `STOOD`.
+A clip is right where at least three quarters of its frames satisfy the prompt as stills (6 of 8), and every asked noun moves as
+asked. The track of a noun is the centre of its strongest object in each frame; its displacement is the least-squares slope in
+pixels a frame times the number of steps (7). A motion needs `MOVED` pixels along its axis and less than half as many across it;
+standing still, less than `STOOD`.
+
+`python -m pretrain.video_judge` writes the judge's folder of the video model: rules and grammar, without the network, which is the
+still model's.
 """
 
+import json
+import math
 import re
 
 import numpy as np
 import torch
 
-from .clips import FRAMES, MOTION_FILE
+from . import world
+from .clips import MOTION_FILE
+from .common import MODEL
 from .judge import Reader, holds
 from .specification import parse
 
-FRAMES_RIGHT, MOVED, STOOD = 6, 16.0, 6.0
+FRAMES_RIGHT, MOVED, STOOD = 0.75, 16.0, 6.0
+FOLDER = MODEL.with_name("emoji-64-video") / "judge"
 
 
 def asked_motion(prompt):
@@ -25,12 +34,12 @@ def asked_motion(prompt):
 
 
 def displacement(readings, noun):
-    """-> (right, down) in pixels over the clip, or None where the noun is found in fewer than `FRAMES_RIGHT` frames."""
+    """-> (right, down) in pixels over the clip, or None where the noun is found in too few frames."""
     track = [(i, o["x"], o["y"]) for i, found in enumerate(readings) for o in [o for o in found["objects"] if o["noun"] == noun][:1]]
-    if len(track) < FRAMES_RIGHT:
+    if len(track) < math.ceil(FRAMES_RIGHT * len(readings)):
         return None
     frame, x, y = np.array(track).T
-    return tuple(float(np.polyfit(frame, v, 1)[0]) * (FRAMES - 1) for v in (x, y))
+    return tuple(float(np.polyfit(frame, v, 1)[0]) * (len(readings) - 1) for v in (x, y))
 
 
 def motion_of(moved):
@@ -57,4 +66,18 @@ class ClipReader:
         motions = [motion_of(displacement(readings, group["noun"])) for group in asked["nouns"]]
         wanted = asked_motion(prompt)
         motion_right = wanted is None or all(m == wanted for m in motions)
-        return dict(frames=right, motion=motions[0], motion_right=motion_right, success=right >= FRAMES_RIGHT and motion_right)
+        return dict(frames=right, motion=motions[0], motion_right=motion_right, success=right >= math.ceil(FRAMES_RIGHT * len(readings)) and motion_right)
+
+
+def export():
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    still = MODEL / "judge"
+    rules = dict(frames_right=FRAMES_RIGHT, moved_pixels=MOVED, stood_pixels=STOOD)
+    (FOLDER / "config.json").write_text(json.dumps(json.loads((still / "config.json").read_text()) | dict(clip=rules), indent=1) + "\n")
+    # What else may stand in a caption of a clip says nothing of its own.
+    fillers = [*world.GRAMMAR["fillers"], *(v for v in MOTION_FILE["sideways_verbs"] if v not in world.GRAMMAR["fillers"])]
+    (FOLDER / "grammar.json").write_text(json.dumps(dict(world.GRAMMAR, fillers=fillers, motions=MOTION_FILE["motions"]), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    export()

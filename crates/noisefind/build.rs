@@ -1,5 +1,5 @@
 //! Puts the files of the default model and of its fast version into the library, so that an installed program works
-//! from any folder, and the commit, so that a run says what made it.
+//! from any folder, the hashes of the video model, whose files are in a crate of their own, and the commit, so that a run says what made it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,19 +14,24 @@ mod hash;
 /// The models that travel inside the library: their folders, from the one that wins to the one that completes it.
 const MODELS: [&[&str]; 2] = [&["emoji-64"], &["emoji-64-turbo", "emoji-64"]];
 
+/// The model whose own files are in `noisefind-video-model`.
+const VIDEO: &[&str] = &["emoji-64-video", "emoji-64"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../models");
     // A file that two models have in common is in the library once.
     let mut contents = BTreeMap::new();
     let mut models = String::new();
-    for folders in MODELS {
+    let has_video = std::env::var_os("CARGO_FEATURE_VIDEO_MODEL").is_some();
+    for folders in MODELS.into_iter().chain(has_video.then_some(VIDEO)) {
+        let is_elsewhere = folders == VIDEO;
         let folders: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
         for folder in &folders {
             println!("cargo::rerun-if-changed={}", folder.display());
         }
         // Half a model is worse than none: without its index a folder is not one.
         if folders.iter().all(|folder| folder.join("model_index.json").is_file()) {
-            writeln!(models, "{}", model(&folders, &mut contents)?)?;
+            writeln!(models, "{}", model(&folders, is_elsewhere, &mut contents)?)?;
         }
     }
     let mut code = String::new();
@@ -39,8 +44,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The code of one `EmbeddedModel`; `contents` numbers the files that it needs.
-fn model(folders: &[PathBuf], contents: &mut BTreeMap<PathBuf, usize>) -> Result<String, Box<dyn Error>> {
+/// The code of one `EmbeddedModel`, without its files where they are elsewhere; `contents` numbers the files that it needs.
+fn model(
+    folders: &[PathBuf],
+    is_elsewhere: bool,
+    contents: &mut BTreeMap<PathBuf, usize>,
+) -> Result<String, Box<dyn Error>> {
     let mut files = BTreeMap::new();
     for folder in folders {
         let mut found = Vec::new();
@@ -57,6 +66,9 @@ fn model(folders: &[PathBuf], contents: &mut BTreeMap<PathBuf, usize>) -> Result
         let own = sha256.add(&relative, content.len() as u64, content.as_slice())?;
         if hash::is_weights(&relative) {
             write!(weights, "({relative:?}, {own:?}), ")?;
+        }
+        if is_elsewhere {
+            continue;
         }
         let next = contents.len();
         let index = contents.entry(path).or_insert(next);

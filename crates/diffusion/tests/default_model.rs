@@ -7,14 +7,14 @@ use noisefind_diffusion::{
     DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles, ModelInfo,
 };
 
-const MODELS: [&str; 2] = ["emoji-64", "emoji-64-turbo"];
+const MODELS: [&str; 3] = ["emoji-64", "emoji-64-turbo", "emoji-64-video"];
 
 fn files(name: &str) -> ModelFiles {
     let folder = |name: &str| {
         ModelFiles::directory(golden_folder().join("../../models").join(name))
             .expect("it is in the repository")
     };
-    // The fast model holds its denoiser only.
+    // The others hold only what is not the default model's.
     if name == "emoji-64" { folder(name) } else { folder(name).over(folder("emoji-64")) }
 }
 
@@ -22,6 +22,7 @@ fn options(metadata: &std::collections::HashMap<String, String>) -> GenerationOp
     GenerationOptions {
         num_inference_steps: metadata["num_inference_steps"].parse().expect("a number"),
         guidance_scale: metadata["guidance_scale"].parse().expect("a number"),
+        num_frames: metadata.get("num_frames").map(|frames| frames.parse().expect("a number")),
         ..GenerationOptions::default()
     }
 }
@@ -41,7 +42,7 @@ fn the_golden_numbers_belong_to_these_models() {
 }
 
 #[test]
-fn latents_and_pictures_agree() {
+fn latents_and_images_agree() {
     for name in MODELS {
         let golden = Golden::read(name);
         let metadata = Golden::metadata(name);

@@ -73,8 +73,13 @@ pub enum Error {
         can_go_on: bool,
     },
     /// This build of the program does not carry one of its own models.
-    #[error("this program was built without its model {0}; give --model DIR with a model folder")]
-    NoEmbeddedModel(String),
+    #[error("this program was built without its model {name}; {feature}give --model DIR with a model folder")]
+    NoEmbeddedModel {
+        /// The model.
+        name: String,
+        /// How to build the program with it, where a feature of cargo does that.
+        feature: &'static str,
+    },
     /// The policy and the model take different noise.
     #[error(
         "the policy is for noise of shape {policy:?}, model {model} takes {found:?}; give the --model it was tuned with"

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use noisefind_core::media::Media;
 use noisefind_core::ports::{Reward, Scorer};
 use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
-use noisefind_rewards::judge::{Relation, SceneJudge};
+use noisefind_rewards::judge::{Motion, Object, Relation, SceneJudge};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -110,4 +110,75 @@ fn the_judge_is_a_scorer_of_ones_and_zeros_that_knows_its_limits() {
         let rewards = judge.score(prompt, &media).unwrap();
         assert!(matches!(&rewards[1], Reward::Missing(why) if why.contains(reason)), "{rewards:?}");
     }
+}
+
+fn open_for_clips(placement: &Placement) -> SceneJudge {
+    let folder = |name: &str| {
+        ModelFiles::directory(root().join("models").join(name)).expect("it is in the repository")
+    };
+    let files = folder("emoji-64-video").over(folder("emoji-64"));
+    SceneJudge::open(&files, "judge", placement).expect("it opens with the network of the still model")
+}
+
+/// The frames of a clip lie one below the other in its file.
+fn clip(name: &str) -> Media {
+    let strip = picture(&format!("clips/{name}"));
+    let frames = strip.height() / strip.width();
+    Media::new(frames, strip.width(), strip.width(), strip.pixels().to_vec()).expect("square frames")
+}
+
+#[test]
+fn motions_are_read_from_prompts_as_by_the_reference() {
+    let judge = open_for_clips(&placement());
+    for golden in golden("clips/prompts.json") {
+        let prompt = golden["prompt"].as_str().unwrap();
+        let motion = judge.grammar().motion(prompt).map(Motion::name);
+        assert_eq!(motion, golden["motion"].as_str(), "{prompt}");
+    }
+    // Motions are words that a judge of images does not know.
+    let prompt = "a red car moving from right to left";
+    assert!(judge.specification(prompt).is_ok());
+    assert!(open(&placement()).specification(prompt).unwrap_err().contains("moving, from"));
+}
+
+#[test]
+fn clips_are_read_as_by_the_reference() {
+    let mut judge = open_for_clips(&placement());
+    let golden = golden("clips/clips.json");
+    assert!(golden.len() >= 7);
+    for golden in golden {
+        let name = golden["clip"].as_str().unwrap();
+        let clip = clip(name);
+        let scenes = judge.read_frames(&clip).unwrap();
+        let objects: Vec<Value> = (scenes.iter())
+            .map(|scene| {
+                let object = |o: &Object| serde_json::json!([o.noun, o.color, o.x, o.y]);
+                scene.objects.iter().map(object).collect()
+            })
+            .collect();
+        assert_eq!(Value::Array(objects), golden["objects"], "{name}");
+        for (prompt, verdict) in [("prompt", "verdict"), ("other_prompt", "other_verdict")] {
+            let prompt = golden[prompt].as_str().unwrap();
+            let specification = judge.specification(prompt).unwrap();
+            let motion = judge.grammar().motion(prompt);
+            let found = judge.clip_verdict(&scenes, &specification, motion).unwrap();
+            let expected = &golden[verdict];
+            assert_eq!(found.frames_right, expected["frames"], "{name}: {prompt}");
+            assert_eq!(found.motions[0].map(Motion::name), expected["motion"].as_str(), "{name}: {prompt}");
+            assert_eq!(found.motion_right, expected["motion_right"], "{name}: {prompt}");
+            assert_eq!(found.holds, expected["success"], "{name}: {prompt}");
+            let reward = judge.score(prompt, std::slice::from_ref(&clip)).unwrap()[0].given();
+            assert_eq!(reward, Some(f64::from(u8::from(found.holds))), "{name}: {prompt}");
+        }
+    }
+}
+
+#[test]
+fn an_image_has_no_motion_and_a_judge_of_images_no_rules_for_it() {
+    let mut judge = open_for_clips(&placement());
+    let error = judge.score("a dog moving up", &[picture("picture-0.png")]).unwrap_err().to_string();
+    assert!(error.starts_with("reward `scene-judge` takes clips of at least 2 frames, found 1"), "{error}");
+    let images = open(&placement());
+    let specification = images.specification("a dog").unwrap();
+    assert_eq!(images.clip_verdict(&[], &specification, None), None);
 }

@@ -1,4 +1,7 @@
-//! The models inside the program: the default one, and the one that it was distilled from.
+//! The models inside the program: the default one, the one that it was distilled from, and the default video model.
+
+#[cfg(feature = "video-model")]
+use std::sync::LazyLock;
 
 use noisefind_diffusion::{EmbeddedFile, ModelFiles};
 
@@ -10,8 +13,11 @@ include!(concat!(env!("OUT_DIR"), "/embedded_model.rs"));
 /// The model that the default one was distilled from: 20 steps with guidance.
 pub const TEACHER: &str = "emoji-64";
 
-/// Reward by the models' own scorer that images which show the prompt usually reach: on the development half of the
-/// prompts of `bench/method`, policies of success 0.97 and more have 97 to 100 % of their rewards above it.
+/// The default video model: 8 frames of 64 pixels a side. In builds with the feature `video-model`.
+pub const VIDEO: &str = "emoji-64-video";
+
+/// Reward by the scorer of the default model and of its teacher that images which show the prompt usually reach: on the
+/// development half of the prompts of `bench/method`, policies of success 0.97 and more have 97 to 100 % of their rewards above it.
 pub const SUCCESS_REWARD: f64 = 0.5;
 
 /// One model inside the program.
@@ -23,7 +29,7 @@ pub struct EmbeddedModel {
     pub sha256: &'static str,
     /// SHA-256 of each file that holds weights, by path.
     pub weights: &'static [(&'static str, &'static str)],
-    /// Path and content, by path.
+    /// Path and content, by path; empty where another crate has them.
     files: &'static [EmbeddedFile],
 }
 
@@ -36,7 +42,12 @@ impl EmbeddedModel {
 
 /// Whether `name` stands for a model inside the program, in builds that carry it.
 pub fn is_name(name: &str) -> bool {
-    [DEFAULT_MODEL, TEACHER].contains(&name)
+    [DEFAULT_MODEL, TEACHER, VIDEO].contains(&name)
+}
+
+/// [`SUCCESS_REWARD`] of the models that it was measured with.
+pub fn success_reward(name: &str) -> Option<f64> {
+    [DEFAULT_MODEL, TEACHER].contains(&name).then_some(SUCCESS_REWARD)
 }
 
 /// The files of the model called `name`.
@@ -44,8 +55,28 @@ pub fn is_name(name: &str) -> bool {
 /// # Errors
 /// Where this build does not carry it.
 pub fn files(name: &str) -> Result<ModelFiles> {
-    let model = EmbeddedModel::named(name).ok_or_else(|| Error::NoEmbeddedModel(name.to_owned()))?;
-    Ok(ModelFiles::embedded(model.name, model.files))
+    let Some(model) = EmbeddedModel::named(name) else {
+        let feature = if name == VIDEO { "build it with its default feature video-model, or " } else { "" };
+        return Err(Error::NoEmbeddedModel { name: name.to_owned(), feature });
+    };
+    Ok(match name {
+        VIDEO => ModelFiles::embedded(model.name, video_files()).over(files(TEACHER)?),
+        _ => ModelFiles::embedded(model.name, model.files),
+    })
+}
+
+/// The files of the video model that are not those of the default model.
+fn video_files() -> &'static [EmbeddedFile] {
+    #[cfg(feature = "video-model")]
+    {
+        static FILES: LazyLock<Vec<EmbeddedFile>> = LazyLock::new(|| {
+            let file = |&(path, bytes)| EmbeddedFile { path, bytes };
+            noisefind_video_model::FILES.iter().map(file).collect()
+        });
+        &FILES
+    }
+    #[cfg(not(feature = "video-model"))]
+    &[]
 }
 
 #[cfg(test)]

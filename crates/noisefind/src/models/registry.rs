@@ -75,6 +75,8 @@ pub(crate) struct Recommended {
     default_reward: Option<String>,
     /// Folder of the weights of the default reward.
     pub(crate) default_scorer: Option<String>,
+    /// Folder of the `CLIPModel` for scorers of that kind, where the default reward is of another.
+    pub(crate) default_clip: Option<String>,
     /// Folder of the judge.
     pub(crate) default_judge: Option<String>,
     /// Folder of the model whose files complete this one's, relative to this one's.
@@ -105,7 +107,8 @@ impl ModelSource {
         Self::with_configs(config.model(), config.config_from.as_deref())
     }
 
-    /// Finds the model called `name`: a folder, one file, an id on the hub, `exec:COMMAND`, `emoji-64-turbo` or `emoji-64`.
+    /// Finds the model called `name`: a folder, one file, an id on the hub, `exec:COMMAND`, `emoji-64-turbo`, `emoji-64` or
+    /// `emoji-64-video`.
     ///
     /// # Errors
     /// Where there is no such folder or file, it holds another kind of model, the hub does not give it, or this program does
@@ -166,7 +169,7 @@ impl ModelSource {
             reward: there(recommended.default_scorer)
                 .map(|_| default_reward.unwrap_or_else(|| CLIP_SCORE.to_owned())),
             judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
-            success_reward: embedded::is_name(&self.name).then_some(embedded::SUCCESS_REWARD),
+            success_reward: embedded::success_reward(&self.name),
         })
     }
 

@@ -117,9 +117,10 @@ impl ModelSource {
         }
         let recommended = self.recommended()?;
         let own = match &self.place {
-            Place::Files(files) if info.is_clip_score() || info.is_one_file() => {
-                Some(files).zip(recommended.default_scorer)
+            Place::Files(files) if info.is_clip_score() => {
+                Some(files).zip(recommended.default_clip.or(recommended.default_scorer))
             }
+            Place::Files(files) if info.is_one_file() => Some(files).zip(recommended.default_scorer),
             Place::Files(files) if info.is_judge() => Some(files).zip(recommended.default_judge),
             _ => None,
         };

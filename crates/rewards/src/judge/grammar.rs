@@ -1,10 +1,13 @@
-//! Reads a prompt of the default model's world: nouns with counts and colours, a place, a relation.
+//! Reads a prompt of the default model's world: nouns with counts and colours, a place, a relation, and a motion where the
+//! grammar has them.
 //!
-//! Reference: `pretrain/specification.py`. All words come from `grammar.json` beside the judge's weights.
+//! Reference: `pretrain/specification.py` and, for motions, `pretrain/video_judge.py`. All words come from `grammar.json` beside the judge's weights.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
+
+use super::motion::Motion;
 
 /// `grammar.json`, as far as a judge needs it.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,6 +22,8 @@ pub(super) struct GrammarFile {
     conjunctions: Vec<String>,
     #[serde(default)]
     fillers: Vec<String>,
+    #[serde(default)]
+    motions: BTreeMap<Motion, Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,13 +94,15 @@ pub struct Grammar {
     /// Every word of every phrase; a word outside of it says something that the judge cannot check.
     words: HashSet<String>,
     longest: usize,
+    /// Phrases of motions, their words joined by spaces.
+    motions: Vec<(String, Motion)>,
 }
 
 impl Grammar {
     /// Collects the phrases; where two classes share one, the earlier of place, relation, number, colour, size and
     /// noun has it. The error says what is wrong with the file.
     pub(super) fn new(file: GrammarFile) -> Result<Self, String> {
-        let mut grammar = Self { phrases: HashMap::new(), words: HashSet::new(), longest: 0 };
+        let mut grammar = Self { phrases: HashMap::new(), words: HashSet::new(), longest: 0, motions: Vec::new() };
         for (place, texts) in file.places {
             grammar.add(&texts, &Meaning::Place(place));
         }
@@ -123,6 +130,13 @@ impl Grammar {
         }
         for text in file.conjunctions.iter().chain(&file.fillers) {
             grammar.words.extend(words(text));
+        }
+        for (motion, texts) in file.motions {
+            for text in texts {
+                let phrase = words(&text);
+                grammar.motions.push((phrase.join(" "), motion));
+                grammar.words.extend(phrase);
+            }
         }
         Ok(grammar)
     }
@@ -184,6 +198,14 @@ impl Grammar {
             }
         }
         specification
+    }
+
+    /// The motion that the prompt asks for: that of its longest phrase of a motion.
+    pub fn motion(&self, prompt: &str) -> Option<Motion> {
+        let prompt = format!(" {} ", words(prompt).join(" "));
+        let found = self.motions.iter().filter(|(phrase, _)| prompt.contains(&format!(" {phrase} ")));
+        // Of equally long phrases the one whose motion has the last name, as in the reference.
+        found.max_by_key(|(phrase, motion)| (phrase.len(), motion.name())).map(|(_, motion)| *motion)
     }
 
     /// Words of the prompt that the grammar does not know, in order.

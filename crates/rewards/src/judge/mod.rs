@@ -2,9 +2,11 @@
 //!
 //! A judge is no reward to climb but the measure of success, so its network shares nothing with the scorer's. It
 //! answers only prompts that it can check to the last word; for others its verdict is missing. The format of its
-//! folder is described in `pretrain/README.md`.
+//! folder is described in `pretrain/README.md`. With rules for clips in its config it reads clips: every frame as an
+//! image, and the motion from the tracks of the asked nouns.
 
 mod grammar;
+mod motion;
 mod network;
 mod scene;
 
@@ -13,11 +15,16 @@ use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_nn::{ModelFiles, Placement};
 
 pub use self::grammar::{Asked, Grammar, Relation, Specification};
+use self::motion::ClipRules;
+pub use self::motion::{ClipVerdict, Motion};
 use self::network::{JudgeConfig, Network};
 pub use self::scene::{Object, Scene, Verdict};
 use crate::Error;
 use crate::preprocess::{Preprocessor, TargetSize};
 use crate::resize::{CropStart, Filter};
+
+/// The scorer's name.
+const NAME: &str = "scene-judge";
 
 /// Pictures that go through the network at once.
 const PICTURES_AT_ONCE: usize = 32;
@@ -29,6 +36,7 @@ pub struct SceneJudge {
     preprocessor: Preprocessor,
     side: usize,
     relation_pixels: f32,
+    clip: Option<ClipRules>,
 }
 
 impl SceneJudge {
@@ -55,6 +63,7 @@ impl SceneJudge {
             },
             side: config.image_size,
             relation_pixels: config.thresholds.relation_pixels,
+            clip: config.clip,
         })
     }
 
@@ -101,21 +110,64 @@ impl SceneJudge {
     pub fn verdict(&self, scene: &Scene, specification: &Specification) -> Verdict {
         Verdict::new(scene, specification, self.relation_pixels)
     }
+
+    /// Reads every frame of a clip.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn read_frames(&self, clip: &Media) -> Result<Vec<Scene>, Error> {
+        let frame = |at| Media::new(1, clip.height(), clip.width(), clip.frame(at).to_vec()).ok();
+        self.read(&(0..clip.frames()).filter_map(frame).collect::<Vec<_>>())
+    }
+
+    /// Whether the frames of a clip show what the prompt says, and the asked nouns move as it says; `None` for a judge of
+    /// images.
+    pub fn clip_verdict(
+        &self,
+        scenes: &[Scene],
+        specification: &Specification,
+        motion: Option<Motion>,
+    ) -> Option<ClipVerdict> {
+        let rules = self.clip?;
+        let frames_right =
+            scenes.iter().filter(|scene| self.verdict(scene, specification).holds()).count();
+        let found = |asked: &Asked| rules.displacement(scenes, &asked.noun).and_then(|by| rules.motion(by));
+        let motions: Vec<_> = specification.nouns.iter().map(found).collect();
+        let motion_right = motion.is_none() || motions.iter().all(|found| *found == motion);
+        let holds = frames_right >= rules.needed(scenes.len()) && motion_right;
+        Some(ClipVerdict { frames_right, motions, motion_right, holds })
+    }
 }
 
 impl Scorer for SceneJudge {
     fn name(&self) -> &str {
-        "scene-judge"
+        NAME
+    }
+
+    fn min_frames(&self) -> usize {
+        // A motion needs two frames.
+        1 + usize::from(self.clip.is_some())
     }
 
     fn score(&mut self, prompt: &str, media: &[Media]) -> Result<Vec<Reward>, PortError> {
-        match self.specification(prompt) {
-            Err(reason) => Ok(vec![Reward::Missing(reason); media.len()]),
-            Ok(specification) => Ok(self
-                .read(media)?
-                .iter()
-                .map(|scene| Reward::Given(f64::from(u8::from(self.verdict(scene, &specification).holds()))))
-                .collect()),
+        let specification = match self.specification(prompt) {
+            Err(reason) => return Ok(vec![Reward::Missing(reason); media.len()]),
+            Ok(specification) => specification,
+        };
+        if let Some(short) = media.iter().find(|media| media.frames() < self.min_frames()) {
+            let (expected, found) = (self.min_frames(), short.frames());
+            return Err(Error::FewFrames { scorer: NAME, expected, found }.into());
         }
+        let reward = |holds| Reward::Given(f64::from(u8::from(holds)));
+        if self.clip.is_some() {
+            let motion = self.grammar.motion(prompt);
+            let holds = |clip: &Media| {
+                let verdict = self.clip_verdict(&self.read_frames(clip)?, &specification, motion);
+                Ok(reward(verdict.is_some_and(|verdict| verdict.holds)))
+            };
+            return Ok(media.iter().map(holds).collect::<Result<_, Error>>()?);
+        }
+        let scenes = self.read(media)?;
+        Ok(scenes.iter().map(|scene| reward(self.verdict(scene, &specification).holds())).collect())
     }
 }

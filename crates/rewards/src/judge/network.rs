@@ -8,6 +8,7 @@ use noisefind_nn::weights::{Scope, Weights};
 use noisefind_nn::{ModelFiles, Placement};
 use serde::Deserialize;
 
+use super::motion::ClipRules;
 use super::scene::{Maps, Scene, Thresholds, Vocabulary};
 use crate::Error;
 
@@ -28,6 +29,8 @@ pub(super) struct JudgeConfig {
     /// Pixels a cell of the maps.
     cell: usize,
     pub(super) thresholds: Thresholds,
+    /// Of a judge of clips.
+    pub(super) clip: Option<ClipRules>,
 }
 
 impl JudgeConfig {
@@ -74,6 +77,9 @@ impl JudgeConfig {
                 "an empty list beside colors or places".to_owned(),
                 "at least one name each",
             );
+        }
+        if let Some(rules) = config.clip.filter(|rules| !rules.are_valid()) {
+            return invalid("clip", format!("{rules:?}"), "numbers above 0, and a share of at most 1");
         }
         Ok(config)
     }
