@@ -102,7 +102,8 @@ impl Grammar {
     /// Collects the phrases; where two classes share one, the earlier of place, relation, number, colour, size and
     /// noun has it. The error says what is wrong with the file.
     pub(super) fn new(file: GrammarFile) -> Result<Self, String> {
-        let mut grammar = Self { phrases: HashMap::new(), words: HashSet::new(), longest: 0, motions: Vec::new() };
+        let mut grammar =
+            Self { phrases: HashMap::new(), words: HashSet::new(), longest: 0, motions: Vec::new() };
         for (place, texts) in file.places {
             grammar.add(&texts, &Meaning::Place(place));
         }

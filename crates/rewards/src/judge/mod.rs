@@ -129,8 +129,7 @@ impl SceneJudge {
         motion: Option<Motion>,
     ) -> Option<ClipVerdict> {
         let rules = self.clip?;
-        let frames_right =
-            scenes.iter().filter(|scene| self.verdict(scene, specification).holds()).count();
+        let frames_right = scenes.iter().filter(|scene| self.verdict(scene, specification).holds()).count();
         let found = |asked: &Asked| rules.displacement(scenes, &asked.noun).and_then(|by| rules.motion(by));
         let motions: Vec<_> = specification.nouns.iter().map(found).collect();
         let motion_right = motion.is_none() || motions.iter().all(|found| *found == motion);
