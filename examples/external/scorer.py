@@ -1,4 +1,4 @@
-"""A scorer without dependencies: the share of green in a picture, which is what "a green dog" mostly lacks.
+"""A scorer without dependencies: how much of an image is green, which is what "a green dog" mostly lacks.
 
 Usage: noisefind score FILE --prompt P --reward "exec:python3 scorer.py"
 Replace `reward` by your own function of a prompt and a list of frames, each a list of (red, green, blue).

@@ -1,13 +1,13 @@
-"""Scores pictures with any OpenAI-compatible endpoint that can see, hosted or on your own machine.
+"""Scores images with any OpenAI-compatible endpoint that can see, hosted or on your own machine.
 
     VISION_BASE_URL   e.g. http://localhost:8000/v1   (required)
     VISION_MODEL      the model's name                (required)
     VISION_API_KEY    sent as a bearer token          (optional)
-    VISION_QUESTION   asked about every picture; {prompt} is replaced (optional)
+    VISION_QUESTION   asked about every image; {prompt} is replaced (optional)
     VISION_WORKERS    requests at a time, default 4   (optional)
 
 Usage: noisefind tune "a green dog" --reward "exec:python3 vision_scorer.py"
-The reward is the number in the answer. A picture whose answer holds no number, or that fails three times, has no
+The reward is the number in the answer. An image whose answer holds no number, or that fails three times, has no
 reward, and the reason goes to standard error.
 """
 
@@ -22,7 +22,7 @@ import urllib.error
 import urllib.request
 
 QUESTION = (
-    'Does this picture show exactly this: "{prompt}"? Judge objects, colours, counts and places. '
+    'Does this image show exactly this: "{prompt}"? Judge objects, colours, counts and places. '
     "Answer with one number from 0 (not at all) to 10 (perfectly), and nothing else."
 )
 ATTEMPTS = 3

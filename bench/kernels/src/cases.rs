@@ -55,7 +55,7 @@ pub fn all() -> Vec<Case> {
         Case::GroupNorm { batch: 32, pixels: 256, channels: 64 },
         Case::GroupNorm { batch: 32, pixels: 64, channels: 192 },
         Case::LayerNorm { rows: 2048, channels: 192 },
-        // Its picture decoder, batch 8.
+        // Its image decoder, batch 8.
         conv(8, 64, 32, 32, 3, 1),
         conv(8, 32, 128, 128, 3, 1),
         conv(8, 64, 32, 3, 3, 1),
@@ -76,7 +76,7 @@ pub fn all() -> Vec<Case> {
         attention(2, 8, 40, 4096, 77),
         Case::GroupNorm { batch: 2, pixels: 4096, channels: 320 },
         Case::LayerNorm { rows: 8192, channels: 320 },
-        // Its picture decoder at 512 x 512.
+        // Its image decoder at 512 x 512.
         conv(1, 256, 256, 256, 3, 1),
         attention(1, 1, 512, 4096, 4096),
         Case::Silu { elements: 1 << 22 },

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::learn::Point;
 use crate::prompts::{Category, Half};
 
-/// What was learnt, and what fresh pictures say of it. Gains are paired with the base cell of the same prompt and seed,
-/// whose pictures come from the same noises.
+/// What was learnt, and what fresh images say of it. Gains are paired with the base cell of the same prompt and seed,
+/// whose images come from the same noises.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// What tells this cell from others.
@@ -19,7 +19,7 @@ pub struct Cell {
     pub category: Category,
     /// Half of the list that the prompt belongs to.
     pub half: Half,
-    /// Pictures generated and scored for learning.
+    /// Images generated and scored for learning.
     pub evaluations: usize,
     /// Seconds that learning took.
     pub learning_seconds: f64,
@@ -31,7 +31,7 @@ pub struct Cell {
     pub kl_nats: Option<f64>,
     /// Expected `|z|` of the policy over `sqrt(d)`; null likewise.
     pub noise_norm_ratio: Option<f64>,
-    /// Fresh pictures of the policy.
+    /// Fresh images of the policy.
     pub arm: Arm,
     /// Their rewards, in the order of their seeds.
     pub rewards: Vec<Option<f64>>,
@@ -55,7 +55,7 @@ pub struct Cell {
     pub standardised_gain_ci95: Option<Interval>,
     /// Diversity over that of the base.
     pub diversity_ratio: Option<f64>,
-    /// Of the base cell alone: the best of n of its pictures.
+    /// Of the base cell alone: the best of n of its images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub best_of: Vec<BestOf>,
 }
@@ -83,9 +83,9 @@ pub struct Key {
     pub method: String,
     /// Evaluations that the method may spend; 0 for the base.
     pub budget: usize,
-    /// Seed of learning and of the fresh pictures.
+    /// Seed of learning and of the fresh images.
     pub seed: u64,
-    /// Fresh pictures.
+    /// Fresh images.
     pub samples: u32,
     /// SHA-256 over the model's files.
     pub model_sha256: String,
@@ -101,10 +101,10 @@ fn current_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Str
     })
 }
 
-/// Taking the best of `n` base pictures by the scorer for each picture wanted: means over all subsets of `n`.
+/// Taking the best of `n` base images by the scorer for each image wanted: means over all subsets of `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestOf {
-    /// Pictures generated for each one kept.
+    /// Images generated for each one kept.
     pub n: usize,
     /// Mean reward of those kept.
     pub reward_mean: Option<f64>,

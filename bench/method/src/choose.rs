@@ -16,15 +16,15 @@ use crate::records;
 use crate::say;
 use crate::workbench::{Workbench, WorkbenchArgs};
 
-/// Base pictures that decide about a candidate.
-const PICTURES: u32 = 32;
+/// Base images that decide about a candidate.
+const IMAGES: u32 = 32;
 /// Their seed; no tuning run has it.
 const SEED: u64 = u64::MAX;
 
 /// Measure candidates and write the prompt list
 ///
 /// Candidates are tried in the order of their SHA-256; one is chosen where the judge accepts no less than `--least` and
-/// no more than `--greatest` of 32 base pictures, until each half of each category has its share. Nothing is tuned, and nothing is left out afterwards.
+/// no more than `--greatest` of 32 base images, until each half of each category has its share. Nothing is tuned, and nothing is left out afterwards.
 #[derive(Args)]
 pub struct ChooseArgs {
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub struct ChooseArgs {
 struct Candidate {
     prompt: String,
     model_sha256: String,
-    /// Share of the base pictures that the judge accepts.
+    /// Share of the base images that the judge accepts.
     success_rate: f64,
 }
 
@@ -79,7 +79,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
     }
     let accepted = args.least..=args.greatest;
     let mut list = format!(
-        "# category, a tab, a prompt, a tab, base success on {PICTURES} pictures. The first {} in the order of SHA-256{} with\n\
+        "# category, a tab, a prompt, a tab, base success on {IMAGES} images. The first {} in the order of SHA-256{} with\n\
          # base success from {} to {}, for each category and half; made by `bench-method choose`.\n",
         args.each / 2,
         if args.salt.is_empty() { String::new() } else { format!(" after {:?}", args.salt) },
@@ -121,8 +121,8 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
 
 fn measure(workbench: &mut Workbench, prompt: &str) -> Result<Candidate> {
     let base = NoisePolicy::standard(workbench.model.generator.noise_shape());
-    let drawn = workbench.look(prompt, &base, &fresh_seeds(SEED, PICTURES))?;
-    let judged: Vec<f64> = drawn.judgements.iter().filter_map(|judgement| judgement.given()).collect();
+    let sampled = workbench.look(prompt, &base, &fresh_seeds(SEED, IMAGES))?;
+    let judged: Vec<f64> = sampled.judgements.iter().filter_map(|judgement| judgement.given()).collect();
     if judged.is_empty() {
         bail!("the judge cannot read {prompt:?}");
     }

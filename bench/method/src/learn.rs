@@ -21,7 +21,7 @@ const RESOLUTION: usize = 16;
 pub struct Learnt {
     /// The policy to keep.
     pub policy: NoisePolicy,
-    /// Pictures generated and scored.
+    /// Images generated and scored.
     pub evaluations: usize,
     /// Seconds spent.
     pub seconds: f64,

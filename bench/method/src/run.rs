@@ -41,7 +41,7 @@ pub struct RunArgs {
     /// Settings of a run as a TOML file, measured under the file's name; repeatable
     #[arg(long, value_name = "FILE")]
     method_file: Vec<PathBuf>,
-    /// Seeds of learning and of the fresh pictures, with commas
+    /// Seeds of learning and of the fresh images, with commas
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
     seed: Vec<u64>,
     /// Half of the list to measure [default: both]
@@ -53,10 +53,10 @@ pub struct RunArgs {
     /// At most this many prompts of each category and half
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Pictures generated and scored for learning
+    /// Images generated and scored for learning
     #[arg(long, default_value_t = 160)]
     evaluations: usize,
-    /// Fresh pictures of each cell
+    /// Fresh images of each cell
     #[arg(long, default_value_t = 64)]
     samples: u32,
     /// Measure part K of N only, so that N processes share the work, each with a record of its own
@@ -128,14 +128,14 @@ fn measure(
     base: Option<&Cell>,
 ) -> Result<Cell> {
     let learnt = learn(workbench, &prompt.text, &method.recipe, key.budget, key.seed)?;
-    let drawn = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
-    let rewards: Vec<Option<f64>> = drawn.rewards.iter().map(Reward::given).collect();
-    let arm = Arm::new(&drawn, key.seed);
-    let success_diversity = Arm::new(&successes(&drawn), key.seed).diversity;
+    let sampled = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
+    let rewards: Vec<Option<f64>> = sampled.rewards.iter().map(Reward::given).collect();
+    let arm = Arm::new(&sampled, key.seed);
+    let success_diversity = Arm::new(&successes(&sampled), key.seed).diversity;
     let gain = base.and_then(|base| standardised_gain(&base.rewards, &rewards, key.seed));
     let base_diversity = base.and_then(|base| base.arm.diversity).filter(|diversity| *diversity > 0.0);
     let verified = match learnt.threshold {
-        Some(threshold) => Some(verify(workbench, &prompt.text, &learnt.policy, threshold, &drawn)?),
+        Some(threshold) => Some(verify(workbench, &prompt.text, &learnt.policy, threshold, &sampled)?),
         None => None,
     };
     let verified = verified.map(|arm| VerifiedArm {
@@ -152,11 +152,11 @@ fn measure(
         kl_nats: Some(learnt.policy.kl_nats()),
         noise_norm_ratio: Some(noise_norm_ratio(&learnt.policy)),
         diversity_ratio: arm.diversity.zip(base_diversity).map(|(own, base)| own / base),
-        held_out: held_out(workbench, &drawn),
-        judgements: drawn.judgements.iter().map(Reward::given).collect(),
+        held_out: held_out(workbench, &sampled),
+        judgements: sampled.judgements.iter().map(Reward::given).collect(),
         success_diversity,
         verified,
-        best_of: if base.is_none() { best_of(&drawn) } else { Vec::new() },
+        best_of: if base.is_none() { best_of(&sampled) } else { Vec::new() },
         standardised_gain: gain.map(|gain| gain.value),
         standardised_gain_ci95: gain.map(|gain| [gain.low, gain.high]),
         arm,
@@ -166,8 +166,8 @@ fn measure(
 }
 
 /// The samples that the judge accepts.
-fn successes(drawn: &Evaluated) -> Evaluated {
-    let judged = drawn.media.iter().zip(&drawn.judgements);
+fn successes(sampled: &Evaluated) -> Evaluated {
+    let judged = sampled.media.iter().zip(&sampled.judgements);
     let accepted = judged.filter(|(_, judgement)| judgement.given().is_some_and(|value| value >= 0.5));
     Evaluated { media: accepted.map(|(media, _)| media.clone()).collect(), ..Evaluated::default() }
 }
@@ -181,7 +181,7 @@ fn verify(
     threshold: f64,
     first: &Evaluated,
 ) -> Result<VerifiedArm> {
-    let reward_of = |drawn: &Evaluated, at: usize| drawn.rewards[at].given().unwrap_or(f64::NEG_INFINITY);
+    let reward_of = |sampled: &Evaluated, at: usize| sampled.rewards[at].given().unwrap_or(f64::NEG_INFINITY);
     let mut kept = first.clone();
     let mut generations = first.seeds.len();
     for k in 1..MOST_TRIES {
@@ -218,21 +218,21 @@ fn noise_norm_ratio(policy: &NoisePolicy) -> f64 {
     mean(&squares).sqrt()
 }
 
-fn held_out(workbench: &Workbench, drawn: &Evaluated) -> BTreeMap<String, Option<f64>> {
+fn held_out(workbench: &Workbench, sampled: &Evaluated) -> BTreeMap<String, Option<f64>> {
     let mean_of = |rewards: &[Reward]| {
         let given: Vec<f64> = rewards.iter().filter_map(Reward::given).collect();
         (!given.is_empty()).then(|| mean(&given))
     };
     workbench
         .held_out()
-        .zip(&drawn.held_out)
+        .zip(&sampled.held_out)
         .map(|(name, rewards)| (name.to_owned(), mean_of(rewards)))
         .collect()
 }
 
-/// Best-of-n over the pictures that have a reward and a judgement.
-fn best_of(drawn: &Evaluated) -> Vec<BestOf> {
-    let both = drawn.rewards.iter().zip(&drawn.judgements);
+/// Best-of-n over the images that have a reward and a judgement.
+fn best_of(sampled: &Evaluated) -> Vec<BestOf> {
+    let both = sampled.rewards.iter().zip(&sampled.judgements);
     let both = both.filter_map(|(reward, judgement)| Some((reward.given()?, judgement.given()?)));
     let (rewards, judgements): (Vec<f64>, Vec<f64>) = both.unzip();
     let (base, spread) = (mean(&rewards), standard_deviation(&rewards));

@@ -1,4 +1,4 @@
-//! The frozen model with everything that looks at its pictures, opened once for all prompts.
+//! The frozen model with everything that looks at its images, opened once for all prompts.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -11,7 +11,7 @@ use noisefind::evaluator::{Evaluated, Evaluator};
 use noisefind::registry::{ModelSource, OpenModel};
 use noisefind_rewards::{RewardSum, Term};
 
-/// Pictures handed to the model at once.
+/// Images handed to the model at once.
 pub const GENERATION_BATCH: usize = 16;
 
 /// Which model, and who looks at it.
@@ -26,7 +26,7 @@ pub struct WorkbenchArgs {
     /// Held-out scorer: recorded, never optimised; repeatable
     #[arg(long, value_name = "NAME")]
     watch: Vec<String>,
-    /// Denoising steps a picture [default: the model's own]
+    /// Denoising steps an image [default: the model's own]
     #[arg(long)]
     num_inference_steps: Option<usize>,
     /// Classifier-free guidance [default: the model's own]

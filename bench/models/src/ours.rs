@@ -16,7 +16,7 @@ use noisefind_diffusion::denoiser::{self, Conditioning};
 use noisefind_diffusion::{DeviceChoice, ModelFiles, Placement};
 use noisefind_nn::lora::Adapters;
 
-/// What should be drawn wherever a prompt is needed; `peer.py` has the same.
+/// The prompt wherever one is needed; `peer.py` has the same.
 pub const PROMPT: &str = "a green dog";
 /// Pictures computed together, end to end.
 const BATCH: usize = 16;

@@ -20,7 +20,7 @@ struct Tower {
     heads: usize,
 }
 
-/// A CLIP model; all look at pictures of 224 x 224 in patches of 14.
+/// A CLIP model; all look at images of 224 x 224 in patches of 14.
 #[derive(Clone, Copy)]
 struct Clip {
     text: Tower,

@@ -1,6 +1,6 @@
 //! Measures every native scorer at its published size with random weights, and prints a table and JSON.
 //!
-//! `taskset -c 0 cargo run --release -p bench-rewards -- [--threads N] [--pictures N] [--json FILE] [FILTER]`. The weights
+//! `taskset -c 0 cargo run --release -p bench-rewards -- [--threads N] [--images N] [--json FILE] [FILTER]`. The weights
 //! go through a temporary folder (2 GB at most at a time), so that the measured program is the one that users run.
 #![allow(clippy::print_stdout, reason = "a measuring program prints its table")]
 
@@ -15,7 +15,7 @@ use noisefind_core::ports::Reward;
 use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};
 use noisefind_rewards::{SCORERS, ScorerInfo};
 
-/// Rows and columns of the pictures: what Stable Diffusion 1.5 draws.
+/// Rows and columns of the images: what Stable Diffusion 1.5 generates.
 const SIDE: usize = 512;
 const PROMPT: &str = "a painting of an ocean with clouds and birds, day time, low depth field effect";
 
@@ -25,11 +25,11 @@ fn main() -> Result<(), Failure> {
 }
 
 fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let (threads, pictures) = (arguments.threads, arguments.value("--pictures", 8)?);
-    println!("threads {threads}, {pictures} pictures of {SIDE} x {SIDE}");
+    let (threads, images) = (arguments.threads, arguments.value("--pictures", 8)?);
+    println!("threads {threads}, {images} images of {SIDE} x {SIDE}");
     println!(
         "{:18} {:5} {:>11} {:>8} {:>11} {:>9} {:>11}",
-        "scorer", "dtype", "parameters", "open s", "ms/picture", "prompt ms", "pictures/s"
+        "scorer", "dtype", "parameters", "open s", "ms/image", "prompt ms", "images/s"
     );
     let mut rows = Vec::new();
     for scorer in SCORERS.iter().filter(|scorer| arguments.asks_for(scorer.name)) {
@@ -41,32 +41,31 @@ fn measure(arguments: &Arguments) -> Result<(), Failure> {
             }
             let placement = Placement::open(DeviceChoice::Cpu, dtype)?;
             let files = ModelFiles::directory(folder.path())?;
-            let times = times(scorer, &files, &placement, threads, pictures)?;
-            let (picture, prompt) = (times.picture.as_secs_f64(), times.prompt.as_secs_f64());
+            let times = times(scorer, &files, &placement, threads, images)?;
+            let (image, prompt) = (times.image.as_secs_f64(), times.prompt.as_secs_f64());
             println!(
                 "{:18} {name:5} {:11} {:8.1} {:11.1} {:9.1} {:11.3}",
                 scorer.name,
                 parameters,
                 times.open.as_secs_f64(),
-                1e3 * picture,
+                1e3 * image,
                 1e3 * prompt,
-                1.0 / picture
+                1.0 / image
             );
             rows.push(serde_json::json!({
                 "scorer": scorer.name, "dtype": name, "parameters": parameters,
-                "open_seconds": times.open.as_secs_f64(), "seconds_per_picture": picture,
-                "seconds_per_prompt": prompt, "pictures_per_second": 1.0 / picture,
+                "open_seconds": times.open.as_secs_f64(), "seconds_per_image": image,
+                "seconds_per_prompt": prompt, "images_per_second": 1.0 / image,
             }));
         }
     }
     let (side, rows) = (SIDE, serde_json::Value::from(rows));
-    arguments
-        .report(&serde_json::json!({ "threads": threads, "pictures": pictures, "side": side, "rows": rows }))
+    arguments.report(&serde_json::json!({ "threads": threads, "images": images, "side": side, "rows": rows }))
 }
 
 struct Times {
     open: Duration,
-    picture: Duration,
+    image: Duration,
     prompt: Duration,
 }
 
@@ -76,12 +75,12 @@ fn times(
     files: &ModelFiles,
     placement: &Placement,
     threads: usize,
-    pictures: usize,
+    images: usize,
 ) -> Result<Times, Failure> {
     let begun = Instant::now();
     let mut scorer = scorer.open(Some((files, "")), placement)?;
     let open = begun.elapsed();
-    let media: Vec<Media> = (0..pictures).map(picture).collect::<Option<_>>().ok_or("no pixels")?;
+    let media: Vec<Media> = (0..images).map(image).collect::<Option<_>>().ok_or("no pixels")?;
     let mut timed = |prompt: &str| -> Result<Duration, Failure> {
         let clock = Clock::start(threads);
         let rewards = scorer.score(prompt, &media)?;
@@ -94,12 +93,12 @@ fn times(
     timed("warm up")?;
     let with_prompt = timed(PROMPT)?;
     let without_prompt = timed(PROMPT)?;
-    let picture = without_prompt / pictures.max(1) as u32;
-    Ok(Times { open, picture, prompt: with_prompt.saturating_sub(without_prompt) })
+    let image = without_prompt / images.max(1) as u32;
+    Ok(Times { open, image, prompt: with_prompt.saturating_sub(without_prompt) })
 }
 
 /// Smooth colours with some grain.
-fn picture(number: usize) -> Option<Media> {
+fn image(number: usize) -> Option<Media> {
     let value = |at: usize| {
         let (row, column) = (at / SIDE % SIDE, at % SIDE);
         let wave = ((row + 40 * number) as f32 / 37.0).sin() + (column as f32 / 23.0).cos();

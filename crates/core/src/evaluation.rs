@@ -20,7 +20,7 @@ impl Evaluation {
     }
 }
 
-/// The evaluations of one iteration with `pi_old`, the policy that drew them.
+/// The evaluations of one iteration with `pi_old`, the policy that sampled them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The iteration, counted from 0.

@@ -94,10 +94,10 @@ fn compare_images(model: &DiffusionModel, recorded: &Recorded) -> Result<(), Box
     compare("latents", &latents[0].values, &recorded.0["latents"].1);
     println!("{steps} steps in {:.1} s, peak {} MB", start.elapsed().as_secs_f64(), peak_megabytes());
     let start = Instant::now();
-    let picture = model.decode_values(&latents, 1)?[0].in_range();
+    let image = model.decode_values(&latents, 1)?[0].in_range();
     let expected = &recorded.0["pictures"].1;
-    compare("picture", &picture, expected);
-    let near = picture.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
+    compare("image", &image, expected);
+    let near = image.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
     println!("{:.3} % of pixels within 1/255", 100.0 * near as f64 / expected.len() as f64);
     println!("decoded in {:.1} s, peak {} MB", start.elapsed().as_secs_f64(), peak_megabytes());
     Ok(())

@@ -1,4 +1,4 @@
-//! Draws a row of pictures from a model folder into a PPM file and says how long it took.
+//! Draws a row of images from a model folder into a PPM file and says how long it took.
 //!
 //! `cargo run --release -p noisefind-diffusion --example draw -- models/emoji-64 "a green dog" out.ppm 8 f32`
 
@@ -33,15 +33,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     let latents = model.generate_latents(&prepared, &noises)?;
     let denoised = started.elapsed();
-    let pictures = model.decode(&latents, options.batch_size)?;
+    let images = model.decode(&latents, options.batch_size)?;
     let decoded = started.elapsed() - denoised;
-    let first = pictures.first().ok_or("COUNT is at least 1")?;
+    let first = images.first().ok_or("COUNT is at least 1")?;
     let (height, width) = (first.height(), first.width());
-    let mut ppm = format!("P6 {} {height} 255\n", width * pictures.len()).into_bytes();
-    let bytes: Vec<Vec<u8>> = pictures.iter().map(|picture| picture.frame(0).to_vec()).collect();
+    let mut ppm = format!("P6 {} {height} 255\n", width * images.len()).into_bytes();
+    let bytes: Vec<Vec<u8>> = images.iter().map(|image| image.frame(0).to_vec()).collect();
     for row in 0..height {
-        for picture in &bytes {
-            ppm.extend(&picture[row * width * 3..(row + 1) * width * 3]);
+        for image in &bytes {
+            ppm.extend(&image[row * width * 3..(row + 1) * width * 3]);
         }
     }
     std::fs::write(file, ppm)?;

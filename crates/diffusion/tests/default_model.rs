@@ -52,25 +52,25 @@ fn latents_and_images_agree() {
         let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
         let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
         assert_close(&format!("{name}: latents"), &found, golden.values("latents"), 1e-3);
-        let pictures = model.decode_values(&latents, 2).expect("it decodes");
-        let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
+        let images = model.decode_values(&latents, 2).expect("it decodes");
+        let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();
         let expected = golden.values("pictures");
         let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
         assert!(near as f64 >= 0.999 * expected.len() as f64, "{name}: {near} of {} pixels", expected.len());
     }
 }
 
-/// Half-precision storage moves pictures by less than a viewer would see: at least 30 dB on average.
+/// Half-precision storage moves images by less than a viewer would see: at least 30 dB on average.
 #[test]
-fn bf16_pictures_stay_near() {
+fn bf16_images_stay_near() {
     let golden = Golden::read(MODELS[0]);
     let metadata = Golden::metadata(MODELS[0]);
     let load = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::Bf16, ..LoadOptions::default() };
     let model = DiffusionModel::open(files(MODELS[0]), &load).expect("it opens");
     let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
-    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
-    let pictures = model.decode_values(&latents, 2).expect("it decodes");
-    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
+    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
+    let images = model.decode_values(&latents, 2).expect("it decodes");
+    let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();
     let expected = golden.values("pictures");
     let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     let decibels = -10.0 * (error / expected.len() as f64).log10();

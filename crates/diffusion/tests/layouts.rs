@@ -154,7 +154,7 @@ fn the_first_configs_mean_what_the_last_ones_say() {
     assert_eq!(UnetConfig::read(&files(&folder)).expect("it is implemented"), whole);
 }
 
-/// Mathematics that is not implemented would draw another picture, so each key with some is refused by its name.
+/// Mathematics that is not implemented would generate another image, so each key with some is refused by its name.
 #[test]
 fn what_is_not_implemented_is_refused_by_its_key() {
     for (file, key, value) in [

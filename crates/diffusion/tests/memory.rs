@@ -1,4 +1,4 @@
-//! Memory stands still while a model draws: every step reuses the buffers of the one before.
+//! Memory stands still while a model generates: every step reuses the buffers of the one before.
 //!
 //! A program of its own, because it counts every byte that is allocated.
 
@@ -45,7 +45,7 @@ fn a_thousand_calls_of_the_denoiser_need_no_more_than_ten() {
         let noise = Noise::new(key, prompt.noise_shape(), values).expect("the sizes agree");
         MEMORY.reset_peak_usage();
         let before = MEMORY.current_usage();
-        model.generate_latents(prompt, &[noise]).expect("it draws");
+        model.generate_latents(prompt, &[noise]).expect("it generates");
         (before, MEMORY.peak_usage() - before, MEMORY.current_usage())
     };
     draw(&few);

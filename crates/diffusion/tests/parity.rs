@@ -119,11 +119,11 @@ fn pipelines_agree() {
         };
         let prompt = model.prepare(PROMPT, &options).expect("the options are in range");
         assert!(prompt.truncated().is_empty());
-        let latents = model.generate_latents(&prompt, &golden.noises()).expect("it draws");
+        let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
         let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
         assert_close(name, &found, golden.values("latents"), 1e-3);
-        let pictures = model.decode_values(&latents, 8).expect("it decodes");
-        let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
+        let images = model.decode_values(&latents, 8).expect("it decodes");
+        let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();
         let expected = golden.values("pictures");
         assert_eq!(found.len(), expected.len());
         let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
@@ -138,7 +138,7 @@ fn clip_towers_agree() {
         let clip = ClipModel::open(&tiny("clip"), "", &placement).expect("it opens");
         let (pixels, _) = golden.channels_last("pixels");
         let features = clip.image_features(pixels, 2).expect("the sizes agree").concat();
-        assert_close(&format!("picture, {how}"), &features, golden.values("image_features"), 1e-4);
+        assert_close(&format!("image, {how}"), &features, golden.values("image_features"), 1e-4);
         let features = clip.text_features(&golden.ids("ids")).expect("the sizes agree").concat();
         assert_close(&format!("text, {how}"), &features, golden.values("text_features"), 1e-4);
         assert!((clip.temperature().ln() - golden.values("logit_scale")[0]).abs() < 1e-6);

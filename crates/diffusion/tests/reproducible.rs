@@ -31,7 +31,7 @@ fn noises() -> Vec<Noise> {
 
 fn latents(model: &DiffusionModel, options: &GenerationOptions) -> Vec<Vec<f32>> {
     let prompt = model.prepare("a green dog", options).expect("the options are in range");
-    let latents = model.generate_latents(&prompt, &noises()).expect("it draws");
+    let latents = model.generate_latents(&prompt, &noises()).expect("it generates");
     latents.into_iter().map(|latents| latents.values).collect()
 }
 
@@ -74,7 +74,7 @@ fn stochastic_steps_depend_on_the_key_alone() {
             })
             .collect();
         let prompt = model.prepare("a green dog", &options(4)).expect("the options are in range");
-        let other = model.generate_latents(&prompt, &other_key).expect("it draws");
+        let other = model.generate_latents(&prompt, &other_key).expect("it generates");
         assert!(other.iter().zip(&alone).all(|(a, b)| a.values != *b), "{scheduler}: the key must matter");
     }
 }
@@ -99,13 +99,13 @@ fn the_generator_draws_what_the_model_draws() {
     let options = GenerationOptions { num_inference_steps: 2, ..Default::default() };
     let model = model("sd1", DtypeChoice::F32);
     let prompt = model.prepare("a green dog", &options).expect("the options are in range");
-    let latents = model.generate_latents(&prompt, &noises()).expect("it draws");
+    let latents = model.generate_latents(&prompt, &noises()).expect("it generates");
     let expected = model.decode(&latents, 2).expect("it decodes");
     let mut generator = DiffusionGenerator::new(model, options).expect("the options are in range");
     assert_eq!(generator.noise_shape(), noises()[0].shape());
     // Another prompt in between must not leave its encoding behind.
-    let other = generator.generate("the moon", &noises()).expect("it draws");
-    let found = generator.generate("a green dog", &noises()).expect("it draws");
+    let other = generator.generate("the moon", &noises()).expect("it generates");
+    let found = generator.generate("a green dog", &noises()).expect("it generates");
     assert!(found == expected);
     assert!(other != expected);
     assert_eq!(generator.prompt_embedding("a green dog").expect("it encodes").len(), 16);

@@ -26,7 +26,7 @@ fn check(family: &str, name: &str, options: &GenerationOptions) {
         let draw = |batch_size| {
             let options = GenerationOptions { batch_size, ..options.clone() };
             let prompt = model.prepare("a green dog", &options).expect("the options are in range");
-            let latents = model.generate_latents(&prompt, &noises).expect("it draws");
+            let latents = model.generate_latents(&prompt, &noises).expect("it generates");
             latents.into_iter().flat_map(|latents| latents.values).collect::<Vec<f32>>()
         };
         let (found, expected) = (draw(8), golden.values(&format!("{name}.{mode}")));

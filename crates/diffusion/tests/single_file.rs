@@ -47,7 +47,7 @@ fn draw(model: &DiffusionModel) -> (Vec<f32>, Vec<f32>) {
     let values: Vec<f32> = formula::tensor("noise", &[1, 4, 8, 8]).iter().map(|value| value * 14.0).collect();
     let key = SampleKey { seed: 1, iteration: 0, index: 0 };
     let noise = Noise::new(key, NoiseShape::image(4, 8, 8), values).expect("the sizes agree");
-    let latents = model.generate_latents(&prompt, &[noise]).expect("it draws");
+    let latents = model.generate_latents(&prompt, &[noise]).expect("it generates");
     let decoded = model.decode_values(&latents, 1).expect("it decodes");
     (latents[0].values.clone(), decoded[0].values.clone())
 }

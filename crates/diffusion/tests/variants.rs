@@ -12,11 +12,11 @@ fn check(family: &str, variant: &str, load: &LoadOptions, options: &GenerationOp
     let (_folder, model) = open(family, variant, load);
     let prompt = model.prepare(PROMPT, options).expect("the options are in range");
     let noises = golden.noises_named(&format!("{variant}.noise"));
-    let latents = model.generate_latents(&prompt, &noises).expect("it draws");
+    let latents = model.generate_latents(&prompt, &noises).expect("it generates");
     let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
     assert_close(variant, &found, golden.values(&format!("{variant}.latents")), 1e-3);
-    let pictures = model.decode_values(&latents, 8).expect("it decodes");
-    let found: Vec<f32> = pictures.iter().flat_map(|picture| picture.in_range()).collect();
+    let images = model.decode_values(&latents, 8).expect("it decodes");
+    let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();
     let expected = golden.values(&format!("{variant}.pictures"));
     assert_eq!(found.len(), expected.len());
     let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();

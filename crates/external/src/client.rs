@@ -192,7 +192,7 @@ impl Drop for Client {
     }
 }
 
-/// A folder that only this user can look into, because prompts and pictures are nobody else's business.
+/// A folder that only this user can look into, because prompts and images are nobody else's business.
 fn private_folder() -> Result<TempDir, Error> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("noisefind-");

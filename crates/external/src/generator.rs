@@ -83,7 +83,7 @@ impl ExternalGenerator {
             .and_then(Value::as_array)
             .ok_or_else(|| self.client.violation("answered without a list `media`"))?;
         if media.len() != expected {
-            let problem = format!("gave {} pictures for {expected} noises", media.len());
+            let problem = format!("gave {} images for {expected} noises", media.len());
             return Err(self.client.violation(problem));
         }
         media.iter().map(|entry| self.read_media(entry)).collect()
@@ -96,7 +96,7 @@ impl ExternalGenerator {
             _ => None,
         };
         let Some(frames) = frames else {
-            return Err(self.client.violation(format!("gave {entry} where a picture's path belongs")));
+            return Err(self.client.violation(format!("gave {entry} where an image's path belongs")));
         };
         let frames =
             frames.into_iter().map(|path| read_image(Path::new(path))).collect::<Result<Vec<_>, _>>()?;

@@ -8,7 +8,7 @@
 //! | scorer | `{"id":8,"prompt":"…","media":["….png",…]}` | `{"id":8,"rewards":[0.31,null,…]}` |
 //! | generator | `{"id":7,"prompt":"…","noise":"….safetensors","keys":[[seed,iteration,index],…],"options":{…}}` | `{"id":7,"media":["….png",…]}` |
 //!
-//! A clip is a list of its frames' pictures in the place of one picture. `{"id":8,"error":"…"}` reports a
+//! A clip is a list of its frames' images in the place of one image. `{"id":8,"error":"…"}` reports a
 //! failure, and with `"retry":true` asks for the request once more. A process that dies or does not answer in
 //! time is restarted and asked again; a line that is no JSON object, a wrong number or a wrong count is an
 //! error at once, because it would happen again.

@@ -52,7 +52,7 @@ impl ExternalScorer {
             .and_then(Value::as_array)
             .ok_or_else(|| self.client.violation("answered without a list `rewards`"))?;
         if rewards.len() != media.len() {
-            let problem = format!("gave {} rewards for {} pictures", rewards.len(), media.len());
+            let problem = format!("gave {} rewards for {} images", rewards.len(), media.len());
             return Err(self.client.violation(problem));
         }
         rewards
@@ -92,7 +92,7 @@ impl Scorer for ExternalScorer {
     }
 }
 
-/// Writes a picture, or a clip's frames, and gives the path or the list of paths.
+/// Writes an image, or a clip's frames, and gives the path or the list of paths.
 fn write(folder: &Path, at: usize, media: &Media) -> Result<Value, Error> {
     let frame = |frame: usize| {
         let path = folder.join(format!("{at}-{frame}.png"));

@@ -39,12 +39,12 @@ fn scorer(body: &str) -> ExternalScorer {
     ExternalScorer::open(&script(body), options(20_000, 1)).expect("the scorer starts")
 }
 
-fn pictures(count: usize) -> Vec<Media> {
+fn images(count: usize) -> Vec<Media> {
     (0..count).map(|at| Media::new(1, 2, 3, vec![25 * at as u8; 18]).expect("18 values")).collect()
 }
 
 fn message(scorer: &mut ExternalScorer, count: usize) -> String {
-    scorer.score("a dog", &pictures(count)).expect_err("the scorer fails").to_string()
+    scorer.score("a dog", &images(count)).expect_err("the scorer fails").to_string()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn rewards_come_back_in_order_and_null_and_nan_are_missing() {
     let mut scorer = scorer(r#"printf '{"id":%s,"rewards":[0.5,null,NaN]}\n' "$id""#);
     assert_eq!(scorer.name(), "fake");
     for _ in 0..3 {
-        let rewards = scorer.score("a \"quoted\" dog\n", &pictures(3)).unwrap();
+        let rewards = scorer.score("a \"quoted\" dog\n", &images(3)).unwrap();
         assert_eq!(rewards[0], Reward::Given(0.5));
         assert!(rewards[1..].iter().all(|reward| matches!(reward, Reward::Missing(_))));
     }
@@ -60,7 +60,7 @@ fn rewards_come_back_in_order_and_null_and_nan_are_missing() {
 }
 
 #[test]
-fn the_scorer_sees_the_pictures_and_a_clip_is_a_list_of_frames() {
+fn the_scorer_sees_the_images_and_a_clip_is_a_list_of_frames() {
     let body = r#"
         printf '%s\n' "$line" >&2
         case $line in *'"media":[["'*'-0.png","'*'-1.png"]]'*) clip=1;; *) clip=0;; esac
@@ -68,7 +68,7 @@ fn the_scorer_sees_the_pictures_and_a_clip_is_a_list_of_frames() {
         head -c 4 "$path" | tail -c 3 | grep -q PNG && printf '{"id":%s,"rewards":[%s]}\n' "$id" "$clip"
     "#;
     let mut scorer = scorer(body);
-    assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(0.0)]);
+    assert_eq!(scorer.score("a dog", &images(1)).unwrap(), [Reward::Given(0.0)]);
     let clip = Media::new(2, 2, 2, vec![128; 24]).unwrap();
     assert_eq!(scorer.score("a dog", &[clip]).unwrap(), [Reward::Given(1.0)]);
 }
@@ -105,7 +105,7 @@ fn a_process_that_dies_once_is_restarted_and_asked_again() {
         marker.display()
     );
     let mut scorer = ExternalScorer::open(&script(&body), options(20_000, 2)).unwrap();
-    assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(1.0)]);
+    assert_eq!(scorer.score("a dog", &images(1)).unwrap(), [Reward::Given(1.0)]);
     assert!(marker.exists());
 }
 
@@ -132,7 +132,7 @@ fn a_failure_that_asks_for_it_is_retried_and_another_is_not() {
 fn a_scorer_that_hangs_is_missing_twice_and_given_up_the_third_time() {
     let mut scorer = ExternalScorer::open(&script("sleep 60"), options(100, 1)).unwrap();
     for _ in 0..2 {
-        let rewards = scorer.score("a dog", &pictures(2)).unwrap();
+        let rewards = scorer.score("a dog", &images(2)).unwrap();
         assert_eq!(rewards.len(), 2);
         assert!(matches!(&rewards[0], Reward::Missing(why) if why.contains("no answer within 0.1 s")));
     }
@@ -150,9 +150,9 @@ fn a_late_answer_is_never_taken_for_the_next_one() {
         marker.display()
     );
     let mut scorer = ExternalScorer::open(&script(&body), options(400, 1)).unwrap();
-    assert!(matches!(scorer.score("a dog", &pictures(1)).unwrap()[0], Reward::Missing(_)));
+    assert!(matches!(scorer.score("a dog", &images(1)).unwrap()[0], Reward::Missing(_)));
     for _ in 0..2 {
-        assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(1.0)]);
+        assert_eq!(scorer.score("a dog", &images(1)).unwrap(), [Reward::Given(1.0)]);
         sleep(Duration::from_millis(400));
     }
 }
@@ -160,7 +160,7 @@ fn a_late_answer_is_never_taken_for_the_next_one() {
 #[test]
 fn an_answer_given_twice_is_an_error_and_not_the_next_reward() {
     let mut scorer = scorer(r#"printf '{"id":%s,"rewards":[1]}\n{"id":%s,"rewards":[2]}\n' "$id" "$id""#);
-    assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(1.0)]);
+    assert_eq!(scorer.score("a dog", &images(1)).unwrap(), [Reward::Given(1.0)]);
     let message = message(&mut scorer, 1);
     assert!(message.contains("answered with id 1 where id 2 was asked"), "{message}");
 }
@@ -171,7 +171,7 @@ fn garbage_is_refused_by_name() {
         ("echo hello", "not a JSON object: `hello`"),
         (r#"printf '{"rewards":[1]}\n'"#, "no id where id 1 was asked"),
         (r#"printf '{"id":%s}\n' "$id""#, "without a list `rewards`"),
-        (r#"printf '{"id":%s,"rewards":[1,2]}\n' "$id""#, "gave 2 rewards for 1 pictures"),
+        (r#"printf '{"id":%s,"rewards":[1,2]}\n' "$id""#, "gave 2 rewards for 1 images"),
         (r#"printf '{"id":%s,"rewards":["high"]}\n' "$id""#, r#"gave "high" where a reward"#),
         (r"head -c 3000000 /dev/zero | tr '\0' x; echo", "not a JSON object: `xxx"),
     ] {
@@ -187,28 +187,28 @@ fn a_process_that_floods_us_is_held_back() {
         r#"head -c 5000000 /dev/zero | tr '\0' e >&2; printf '{"id":%s,"rewards":[1]}\n' "$id"
         yes '{"id":1,"rewards":[7]}'"#,
     );
-    assert_eq!(scorer.score("a dog", &pictures(1)).unwrap(), [Reward::Given(1.0)]);
+    assert_eq!(scorer.score("a dog", &images(1)).unwrap(), [Reward::Given(1.0)]);
     let message = message(&mut scorer, 1);
     assert!(message.contains("answered with id 1 where id 2 was asked"), "{message}");
     assert!(message.len() < 10_000, "{} bytes of message", message.len());
 }
 
 #[test]
-fn a_generator_gets_noise_and_gives_pictures() {
+fn a_generator_gets_noise_and_gives_images() {
     let folder = TempDir::new().unwrap();
-    let (picture, seen) = (folder.path().join("a.png"), folder.path().join("seen.safetensors"));
+    let (image, seen) = (folder.path().join("a.png"), folder.path().join("seen.safetensors"));
     image::RgbImage::from_fn(3, 2, |x, y| image::Rgb([x as u8 * 100, y as u8 * 255, 7]))
-        .save(&picture)
+        .save(&image)
         .unwrap();
     let command = format!(
         r#"read -r hello; printf '{{"ready":true,"noise_shape":[1,2,2],"default_rewards":["clip-score"]}}\n'
         while read -r line; do
             id=${{line#*\"id\":}}; id=${{id%%[,\}}]*}}
             path=${{line#*\"noise\":\"}}; cp "${{path%%\"*}}" {seen}
-            printf '{{"id":%s,"media":["{picture}",["{picture}","{picture}"]]}}\n' "$id"
+            printf '{{"id":%s,"media":["{image}",["{image}","{image}"]]}}\n' "$id"
         done"#,
         seen = seen.display(),
-        picture = picture.display()
+        image = image.display()
     );
     let mut generator =
         ExternalGenerator::open(&command, serde_json::Map::new(), options(20_000, 1)).unwrap();
@@ -221,7 +221,7 @@ fn a_generator_gets_noise_and_gives_pictures() {
     };
     let media = generator.generate("a dog", &[noise(0), noise(1)]).unwrap();
     assert_eq!((media[0].frames(), media[0].height(), media[0].width()), (1, 2, 3));
-    let expected = image::open(&picture).unwrap().to_rgb8().into_raw();
+    let expected = image::open(&image).unwrap().to_rgb8().into_raw();
     assert_eq!(media[0].frame(0), expected);
     assert_eq!((media[1].frames(), media[1].frame(1)), (2, &expected[..]));
 
@@ -232,7 +232,7 @@ fn a_generator_gets_noise_and_gives_pictures() {
     assert_eq!(tensor.data()[4 * 4..][..4], 10f32.to_le_bytes());
 
     let message = generator.generate("a dog", &[noise(0)]).unwrap_err().to_string();
-    assert!(message.contains("gave 2 pictures for 1 noises"), "{message}");
+    assert!(message.contains("gave 2 images for 1 noises"), "{message}");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_generator_that_fails_is_named_with_what_it_did() {
         ("echo 'no memory' >&2; exit 4", "ended with exit status: 4 before it answered\n  stderr: no memory"),
         ("sleep 60", "gave no answer within 1 s, 1 time(s) in a row"),
         ("echo drawing", "not a JSON object: `drawing`"),
-        (r#"printf '{"id":%s,"media":[7]}\n' "$id""#, "gave 7 where a picture's path belongs"),
+        (r#"printf '{"id":%s,"media":[7]}\n' "$id""#, "gave 7 where an image's path belongs"),
         (r#"printf '{"id":%s,"media":["/no/such.png"]}\n' "$id""#, "/no/such.png: "),
     ] {
         let command = script(body).replace(r#""ready":true"#, r#""ready":true,"noise_shape":[1,1,1]"#);

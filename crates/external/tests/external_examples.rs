@@ -57,7 +57,7 @@ fn greenness(media: &Media) -> f64 {
 
 #[test]
 #[ignore = "needs Python"]
-fn the_plain_scorer_reads_pictures_and_rewards_green() {
+fn the_plain_scorer_reads_images_and_rewards_green() {
     let python = python("json, zlib");
     let mut scorer =
         ExternalScorer::open(&command(&python, "scorer.py"), ExternalOptions::default()).unwrap();
@@ -143,8 +143,8 @@ fn the_vision_scorer_says_which_variable_is_absent() {
     assert!(message.contains("set VISION_MODEL"), "{message}");
 }
 
-/// Serves a pipeline and draws two noises together and the second alone; gives the first picture.
-fn serve_and_draw(python: &str, arguments: &str) -> Media {
+/// Serves a pipeline and generates two noises together and the second alone; gives the first image.
+fn serve_and_generate(python: &str, arguments: &str) -> Media {
     let package = root().join("python");
     let command = format!(
         "PYTHONPATH='{}' '{python}' -m noisefind.diffusers {arguments} num_inference_steps=2",
@@ -158,12 +158,13 @@ fn serve_and_draw(python: &str, arguments: &str) -> Media {
         Noise::new(SampleKey { seed: 1, iteration: 0, index }, shape, values)
             .expect("as many numbers as the shape says")
     };
-    let mut draw = |noises: &[Noise]| generator.generate("a green dog", noises).expect("the pipeline draws");
+    let mut draw =
+        |noises: &[Noise]| generator.generate("a green dog", noises).expect("the pipeline generates");
     let both = draw(&[noise(0), noise(1)]);
     assert_ne!(both[0], both[1]);
     let second = draw(&[noise(1)]);
     let apart = second[0].frame(0).iter().zip(both[1].frame(0)).map(|(a, b)| a.abs_diff(*b)).max();
-    assert!(apart <= Some(1), "the same noise drew another picture in another batch: {apart:?}");
+    assert!(apart <= Some(1), "the same noise gave another image in another batch: {apart:?}");
     both[0].clone()
 }
 
@@ -172,8 +173,8 @@ fn serve_and_draw(python: &str, arguments: &str) -> Media {
 fn the_python_package_serves_the_default_model() {
     let model = root().join("models/emoji-64");
     let python = python("diffusers, transformers, torch");
-    let drawn = serve_and_draw(&python, &format!("'{}'", model.display()));
-    assert_eq!((drawn.frames(), drawn.height(), drawn.width()), (1, 64, 64));
+    let sampled = serve_and_generate(&python, &format!("'{}'", model.display()));
+    assert_eq!((sampled.frames(), sampled.height(), sampled.width()), (1, 64, 64));
 }
 
 #[test]
@@ -185,6 +186,6 @@ fn the_python_package_serves_a_model_that_packs_its_latents() {
     let made = Command::new(&python).arg(script).arg(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let pipeline = folder.path().join("flux");
-    let drawn = serve_and_draw(&python, &format!("'{}' height=32 width=48", pipeline.display()));
-    assert_eq!((drawn.frames(), drawn.height(), drawn.width()), (1, 32, 48));
+    let sampled = serve_and_generate(&python, &format!("'{}' height=32 width=48", pipeline.display()));
+    assert_eq!((sampled.frames(), sampled.height(), sampled.width()), (1, 32, 48));
 }

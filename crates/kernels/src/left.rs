@@ -1,4 +1,4 @@
-//! The left operand of a product: rows in memory, rows that are gathered block by block, or windows over padded pictures.
+//! The left operand of a product: rows in memory, rows that are gathered block by block, or windows over padded images.
 
 use std::ops::Range;
 
@@ -34,9 +34,9 @@ pub(crate) trait RowSource<T>: Sync {
 pub(crate) enum Place {
     /// Each to its own place.
     InOrder,
-    /// A row stands for a pixel of a picture; it goes to the pixel of this parity in a picture of twice the size.
+    /// A row stands for a pixel of an image; it goes to the pixel of this parity in an image of twice the size.
     Doubled {
-        /// Pixels in a line of the small picture.
+        /// Pixels in a line of the small image.
         width: usize,
         /// Odd or even line, odd or even column.
         parity: [usize; 2],
@@ -107,7 +107,7 @@ pub(crate) struct Layout {
     pub(crate) line_rows: usize,
     /// Elements from a line to the next.
     pub(crate) line_pitch: usize,
-    /// Rows of a unit (a picture, or all rows); a group of rows never crosses its end.
+    /// Rows of a unit (an image, or all rows); a group of rows never crosses its end.
     pub(crate) unit_rows: usize,
     /// Elements from a unit to the next.
     pub(crate) unit_pitch: usize,
@@ -161,15 +161,15 @@ impl DepthBlock {
     }
 }
 
-/// Rows that are windows over a padded copy of pictures: a window position is a shift that is the same for all rows.
+/// Rows that are windows over a padded copy of images: a window position is a shift that is the same for all rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
     /// Where the first element of each window lies.
     pub(crate) layout: Layout,
     /// Rows of a task: several units, or a part of one.
     pub(crate) task_rows: usize,
-    /// Rows of a whole picture.
-    pub(crate) picture_rows: usize,
+    /// Rows of a whole image.
+    pub(crate) image_rows: usize,
     /// Copies of a unit that follow each other, one for each column of the window, or one for all.
     pub(crate) copies: usize,
     /// Elements of all copies of a unit, without those that are read, but not used, behind its end.
@@ -185,18 +185,18 @@ pub(crate) struct Windows {
 impl Windows {
     /// The rows of each task.
     pub(crate) fn tasks(&self, m: usize) -> Vec<Range<usize>> {
-        if self.task_rows >= self.picture_rows {
+        if self.task_rows >= self.image_rows {
             return (0..m)
                 .step_by(self.task_rows)
                 .map(|start| start..m.min(start + self.task_rows))
                 .collect();
         }
-        let pictures = (0..m).step_by(self.picture_rows);
+        let images = (0..m).step_by(self.image_rows);
         let parts = |first: usize| {
-            let starts = (first..first + self.picture_rows).step_by(self.task_rows);
-            starts.map(move |start| start..(first + self.picture_rows).min(start + self.task_rows))
+            let starts = (first..first + self.image_rows).step_by(self.task_rows);
+            starts.map(move |start| start..(first + self.image_rows).min(start + self.task_rows))
         };
-        pictures.flat_map(parts).collect()
+        images.flat_map(parts).collect()
     }
 
     /// Elements of the copy for a task of so many rows.

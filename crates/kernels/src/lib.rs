@@ -1,6 +1,6 @@
 //! CPU kernels on plain slices for diffusion models, with the instruction set chosen at run time.
 //!
-//! Activations are row-major `[rows, channels]` (pictures are `[batch, height, width, channels]`), stored as `f32` or
+//! Activations are row-major `[rows, channels]` (images are `[batch, height, width, channels]`), stored as `f32` or
 //! `bf16`; sums and statistics are always `f32`. Weights are packed once into [`PackedMatrix`] or [`PackedConv`].
 //! Every function runs on the current rayon pool and gives the same bits at any thread count, because work is split
 //! by output element only and never inside a sum.

@@ -190,7 +190,7 @@ pub(crate) fn multiply<T: Element, R: RowSource<T>>(
     Ok(())
 }
 
-/// As [`multiply`], for the transformed tiles of pictures `x` of a size, and of what is seen of them.
+/// As [`multiply`], for the transformed tiles of images `x` of a size, and of what is seen of them.
 pub(crate) fn multiply_tiles<T: Element>(
     x: &[T],
     [size, seen]: [ImageSize; 2],

@@ -16,9 +16,9 @@ use crate::vector::{Loop, Vector, Vectorised};
 /// Sizes of a group normalisation over `[batch, pixels, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupNormShape {
-    /// Pictures.
+    /// Images.
     pub batch: usize,
-    /// Pixels of one picture.
+    /// Pixels of one image.
     pub pixels: usize,
     /// Channels.
     pub channels: usize,

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between a model folder and a picture.
+//! Everything that can go wrong between a model folder and an image.
 
 use std::fmt;
 
@@ -216,7 +216,7 @@ pub enum Error {
     /// A motion adapter that cannot be used with the model.
     #[error("--motion-adapter: {0}")]
     MotionAdapter(Box<Error>),
-    /// Noise, latents or pictures of another shape than the model's.
+    /// Noise, latents or images of another shape than the model's.
     #[error("{what} has shape {found:?}, expected {expected:?}")]
     Shape {
         /// Which array.

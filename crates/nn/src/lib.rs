@@ -1,4 +1,4 @@
-//! What every frozen network needs, whether it draws or scores.
+//! What every frozen network needs, whether it generates or scores.
 //!
 //! A model is a folder of the Hugging Face ecosystem, its id there, or the same files compiled into the program
 //! ([`files`], [`hub`]). Its parts are driven by their own configs ([`config`]), checked while they load ([`weights`]),

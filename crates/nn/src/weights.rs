@@ -159,7 +159,7 @@ impl Weights {
     }
 
     /// About how many numbers the CPU holds for the tensors that do not begin with one of these prefixes: most windows
-    /// of 3x3 are transformed. The few that halve a picture or have two inputs are not, and count as if they were.
+    /// of 3x3 are transformed. The few that halve an image or have two inputs are not, and count as if they were.
     pub fn packed_without(&self, prefixes: &[&str]) -> usize {
         let counted = |name: &str| !prefixes.iter().any(|prefix| name.starts_with(prefix));
         let packed = |shape: &[usize]| match shape {

@@ -38,8 +38,8 @@ fn main() -> noisefind::Result<()> {
         },
         &mut (),
     )?;
-    for picture in &sampled.pictures {
-        println!("{}", picture.file.display());
+    for image in &sampled.images {
+        println!("{}", image.file.display());
     }
     Ok(())
 }

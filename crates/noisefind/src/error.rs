@@ -63,7 +63,7 @@ pub enum Error {
     RewardsMissing {
         /// The run folder.
         run: PathBuf,
-        /// Pictures generated so far.
+        /// Images generated so far.
         evaluations: usize,
         /// Missing rewards since the last given one.
         in_a_row: usize,
@@ -110,9 +110,9 @@ pub enum Error {
         /// What is wrong with the first one.
         first: String,
     },
-    /// A picture that cannot be drawn.
-    #[error("picture: {0}")]
-    Picture(String),
+    /// A grid, a curve or a report that cannot be made.
+    #[error("image: {0}")]
+    Rendering(String),
     /// The method reports a problem.
     #[error(transparent)]
     Method(#[from] noisefind_core::Error),

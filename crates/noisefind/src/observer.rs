@@ -40,7 +40,7 @@ impl Observer for () {}
 /// What the work will be.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Header {
-    /// What should be drawn.
+    /// What the samples should show.
     pub prompt: String,
     /// Name or folder of the model.
     pub model: String,

@@ -83,7 +83,7 @@ pub struct Summary {
     pub name: String,
     /// What it is doing.
     pub state: RunState,
-    /// What should be drawn.
+    /// What the samples should show.
     pub prompt: String,
     /// Name or folder of the model.
     pub model: String,

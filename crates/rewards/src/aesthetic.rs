@@ -1,4 +1,4 @@
-//! The LAION aesthetic predictor: how much people like a picture, from its CLIP ViT-L/14 embedding; about 1 to 10.
+//! The LAION aesthetic predictor: how much people like an image, from its CLIP ViT-L/14 embedding; about 1 to 10.
 //!
 //! Reference: `christophschuhmann/improved-aesthetic-predictor`, `sac+logos+ava1-l14-linearMSE.pth`. The published head
 //! is five linear layers without anything between them.

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_picture_is_scored_once_a_prompt_and_scorer() {
+    fn each_image_is_scored_once_a_prompt_and_scorer() {
         let folder = tempfile::tempdir().unwrap();
         let (mut bright, calls) = cached(&folder, "exec:bright", Brightness::default());
         let media = [gray(0.2), gray(0.4)];

@@ -1,4 +1,4 @@
-//! CLIP score: the cosine between a picture's embedding and the prompt's, under any `CLIPModel`.
+//! CLIP score: the cosine between an image's embedding and the prompt's, under any `CLIPModel`.
 //!
 //! Hessel et al., "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", EMNLP 2021. With the weights
 //! of Kirstain et al., "Pick-a-Pic", NeurIPS 2023, and their scale it is PickScore.
@@ -92,7 +92,7 @@ impl ClipScore {
         })?;
         let logit_scale = f64::from(model.temperature());
         let scores = image_features(model, &self.preprocessor, media)?;
-        let scores = scores.iter().map(|picture| self.variant.of_cosine(cosine(text, picture), logit_scale));
+        let scores = scores.iter().map(|image| self.variant.of_cosine(cosine(text, image), logit_scale));
         Ok(mean_over_frames(self.variant.name(), media, scores))
     }
 }
@@ -107,7 +107,7 @@ impl Scorer for ClipScore {
     }
 }
 
-/// The projected embedding of every frame of every picture or clip, in order, not normalised.
+/// The projected embedding of every frame of every image or clip, in order, not normalised.
 pub(crate) fn image_features(
     model: &ClipModel,
     preprocessor: &Preprocessor,

@@ -13,7 +13,7 @@ use noisefind_core::ports::{PortError, Reward, Scorer};
 
 use crate::Error;
 use crate::preprocess::frames;
-use crate::resize::{Filter, RgbPicture, resize, shortest_side_size};
+use crate::resize::{Filter, RgbPixels, resize, shortest_side_size};
 
 /// The scorer's name.
 pub(crate) const NAME: &str = "dynamic-degree";
@@ -79,7 +79,7 @@ struct Plane {
 }
 
 impl Plane {
-    fn new(frame: &RgbPicture) -> Self {
+    fn new(frame: &RgbPixels) -> Self {
         let small = if frame.width().min(frame.height()) > SIDE {
             let (width, height) = shortest_side_size(frame.width(), frame.height(), SIDE);
             resize(frame, width, height, Filter::Bilinear)
@@ -212,14 +212,14 @@ fn mismatch(
 mod tests {
     use super::*;
 
-    /// Smooth random texture, the same at every call; `x` and `y` in pixels of a picture of 64.
+    /// Smooth random texture, the same at every call; `x` and `y` in pixels of an image of 64.
     fn texture(x: f64, y: f64, color: usize) -> f64 {
         let phase = color as f64;
         let wave = |a: f64, b: f64, c: f64| (a * x + b * y + c + phase).sin();
         128.0 + 40.0 * wave(0.61, 0.23, 0.0) + 40.0 * wave(-0.37, 0.71, 1.0) + 40.0 * wave(0.19, -0.53, 2.0)
     }
 
-    /// Five frames of `size` pixels: the value at a pixel of a frame, in units of a picture of 64.
+    /// Five frames of `size` pixels: the value at a pixel of a frame, in units of an image of 64.
     fn clip(size: usize, value: impl Fn(f64, f64, f64, usize) -> f64) -> Media {
         let scale = 64.0 / size as f64;
         let mut pixels = Vec::new();

@@ -58,9 +58,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A picture does not come out of the preprocessing in the size of the model.
-    #[error("preprocessing made a picture of {width} x {height} pixels, but the model takes {side} x {side}")]
-    PictureSize {
+    /// An image does not come out of the preprocessing in the size of the model.
+    #[error("preprocessing made an image of {width} x {height} pixels, but the model takes {side} x {side}")]
+    ImageSize {
         /// Columns found.
         width: usize,
         /// Rows found.
@@ -81,9 +81,9 @@ pub enum Error {
         /// Frames that came.
         found: usize,
     },
-    /// A picture that the JPEG format cannot hold.
+    /// An image that the JPEG format cannot hold.
     #[error(
-        "a picture of {width} x {height} pixels cannot be a JPEG file, whose sides have at most 65535 pixels"
+        "an image of {width} x {height} pixels cannot be a JPEG file, whose sides have at most 65535 pixels"
     )]
     JpegSide {
         /// Columns.
@@ -91,9 +91,9 @@ pub enum Error {
         /// Rows.
         height: usize,
     },
-    /// A reward that does not vary on the base pictures.
+    /// A reward that does not vary on the base images.
     #[error(
-        "reward `{scorer}` cannot be standardised: it gave {given} rewards for {pictures} base pictures, all \
+        "reward `{scorer}` cannot be standardised: it gave {given} rewards for {images} base images, all \
          the same; use --reward-scale raw, or take it out"
     )]
     NoSpread {
@@ -101,8 +101,8 @@ pub enum Error {
         scorer: String,
         /// Rewards that were not missing.
         given: usize,
-        /// Base pictures.
-        pictures: usize,
+        /// Base images.
+        images: usize,
     },
     /// A sum without terms.
     #[error("a sum of 0 rewards; name at least one")]

@@ -1,4 +1,4 @@
-//! How large a picture is as a JPEG file: needs no weights, and shows whether a method moves at all.
+//! How large an image is as a JPEG file: needs no weights, and shows whether a method moves at all.
 //!
 //! Black et al., "Training Diffusion Models with Reinforcement Learning", ICLR 2024, section 5.1. The file is made as
 //! Pillow makes it: quality 95, colours at half resolution, standard tables.
@@ -10,7 +10,7 @@ use noisefind_core::ports::{PortError, Reward, Scorer};
 use crate::Error;
 use crate::features::mean_over_frames;
 use crate::preprocess::frames;
-use crate::resize::RgbPicture;
+use crate::resize::RgbPixels;
 
 const QUALITY: u8 = 95;
 
@@ -45,19 +45,19 @@ impl Scorer for JpegSize {
     }
 }
 
-/// The size of the picture's JPEG file in bytes: Pillow's to the byte, but up to 3 % more where a side has an odd
+/// The size of the image's JPEG file in bytes: Pillow's to the byte, but up to 3 % more where a side has an odd
 /// number of 8-pixel blocks, because Pillow leaves the block that fills it up empty.
 ///
 /// # Errors
 /// Where a side has more than 65535 pixels, which the format cannot hold.
-pub fn jpeg_bytes(picture: &RgbPicture) -> Result<usize, Error> {
-    let too_large = || Error::JpegSide { width: picture.width(), height: picture.height() };
-    let width = u16::try_from(picture.width()).map_err(|_| too_large())?;
-    let height = u16::try_from(picture.height()).map_err(|_| too_large())?;
+pub fn jpeg_bytes(image: &RgbPixels) -> Result<usize, Error> {
+    let too_large = || Error::JpegSide { width: image.width(), height: image.height() };
+    let width = u16::try_from(image.width()).map_err(|_| too_large())?;
+    let height = u16::try_from(image.height()).map_err(|_| too_large())?;
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-    encoder.encode(picture.bytes(), width, height, ColorType::Rgb).map_err(|_| too_large())?;
+    encoder.encode(image.bytes(), width, height, ColorType::Rgb).map_err(|_| too_large())?;
     Ok(file.len())
 }

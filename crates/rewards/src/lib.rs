@@ -1,4 +1,4 @@
-//! Scorers and judges: pictures and a prompt in, rewards out.
+//! Scorers and judges: images and a prompt in, rewards out.
 //!
 //! A scorer implements [`noisefind_core::ports::Scorer`]. [`Cached`] and [`Screened`] wrap any of them, and [`RewardSum`]
 //! makes one reward of several.

@@ -1,4 +1,4 @@
-//! From a picture to the numbers that a vision tower takes: resize, crop, scale, normalise.
+//! From an image to the numbers that a vision tower takes: resize, crop, scale, normalise.
 //!
 //! Reference: `CLIPImageProcessor` of transformers and its `preprocessor_config.json`.
 
@@ -9,16 +9,16 @@ use noisefind_nn::ModelFiles;
 use serde_json::Value;
 
 use crate::Error;
-use crate::resize::{CropStart, Filter, RgbPicture, center_crop, resize, shortest_side_size};
+use crate::resize::{CropStart, Filter, RgbPixels, center_crop, resize, shortest_side_size};
 
-/// Mean of the three colours in CLIP's training pictures.
+/// Mean of the three colours in CLIP's training images.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-/// Standard deviation of the three colours in CLIP's training pictures.
+/// Standard deviation of the three colours in CLIP's training images.
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 const FILE: &str = "preprocessor_config.json";
 
-/// To which size a picture is brought before it is cropped.
+/// To which size an image is brought before it is cropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetSize {
     /// The shorter side gets this many pixels; the aspect is kept.
@@ -112,14 +112,14 @@ impl Preprocessor {
         })
     }
 
-    /// The picture after resizing and cropping, still in bytes.
-    pub fn fit(&self, picture: &RgbPicture) -> RgbPicture {
+    /// The image after resizing and cropping, still in bytes.
+    pub fn fit(&self, image: &RgbPixels) -> RgbPixels {
         let sized = match self.size {
-            None => picture.clone(),
-            Some(TargetSize::Exact { width, height }) => resize(picture, width, height, self.filter),
+            None => image.clone(),
+            Some(TargetSize::Exact { width, height }) => resize(image, width, height, self.filter),
             Some(TargetSize::ShortestSide(side)) => {
-                let (width, height) = shortest_side_size(picture.width(), picture.height(), side);
-                resize(picture, width, height, self.filter)
+                let (width, height) = shortest_side_size(image.width(), image.height(), side);
+                resize(image, width, height, self.filter)
             }
         };
         match self.crop {
@@ -128,16 +128,16 @@ impl Preprocessor {
         }
     }
 
-    /// Every frame of every picture or clip as `[frames, side, side, 3]` numbers, clip after clip.
+    /// Every frame of every image or clip as `[frames, side, side, 3]` numbers, clip after clip.
     ///
     /// # Errors
-    /// Where a picture does not come out as a square of `side` pixels.
+    /// Where an image does not come out as a square of `side` pixels.
     pub fn pixels(&self, media: &[Media], side: usize) -> Result<Vec<f32>, Error> {
         let mut pixels = Vec::with_capacity(media.iter().map(Media::frames).sum::<usize>() * side * side * 3);
         for frame in media.iter().flat_map(frames) {
             let fitted = self.fit(&frame);
             if (fitted.width(), fitted.height()) != (side, side) {
-                return Err(Error::PictureSize { width: fitted.width(), height: fitted.height(), side });
+                return Err(Error::ImageSize { width: fitted.width(), height: fitted.height(), side });
             }
             pixels.extend(fitted.bytes().iter().zip([0, 1, 2].into_iter().cycle()).map(|(&byte, color)| {
                 (f32::from(byte) * self.rescale_factor - self.mean[color]) / self.std[color]
@@ -147,10 +147,10 @@ impl Preprocessor {
     }
 }
 
-/// The frames of a picture or clip in 8 bits, as a file would hold them: a saved picture scores what it scored.
-pub(crate) fn frames(media: &Media) -> impl Iterator<Item = RgbPicture> {
+/// The frames of an image or clip in 8 bits, as a file would hold them: a saved image scores what it scored.
+pub(crate) fn frames(media: &Media) -> impl Iterator<Item = RgbPixels> {
     (0..media.frames())
-        .filter_map(|frame| RgbPicture::new(media.width(), media.height(), media.frame(frame).to_vec()))
+        .filter_map(|frame| RgbPixels::new(media.width(), media.height(), media.frame(frame).to_vec()))
 }
 
 /// The config's values, with the file's name for messages.
@@ -202,7 +202,7 @@ impl Keys {
     }
 }
 
-/// Sides of a picture that a config may ask for.
+/// Sides of an image that a config may ask for.
 const SIDES: std::ops::RangeInclusive<u64> = 1..=8192;
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
-//! Antialiased resizing of 8-bit RGB pictures, bit for bit as Pillow does it, and the centre crop after it.
+//! Antialiased resizing of 8-bit RGB images, bit for bit as Pillow does it, and the centre crop after it.
 //!
-//! Reference: Pillow, `src/libImaging/Resample.c`. Published scorers were trained on pictures that came out
+//! Reference: Pillow, `src/libImaging/Resample.c`. Published scorers were trained on images that came out
 //! of this very filter, so a scorer is only the published one when its input is too. Two traits matter: the
 //! kernel is stretched by the scale when shrinking, and pixels are rounded to 8 bits between the two passes,
-//! columns first. (Pillow 13 does rows first where a picture shrinks mostly in height: one level's difference.)
+//! columns first. (Pillow 13 does rows first where an image shrinks mostly in height: one level's difference.)
 
-/// A picture of interleaved 8-bit RGB, row by row.
+/// An image of interleaved 8-bit RGB, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RgbPicture {
+pub struct RgbPixels {
     width: usize,
     height: usize,
     bytes: Vec<u8>,
 }
 
-impl RgbPicture {
+impl RgbPixels {
     /// Wraps `bytes` (`height * width * 3` of them); `None` where their number differs or a side is 0.
     pub fn new(width: usize, height: usize, bytes: Vec<u8>) -> Option<Self> {
         let fits = width > 0 && height > 0 && bytes.len() == width * height * 3;
@@ -120,14 +120,14 @@ fn to_byte(sum: i32) -> u8 {
 }
 
 /// Resizes to `width` x `height` (each at least 1), columns first and rows after, as Pillow's `Image.resize`.
-pub fn resize(picture: &RgbPicture, width: usize, height: usize, filter: Filter) -> RgbPicture {
+pub fn resize(image: &RgbPixels, width: usize, height: usize, filter: Filter) -> RgbPixels {
     const HALF: i32 = 1 << (FRACTION_BITS - 1);
     let (width, height) = (width.max(1), height.max(1));
-    let mut bytes = picture.bytes.clone();
-    if width != picture.width {
-        let columns = fixed_taps(filter, picture.width, width);
-        let mut narrowed = Vec::with_capacity(width * picture.height * 3);
-        for row in bytes.chunks_exact(picture.width * 3) {
+    let mut bytes = image.bytes.clone();
+    if width != image.width {
+        let columns = fixed_taps(filter, image.width, width);
+        let mut narrowed = Vec::with_capacity(width * image.height * 3);
+        for row in bytes.chunks_exact(image.width * 3) {
             for column in &columns {
                 let mut sums = [HALF; 3];
                 for (pixel, &weight) in row[column.start * 3..].chunks_exact(3).zip(&column.weights) {
@@ -138,10 +138,10 @@ pub fn resize(picture: &RgbPicture, width: usize, height: usize, filter: Filter)
         }
         bytes = narrowed;
     }
-    if height != picture.height {
+    if height != image.height {
         let stride = width * 3;
         let mut shortened = Vec::with_capacity(stride * height);
-        for row in fixed_taps(filter, picture.height, height) {
+        for row in fixed_taps(filter, image.height, height) {
             let mut sums = vec![HALF; stride];
             for (line, &weight) in bytes[row.start * stride..].chunks_exact(stride).zip(&row.weights) {
                 sums.iter_mut().zip(line).for_each(|(sum, &byte)| *sum += i32::from(byte) * weight);
@@ -150,7 +150,7 @@ pub fn resize(picture: &RgbPicture, width: usize, height: usize, filter: Filter)
         }
         bytes = shortened;
     }
-    RgbPicture { width, height, bytes }
+    RgbPixels { width, height, bytes }
 }
 
 /// Resizes one plane of numbers, columns first, with the same kernels but without rounding, as `torchvision` resizes
@@ -204,35 +204,35 @@ impl CropStart {
     }
 }
 
-/// Cuts the middle `width` x `height` out of the picture; what lies outside of it is black.
-pub fn center_crop(picture: &RgbPicture, width: usize, height: usize, start: CropStart) -> RgbPicture {
-    let (left, top) = (start.of(picture.width, width), start.of(picture.height, height));
+/// Cuts the middle `width` x `height` out of the image; what lies outside of it is black.
+pub fn center_crop(image: &RgbPixels, width: usize, height: usize, start: CropStart) -> RgbPixels {
+    let (left, top) = (start.of(image.width, width), start.of(image.height, height));
     let mut bytes = vec![0; width * height * 3];
     for (row, line) in bytes.chunks_exact_mut(width * 3).enumerate() {
-        let Some(from) = (row as isize + top).try_into().ok().filter(|&from: &usize| from < picture.height)
+        let Some(from) = (row as isize + top).try_into().ok().filter(|&from: &usize| from < image.height)
         else {
             continue;
         };
-        let source = &picture.bytes[from * picture.width * 3..][..picture.width * 3];
+        let source = &image.bytes[from * image.width * 3..][..image.width * 3];
         let (to_column, from_column) = ((-left).max(0) as usize, left.max(0) as usize);
-        let columns = width.saturating_sub(to_column).min(picture.width.saturating_sub(from_column));
+        let columns = width.saturating_sub(to_column).min(image.width.saturating_sub(from_column));
         line[to_column * 3..][..columns * 3].copy_from_slice(&source[from_column * 3..][..columns * 3]);
     }
-    RgbPicture { width, height, bytes }
+    RgbPixels { width, height, bytes }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ramp(width: usize, height: usize) -> RgbPicture {
+    fn ramp(width: usize, height: usize) -> RgbPixels {
         let bytes = (0..width * height * 3).map(|at| (at * 7 % 256) as u8).collect();
-        RgbPicture::new(width, height, bytes).expect("the bytes fit")
+        RgbPixels::new(width, height, bytes).expect("the bytes fit")
     }
 
     #[test]
-    fn a_flat_picture_stays_flat_under_every_filter() {
-        let flat = RgbPicture::new(9, 5, vec![200; 9 * 5 * 3]).unwrap();
+    fn a_flat_image_stays_flat_under_every_filter() {
+        let flat = RgbPixels::new(9, 5, vec![200; 9 * 5 * 3]).unwrap();
         for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
             for (width, height) in [(3, 2), (9, 20), (31, 5)] {
                 assert!(resize(&flat, width, height, filter).bytes().iter().all(|&byte| byte == 200));
@@ -249,20 +249,20 @@ mod tests {
 
     #[test]
     fn a_crop_takes_the_middle_and_fills_with_black() {
-        let picture = ramp(5, 4);
-        let cut = center_crop(&picture, 2, 2, CropStart::Floor);
-        assert_eq!(cut.bytes()[..6], picture.bytes()[(5 + 1) * 3..][..6]);
-        let wide = center_crop(&picture, 7, 2, CropStart::Floor);
+        let image = ramp(5, 4);
+        let cut = center_crop(&image, 2, 2, CropStart::Floor);
+        assert_eq!(cut.bytes()[..6], image.bytes()[(5 + 1) * 3..][..6]);
+        let wide = center_crop(&image, 7, 2, CropStart::Floor);
         assert_eq!(wide.bytes()[..3], [0; 3]);
-        assert_eq!(wide.bytes()[3..18], picture.bytes()[15..30]);
+        assert_eq!(wide.bytes()[3..18], image.bytes()[15..30]);
         assert_eq!(CropStart::Floor.of(7, 4), 1);
         assert_eq!(CropStart::HalfToEven.of(7, 4), 2);
         assert_eq!(CropStart::HalfToEven.of(5, 4), 0);
     }
 
     #[test]
-    fn a_picture_needs_its_bytes() {
-        assert!(RgbPicture::new(2, 2, vec![0; 11]).is_none());
-        assert!(RgbPicture::new(0, 2, vec![]).is_none());
+    fn a_image_needs_its_bytes() {
+        assert!(RgbPixels::new(2, 2, vec![0; 11]).is_none());
+        assert!(RgbPixels::new(0, 2, vec![]).is_none());
     }
 }

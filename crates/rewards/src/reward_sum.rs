@@ -110,7 +110,7 @@ impl RewardSum {
             if statistics.standard_deviation > 0.0 && statistics.standard_deviation.is_finite() {
                 return Ok(Some(statistics));
             }
-            Err(Error::NoSpread { scorer: term.scorer.clone(), given: given.len(), pictures: samples.len() })
+            Err(Error::NoSpread { scorer: term.scorer.clone(), given: given.len(), images: samples.len() })
         });
         *base = measured.collect::<Result<Option<Vec<_>>, _>>()?;
         Ok(())

@@ -1,9 +1,9 @@
-//! Blocked pictures never reach a scorer: a safety filter paints them black, and black is no bad try.
+//! Blocked images never reach a scorer: a safety filter paints them black, and black is no bad try.
 
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 
-/// A scorer for which all-black pictures and clips have no reward.
+/// A scorer for which all-black images and clips have no reward.
 pub struct Screened {
     scorer: Box<dyn Scorer>,
 }

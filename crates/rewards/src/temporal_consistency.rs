@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn still_clips_are_consistent_and_flickering_ones_are_less() {
         let golden = Golden::open("clip");
-        let [first, second, _]: [Media; 3] = golden.pictures(3).try_into().expect("three pictures");
+        let [first, second, _]: [Media; 3] = golden.images(3).try_into().expect("three images");
         let side = first.width().min(second.width()).min(first.height()).min(second.height());
         let crop = |media: &Media| -> Vec<u8> {
             let rows = (0..side).flat_map(|row| {

@@ -24,7 +24,7 @@ impl Default for Brightness {
 }
 
 impl Brightness {
-    /// How many pictures have been scored so far, also after the scorer has been given away.
+    /// How many images have been scored so far, also after the scorer has been given away.
     pub(crate) fn scored(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.scored)
     }
@@ -81,14 +81,14 @@ impl Golden {
         serde_json::from_slice(&text).expect("a list of prompts")
     }
 
-    pub(crate) fn pictures(&self, count: usize) -> Vec<Media> {
-        let picture = |at: usize| {
+    pub(crate) fn images(&self, count: usize) -> Vec<Media> {
+        let image = |at: usize| {
             let path = self.folder.join(format!("picture-{at}.png"));
-            let picture = image::open(path).expect("the golden picture is there").to_rgb8();
-            let (width, height) = (picture.width() as usize, picture.height() as usize);
-            Media::new(1, height, width, picture.into_raw()).expect("its pixels")
+            let image = image::open(path).expect("the golden image is there").to_rgb8();
+            let (width, height) = (image.width() as usize, image.height() as usize);
+            Media::new(1, height, width, image.into_raw()).expect("its pixels")
         };
-        (0..count).map(picture).collect()
+        (0..count).map(image).collect()
     }
 
     pub(crate) fn floats(&self, name: &str) -> Vec<f32> {

@@ -7,7 +7,7 @@ use noisefind_core::media::Media;
 use noisefind_core::ports::{Reward, Scorer};
 use noisefind_rewards::JpegSize;
 use noisefind_rewards::jpeg_bytes;
-use noisefind_rewards::resize::RgbPicture;
+use noisefind_rewards::resize::RgbPixels;
 
 fn golden() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards")
@@ -19,9 +19,9 @@ fn sizes_are_those_of_pillow_but_for_blocks_that_fill_up() {
         serde_json::from_str(&std::fs::read_to_string(golden().join("jpeg.json")).unwrap()).unwrap();
     assert_eq!(sizes.len(), 5);
     for (path, expected) in sizes {
-        let picture = image::open(golden().join(&path)).unwrap().to_rgb8();
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        let found = jpeg_bytes(&RgbPicture::new(width, height, picture.into_raw()).unwrap()).unwrap();
+        let image = image::open(golden().join(&path)).unwrap().to_rgb8();
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let found = jpeg_bytes(&RgbPixels::new(width, height, image.into_raw()).unwrap()).unwrap();
         let fills_up = [width, height].iter().any(|side| side.div_ceil(8) % 2 == 1);
         let largest = if fills_up { expected + expected * 3 / 100 } else { expected };
         assert!((expected..=largest).contains(&found), "{path}: {found} bytes instead of {expected}");
@@ -29,7 +29,7 @@ fn sizes_are_those_of_pillow_but_for_blocks_that_fill_up() {
 }
 
 #[test]
-fn noise_is_large_and_a_flat_picture_is_small() {
+fn noise_is_large_and_a_flat_image_is_small() {
     let noise = (0..3 * 64 * 64).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let media =
         [Media::new(1, 64, 64, noise).unwrap(), Media::new(1, 64, 64, vec![128; 3 * 64 * 64]).unwrap()];

@@ -1,4 +1,4 @@
-//! The judge reads pictures and prompts as its reference does; golden results by `python -m pretrain.golden`.
+//! The judge reads images and prompts as its reference does; golden results by `python -m pretrain.golden`.
 
 use std::path::PathBuf;
 
@@ -27,11 +27,11 @@ fn open(placement: &Placement) -> SceneJudge {
     SceneJudge::open(&files, "judge", placement).expect("its judge opens")
 }
 
-fn picture(name: &str) -> Media {
+fn image(name: &str) -> Media {
     let path = root().join("pretrain/golden-judge").join(name);
-    let picture = image::open(path).expect("the golden picture is there").to_rgb8();
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Media::new(1, height, width, picture.into_raw()).expect("its pixels")
+    let image = image::open(path).expect("the golden image is there").to_rgb8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Media::new(1, height, width, image.into_raw()).expect("its pixels")
 }
 
 #[test]
@@ -60,12 +60,12 @@ fn prompts_are_read_as_by_the_reference() {
 }
 
 #[test]
-fn pictures_are_read_and_judged_as_by_the_reference() {
+fn images_are_read_and_judged_as_by_the_reference() {
     for placement in [placement(), placement().portable()] {
         let judge = open(&placement);
         let golden = golden("pictures.json");
         let media: Vec<Media> =
-            golden.iter().map(|golden| picture(golden["picture"].as_str().unwrap())).collect();
+            golden.iter().map(|golden| image(golden["picture"].as_str().unwrap())).collect();
         for (scene, golden) in judge.read(&media).unwrap().iter().zip(&golden) {
             let name = &golden["picture"];
             assert_eq!(scene.place, golden["read"]["place"], "{name}");
@@ -103,7 +103,7 @@ fn pictures_are_read_and_judged_as_by_the_reference() {
 #[test]
 fn the_judge_is_a_scorer_of_ones_and_zeros_that_knows_its_limits() {
     let mut judge = open(&placement());
-    let media = [picture("picture-0.png"), picture("picture-1.png")];
+    let media = [image("picture-0.png"), image("picture-1.png")];
     let rewards = judge.score("a dog and a cat", &media).unwrap();
     assert!(rewards.iter().all(|reward| [Some(0.0), Some(1.0)].contains(&reward.given())));
     for (prompt, reason) in [("a dog with a sombrero", "sombrero"), ("on the grass", "no object")] {
@@ -122,7 +122,7 @@ fn open_for_clips(placement: &Placement) -> SceneJudge {
 
 /// The frames of a clip lie one below the other in its file.
 fn clip(name: &str) -> Media {
-    let strip = picture(&format!("clips/{name}"));
+    let strip = image(&format!("clips/{name}"));
     let frames = strip.height() / strip.width();
     Media::new(frames, strip.width(), strip.width(), strip.pixels().to_vec()).expect("square frames")
 }
@@ -176,7 +176,7 @@ fn clips_are_read_as_by_the_reference() {
 #[test]
 fn an_image_has_no_motion_and_a_judge_of_images_no_rules_for_it() {
     let mut judge = open_for_clips(&placement());
-    let error = judge.score("a dog moving up", &[picture("picture-0.png")]).unwrap_err().to_string();
+    let error = judge.score("a dog moving up", &[image("picture-0.png")]).unwrap_err().to_string();
     assert!(error.starts_with("reward `scene-judge` takes clips of at least 2 frames, found 1"), "{error}");
     let images = open(&placement());
     let specification = images.specification("a dog").unwrap();

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use noisefind_rewards::resize::{Filter, RgbPicture, resize, shortest_side_size};
+use noisefind_rewards::resize::{Filter, RgbPixels, resize, shortest_side_size};
 
-fn golden(name: &str) -> RgbPicture {
+fn golden(name: &str) -> RgbPixels {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/rewards/resize").join(name);
-    let picture = image::open(&path).expect("the golden picture is there").to_rgb8();
-    RgbPicture::new(picture.width() as usize, picture.height() as usize, picture.into_raw())
-        .expect("a picture has pixels")
+    let image = image::open(&path).expect("the golden image is there").to_rgb8();
+    RgbPixels::new(image.width() as usize, image.height() as usize, image.into_raw())
+        .expect("an image has pixels")
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn every_filter_gives_the_bytes_of_pillow() {
 }
 
 /// Ramps, hard edges and, in the last quarter of the rows, noise, as the golden script makes them.
-fn formula(width: usize, height: usize) -> RgbPicture {
+fn formula(width: usize, height: usize) -> RgbPixels {
     let pixel = |at: usize| {
         let (row, column) = ((at / width) as u64, (at % width) as u64);
         let ramp = ((column * 3 + row * 2) as i64 % 510 - 255).unsigned_abs();
@@ -38,7 +38,7 @@ fn formula(width: usize, height: usize) -> RgbPicture {
         [ramp as u8, edge as u8, noise as u8]
     };
     let bytes = (0..width * height).flat_map(pixel).collect();
-    RgbPicture::new(width, height, bytes).expect("a picture has pixels")
+    RgbPixels::new(width, height, bytes).expect("an image has pixels")
 }
 
 #[test]

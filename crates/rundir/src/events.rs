@@ -1,4 +1,4 @@
-//! `tensorboard/`: the figures of each step and the final pictures, as TensorBoard reads them.
+//! `tensorboard/`: the figures of each step and the final images, as TensorBoard reads them.
 //!
 //! A file is a row of records in TensorFlow's framing (length, masked CRC-32C of the length, data, masked CRC-32C of
 //! the data), each of them an `Event` in protocol-buffer encoding with a `Summary` of values. Only the few fields that

@@ -94,7 +94,7 @@ impl Layout {
         self.root.join("best-noises.safetensors")
     }
 
-    /// The folder of the single pictures.
+    /// The folder of the single images.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::tensors::{Tensor, TensorFile};
 
-/// Everything needed to draw from the policy again, and how good it was when it was made. No times of day:
+/// Everything needed to sample from the policy again, and how good it was when it was made. No times of day:
 /// the same run gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -17,7 +17,7 @@ pub struct Provenance {
     pub format: String,
     /// Version of the program that wrote the file.
     pub program_version: String,
-    /// What should be drawn.
+    /// What the samples should show.
     pub prompt: String,
     /// Name or folder of the model.
     pub model: String,
@@ -32,7 +32,7 @@ pub struct Provenance {
     pub method: String,
     /// The run's seed.
     pub seed: u64,
-    /// Pictures generated and scored.
+    /// Images generated and scored.
     pub evaluations: usize,
     /// Why tuning stopped; empty in files of programs that did not say.
     #[serde(default)]

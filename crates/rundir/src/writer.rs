@@ -66,7 +66,7 @@ impl RunWriter {
         let root = layout.root();
         // Without its config the folder is no run any more, whenever a kill comes.
         for name in ["config.toml"].into_iter().chain(Layout::NAMES) {
-            // What external processes answered may have cost money, and holds for every run with the same pictures.
+            // What external processes answered may have cost money, and holds for every run with the same images.
             let stays = name == ".lock" || name == "answers.jsonl" && if_occupied == IfOccupied::Refuse;
             if !stays {
                 remove_if_there(&root.join(name))?;

@@ -39,7 +39,7 @@ pub enum Work {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartForm {
-    /// What should be drawn.
+    /// What the samples should show.
     pub prompt: String,
     /// The program's own model, or one that a listed run uses.
     pub model: Option<String>,
@@ -55,7 +55,7 @@ pub struct StartForm {
     pub num_inference_steps: Option<u32>,
     /// Classifier-free guidance.
     pub guidance_scale: Option<f64>,
-    /// What should not be drawn.
+    /// What the samples should not show.
     pub negative_prompt: Option<String>,
 }
 
@@ -122,7 +122,7 @@ impl Program {
     fn start(&self, form: &StartForm, listed: &[Summary]) -> Result<Command, Refusal> {
         let prompt = text(&form.prompt, "the prompt")?;
         if prompt.trim().is_empty() {
-            return Err(Refusal::bad("the prompt is empty; say what should be drawn"));
+            return Err(Refusal::bad("the prompt is empty; say what the samples should show"));
         }
         let mut arguments = vec!["tune".to_owned()];
         let mut flag = |name: &str, value: Option<String>| {

@@ -1,6 +1,6 @@
 //! The loop of the released FIND program, from the description of what it does, not from its code.
 //!
-//! One picture an iteration; a value network refitted on the newest distribution; AdamW on `mu` and `sigma`. What it
+//! One image an iteration; a value network refitted on the newest distribution; AdamW on `mu` and `sigma`. What it
 //! does unlike the paper is kept: log-probabilities averaged over the dimensions, a ratio to `N(0, I)` that is clamped
 //! without a minimum, and `mean(mu^2 + (sigma - 1)^2)` for the divergence. Unlike there, denoising is deterministic, as for
 //! every method of this comparison, so that only the update differs.

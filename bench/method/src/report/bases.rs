@@ -1,7 +1,7 @@
-//! What rewards are measured against: the untuned pictures of each prompt.
+//! What rewards are measured against: the untuned images of each prompt.
 //!
-//! A cell records its gain in standard deviations of its own 32 base pictures. Where the base rarely succeeds they may hold
-//! no success at all, and their small spread would make any gain look huge; the base pictures of all seeds together
+//! A cell records its gain in standard deviations of its own 32 base images. Where the base rarely succeeds they may hold
+//! no success at all, and their small spread would make any gain look huge; the base images of all seeds together
 //! give every cell of a prompt one unit.
 
 use std::collections::BTreeMap;
@@ -50,12 +50,12 @@ impl Bases {
     }
 }
 
-/// An untuned arm: ours, or that of a peer which draws in its own way, `NAME-base`.
+/// An untuned arm: ours, or that of a peer which samples in its own way, `NAME-base`.
 pub fn is_base(cell: &Cell) -> bool {
     cell.key.method == BASE || cell.key.method.ends_with("-base")
 }
 
-/// `cells` with all gains of a prompt in the spread of its base pictures over all seeds.
+/// `cells` with all gains of a prompt in the spread of its base images over all seeds.
 pub fn in_one_unit(mut cells: Vec<Cell>) -> Vec<Cell> {
     let bases = Bases::new(&cells);
     for cell in &mut cells {

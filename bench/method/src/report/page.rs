@@ -14,7 +14,7 @@ use crate::prompts::{Category, Half};
 const BUDGET: usize = 160;
 /// The size of best-of-n that the targets name.
 const BEST_OF: usize = 8;
-/// Pictures of DPOK, at 30 times the budget.
+/// Images of DPOK, at 30 times the budget.
 const DPOK_BUDGET: usize = 4800;
 /// Evaluations of the paper's longest runs.
 const LONG_BUDGET: usize = 1600;
@@ -39,8 +39,8 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
          development half. Three decisions came after a look at held-out cells: a natural gradient did not take the place of \
          `find`; when a place is given up was chosen again, on the development half, after a first choice did worse on held-out ones; \
          and mirrored pairs were taken out when neither half showed a difference. Each cell is judged on {samples} fresh \
-         pictures; base and tuned share their noises. Success is the verdict of a judge that is never optimised. A prompt's value is the mean over its seeds, and the unit of its gains is the standard deviation \
-         of its base pictures of all seeds; intervals are 95 %, by bootstrap over prompts. One evaluation is one picture \
+         images; base and tuned share their noises. Success is the verdict of a judge that is never optimised. A prompt's value is the mean over its seeds, and the unit of its gains is the standard deviation \
+         of its base images of all seeds; intervals are 95 %, by bootstrap over prompts. One evaluation is one image \
          generated and scored.\n\n"
     );
     section(&mut text, "Targets", &targets(cells));
@@ -73,9 +73,9 @@ pub fn page(cells: &[Cell], plots: &[&str]) -> String {
         section(&mut text, title, &parts_table(cells, of, relation, about));
     }
     section(&mut text, "What limits it", &limits(cells, &find));
-    let pictures: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
+    let images: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
     let plots = format!(
-        "Each method is drawn over the prompts that it was measured on; one that has a single cell is left out.\n\n{pictures}"
+        "Each method is drawn over the prompts that it was measured on; one that has a single cell is left out.\n\n{images}"
     );
     section(&mut text, "Plots", &plots);
     section(&mut text, "Every prompt", &prompt_table(cells, "find"));
@@ -186,7 +186,7 @@ fn targets(cells: &[Cell]) -> String {
     let dpok_on_one_core = reach("dpok", DPOK_BUDGET);
     let against = [
         ("evaluations that paper needs to reach find, at least 5 times", paper.map(|it| it.evaluations(5.0))),
-        ("pictures that DPOK needs to reach find, at least 30 times", dpok.map(|it| it.evaluations(30.0))),
+        ("images that DPOK needs to reach find, at least 30 times", dpok.map(|it| it.evaluations(30.0))),
         (
             "seconds that DPOK needs to reach find on the same core, at least 10 times",
             dpok_on_one_core.map(|it| it.seconds(10.0)),
@@ -225,7 +225,7 @@ fn methods_table(cells: &[Cell], scope: Scope) -> String {
         let of = |figure| estimate(cells, &row, figure, scope);
         let plain = |figure, digits| number(of(figure).map(|estimate| estimate.value), digits);
         let evaluations = match &row {
-            Contender::BestOf(n) => format!("{n} a picture"),
+            Contender::BestOf(n) => format!("{n} an image"),
             Contender::Method(..) => plain(Figure::Evaluations, 0),
         };
         let seconds = match &row {
@@ -333,8 +333,8 @@ fn limits(cells: &[Cell], find: &Contender) -> String {
     format!(
         "- Share of the variance of the rewards that what was learnt so far predicted, before it learnt from them (rho^2): {share}.\n\
          - Divergence spent: {} nats.\n\
-         - What the scorer can see: picking the best of 2, 4, 8 and 16 base pictures by it succeeds in {} of the cases; where more \
-         pictures do not help, the scorer and not the noise is the limit. The table by category shows where that is so.\n",
+         - What the scorer can see: picking the best of 2, 4, 8 and 16 base images by it succeeds in {} of the cases; where more \
+         images do not help, the scorer and not the noise is the limit. The table by category shows where that is so.\n",
         number(estimate(cells, find, Figure::KlNats, all).map(|found| found.value), 1),
         best_of.join(", "),
     )

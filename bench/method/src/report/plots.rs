@@ -1,7 +1,7 @@
 //! The plots of the page.
 
 use anyhow::Result;
-use noisefind::pictures::canvas::{self, Area, BASE, FAINT, FONT, INK, TUNED, failed};
+use noisefind::images::canvas::{self, Area, BASE, FAINT, FONT, INK, TUNED, failed};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
@@ -110,7 +110,7 @@ fn curves(
     Ok(())
 }
 
-/// Means over a tenth of a decade of evaluations: one batch of pictures says little, and many of them hide each other.
+/// Means over a tenth of a decade of evaluations: one batch of images says little, and many of them hide each other.
 fn smoothed(points: &[(usize, f64)]) -> Vec<(f64, f64)> {
     let tenth = |point: &(usize, f64)| (10.0 * (point.0 as f64).log10()) as i64;
     let mean_of = |points: &[(usize, f64)]| {

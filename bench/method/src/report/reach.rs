@@ -14,7 +14,7 @@ use crate::cell::Cell;
 /// One method against `find`, on the prompts and seeds that both were measured on.
 pub struct Reach {
     /// The method.
-    rival: Contender,
+    baseline: Contender,
     /// Its cells.
     cells: usize,
     /// What `find` gains, in base standard deviations.
@@ -33,29 +33,29 @@ pub struct Reach {
 
 impl Reach {
     /// `None` where the two share no cell.
-    pub fn new(cells: &[Cell], find: &Contender, rival: &Contender) -> Option<Self> {
+    pub fn new(cells: &[Cell], find: &Contender, baseline: &Contender) -> Option<Self> {
         let key = |cell: &Cell| (cell.key.prompt.clone(), cell.key.seed);
         let keys_of =
             |one: &Contender| -> Vec<_> { cells.iter().filter(|it| one.owns(it)).map(key).collect() };
-        let (ours, theirs) = (keys_of(find), keys_of(rival));
+        let (ours, theirs) = (keys_of(find), keys_of(baseline));
         let both = |cell: &&Cell| ours.contains(&key(cell)) && theirs.contains(&key(cell));
         let shared: Vec<Cell> = cells.iter().filter(both).cloned().collect();
         let of = |one, figure| estimate(&shared, one, figure, Scope::default());
         let level = of(find, Figure::Gain)?.value;
-        let curve = gain_curve(&shared, &Bases::new(cells), rival);
+        let curve = gain_curve(&shared, &Bases::new(cells), baseline);
         let needed = evaluations_to_reach(&curve, level);
         let evaluations = needed.or(curve.last().map(|(last, _)| *last))?;
         let times = evaluations as f64 / of(find, Figure::Evaluations)?.value.max(1.0);
         let pace = |one| Some(of(one, Figure::Seconds)?.value / of(one, Figure::Evaluations)?.value.max(1.0));
         Some(Self {
-            rival: rival.clone(),
-            cells: counts(&shared, rival, Scope::default()).1,
+            baseline: baseline.clone(),
+            cells: counts(&shared, baseline, Scope::default()).1,
             level,
             evaluations,
             reached: needed.is_some(),
             times,
-            times_seconds: pace(rival).zip(pace(find)).map(|(rival, find)| times * rival / find),
-            end: of(rival, Figure::Gain),
+            times_seconds: pace(baseline).zip(pace(find)).map(|(baseline, find)| times * baseline / find),
+            end: of(baseline, Figure::Gain),
         })
     }
 
@@ -83,22 +83,23 @@ impl Reach {
     }
 }
 
-/// Evaluations and seconds that each other method needs for the mean reward that `find` has on fresh pictures.
+/// Evaluations and seconds that each other method needs for the mean reward that `find` has on fresh images.
 pub fn table(cells: &[Cell], find: &Contender) -> String {
-    let rivals = contenders(cells).into_iter().filter(|rival| rival != find && !rival.is_variant());
-    let rows: Vec<Reach> = rivals.filter_map(|rival| Reach::new(cells, find, &rival)).collect();
+    let baselines =
+        contenders(cells).into_iter().filter(|baseline| baseline != find && !baseline.is_variant());
+    let rows: Vec<Reach> = baselines.filter_map(|baseline| Reach::new(cells, find, &baseline)).collect();
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "The gain of `find` is that of its policy on fresh pictures; the curve of each other method is the mean \
-                    reward of the samples that it learns from, which were drawn before they were learnt from, over the same \
+    let mut text = "The gain of `find` is that of its policy on fresh images; the curve of each other method is the mean \
+                    reward of the samples that it learns from, which were sampled before they were learnt from, over the same \
                     prompts and seeds. All seconds are of one core, but those of `dpok-cuda` and `dpok-cuda-fast`: theirs are of \
                     an NVIDIA H100 that 16 cells shared, against one core for `find`.\n\n\
                     | method | cells | gain of find | evaluations to reach it | times those of find | times the seconds of find | gain at the end |\n\
                     | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for row in rows {
-        let Contender::Method(name, budget) = &row.rival else { continue };
+        let Contender::Method(name, budget) = &row.baseline else { continue };
         let _ = writeln!(
             text,
             "| {name}, budget {budget} | {} | {:.2} | {}{} | {} | {} | {} |",
@@ -120,14 +121,14 @@ mod tests {
     use crate::learn::Point;
     use crate::methods::BASE;
 
-    /// A base of mean 10 and spread 2, `find` with a gain of 2, and a rival at 10 times the seconds of each evaluation
+    /// A base of mean 10 and spread 2, `find` with a gain of 2, and a baseline at 10 times the seconds of each evaluation
     /// whose batches of 16 score as given.
-    fn cells(rival: &[f64]) -> Vec<Cell> {
+    fn cells(baseline: &[f64]) -> Vec<Cell> {
         let base = Cell::example(BASE, 1, [10.0 - 2f64.sqrt(), 10.0 + 2f64.sqrt()], None);
         let mut find = Cell::example("find", 1, [0.0; 2], Some(2.0));
         (find.key.budget, find.evaluations, find.learning_seconds) = (160, 160, 16.0);
-        let mut other = Cell::example("rival", 1, [0.0; 2], Some(1.0));
-        let evaluations = 16 * rival.len();
+        let mut other = Cell::example("baseline", 1, [0.0; 2], Some(1.0));
+        let evaluations = 16 * baseline.len();
         (other.key.budget, other.evaluations, other.learning_seconds) =
             (640, evaluations, evaluations as f64);
         let point = |(at, reward): (usize, &f64)| Point {
@@ -137,12 +138,13 @@ mod tests {
             step_norm: None,
             predictive_r2: None,
         };
-        other.curve = rival.iter().enumerate().map(point).collect();
+        other.curve = baseline.iter().enumerate().map(point).collect();
         vec![base, find, other]
     }
 
-    fn reach(rival: &[f64]) -> Reach {
-        Reach::new(&cells(rival), &Contender::method("find", 160), &Contender::method("rival", 640)).unwrap()
+    fn reach(baseline: &[f64]) -> Reach {
+        Reach::new(&cells(baseline), &Contender::method("find", 160), &Contender::method("baseline", 640))
+            .unwrap()
     }
 
     #[test]
@@ -163,7 +165,8 @@ mod tests {
         let mut cells = cells(&[10.0]);
         cells[2].key.seed = 2;
         assert!(
-            Reach::new(&cells, &Contender::method("find", 160), &Contender::method("rival", 640)).is_none()
+            Reach::new(&cells, &Contender::method("find", 160), &Contender::method("baseline", 640))
+                .is_none()
         );
     }
 }

@@ -19,14 +19,14 @@ const SMOOTHED_POINTS: usize = 5;
 pub enum Contender {
     /// A method with its budget.
     Method(String, usize),
-    /// The best of n base pictures by the scorer, for each picture.
+    /// The best of n base images by the scorer, for each image.
     BestOf(usize),
 }
 
 /// What is read from a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
-    /// Share of fresh pictures that the judge accepts.
+    /// Share of fresh images that the judge accepts.
     Success,
     /// Rise of the mean reward in standard deviations of the base.
     Gain,
@@ -36,7 +36,7 @@ pub enum Figure {
     KlNats,
     /// `sqrt(E |z|^2 / d)`.
     NoiseNormRatio,
-    /// Pictures generated and scored for learning.
+    /// Images generated and scored for learning.
     Evaluations,
     /// Seconds of learning.
     Seconds,

@@ -35,8 +35,8 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     let diagnosis = doctor(&Examination {
         options: flags.loading.into(),
         rewards: flags.rewards,
-        pictures: flags.images,
-        drawing: Duration::from_secs(10),
+        images: flags.images,
+        generating: Duration::from_secs(10),
     })?;
     if flags.json {
         print_json(&diagnosis)?;

@@ -77,7 +77,7 @@ pub fn run(flags: Flags) -> anyhow::Result<Outcome> {
     if flags.json {
         print_json(&sampled)?;
     } else {
-        let mut files = sampled.pictures.iter().map(|picture| &picture.file).chain(&sampled.grid);
+        let mut files = sampled.images.iter().map(|image| &image.file).chain(&sampled.grid);
         files.try_for_each(|file| print(&file.display().to_string()))?;
         if let Some(verified) = &sampled.verified {
             print(&verified_line(verified))?;

@@ -60,7 +60,7 @@ fn weight_that_is_none() {
 
 #[test]
 fn held_out_scorer_that_is_climbed() {
-    insta::assert_snapshot!(refused(&["tune", "a dog", "--model", "fake", "--watch", "fake"]));
+    insta::assert_snapshot!(refused(&["tune", "a dog", "--model", "fake", "--holdout", "fake"]));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn policy_that_was_cut_off() {
 }
 
 #[test]
-fn picture_that_is_none() {
+fn image_that_is_none() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text.png"), "I am a text file.").unwrap();
     let arguments = ["score", "text.png", "--prompt", "a dog", "--model", "fake"];

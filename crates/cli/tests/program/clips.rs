@@ -140,10 +140,10 @@ fn every_command_works_for_clips() {
         let compared = json(&succeed(folder.path(), &["compare", &run, "--samples", "2", "--json"]));
         assert_eq!(compared["samples"], 2);
         let sheet = format!("{name}.webp");
-        let drawn = ["sample", &run, "-n", "2", "--out", name, "--grid", &sheet, "--json"];
-        let drawn = json(&succeed(folder.path(), &drawn));
+        let sampled = ["sample", &run, "-n", "2", "--out", name, "--grid", &sheet, "--json"];
+        let sampled = json(&succeed(folder.path(), &sampled));
         let files: Vec<&str> =
-            drawn["pictures"].as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap()).collect();
+            sampled["images"].as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap()).collect();
         assert!(files.len() >= 6 && files[0].ends_with("seed-0.webp"), "{files:?}");
         let played = std::fs::read(folder.path().join(&sheet)).unwrap();
         let played = WebPDecoder::new(std::io::Cursor::new(played)).unwrap().into_frames();

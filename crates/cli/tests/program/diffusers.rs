@@ -1,4 +1,4 @@
-//! The policy file in the hands of diffusers: the same noises give the same pictures.
+//! The policy file in the hands of diffusers: the same noises give the same images.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,13 +30,13 @@ fn sample_with_both(python: &Path, folder: &Path, model: &str, count: &str) {
     let noises = ["--save-noise", "noise.safetensors", "--out", "samples"];
     succeed(folder, &[&["sample", "run", "-n", count, "--dtype", "f32"][..], &noises].concat());
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/sample_with_diffusers.py");
-    let drawn = Command::new(python)
+    let sampled = Command::new(python)
         .current_dir(folder)
         .arg(example)
         .args([model, "run/policy.safetensors", "theirs", "noise.safetensors"])
         .output()
         .expect("Python starts");
-    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    assert!(sampled.status.success(), "{}", String::from_utf8_lossy(&sampled.stderr));
 }
 
 /// Clips of both families, from a policy that has all settings in it.
@@ -80,7 +80,7 @@ fn frames(path: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 #[ignore = "needs Python with diffusers"]
-fn diffusers_draws_the_same_pictures_from_the_policy() {
+fn diffusers_draws_the_same_images_from_the_policy() {
     let python = python();
     let folder = tempfile::tempdir().unwrap();
     let settings = ["--evaluations", "16", "--samples", "2", "--num-inference-steps", "4", "--dtype", "f32"];
@@ -94,6 +94,6 @@ fn diffusers_draws_the_same_pictures_from_the_policy() {
         assert_eq!(ours.len(), theirs.len());
         // Sums in another order end in another last bit, which rounding to 8 bits makes one level.
         let furthest = ours.iter().zip(&theirs).map(|(ours, theirs)| ours.abs_diff(*theirs)).max();
-        assert!(furthest <= Some(1), "picture {at} differs by {furthest:?} levels");
+        assert!(furthest <= Some(1), "image {at} differs by {furthest:?} levels");
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{json, succeed};
 
-/// Both runs draw from the same noises, so where bf16 were worse than f32 by more than chance, it would show.
+/// Both runs sample from the same noises, so where bf16 were worse than f32 by more than chance, it would show.
 #[test]
 fn tuning_in_bf16_reaches_the_reward_of_f32_within_noise() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{outcome, succeed};
 
-/// Rewards each picture by a checksum of its file; every sample is a request. From the third step on, for as long as
+/// Rewards each image by a checksum of its file; every sample is a request. From the third step on, for as long as
 /// there is a file `broken`, TROUBLE happens before the answer; `$rewards` and `$id` are what would be answered.
 const SCORER: &str = r#"
 read -r hello
@@ -86,8 +86,8 @@ fn a_scorer_that_answers_garbage() {
 }
 
 #[test]
-fn a_scorer_that_answers_for_too_few_pictures() {
-    assert_ends_and_goes_on("rewards=1,2", "gave 2 rewards for 1 pictures");
+fn a_scorer_that_answers_for_too_few_images() {
+    assert_ends_and_goes_on("rewards=1,2", "gave 2 rewards for 1 images");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn answers_are_kept_and_not_asked_for_again() {
     fs::write(&metrics, kept).unwrap();
     fs::remove_file(folder.path().join("run/policy/step-000006.safetensors")).unwrap();
     succeed(folder.path(), &["tune", "--resume", "run", "--json"]);
-    assert_eq!(requests(), asked, "a picture was paid for twice");
+    assert_eq!(requests(), asked, "an image was paid for twice");
 }
 
 /// A run whose scorer has a child that ticks for as long as it lives and reads nothing.

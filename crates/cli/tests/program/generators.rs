@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{json, names, outcome, succeed};
 
-/// Draws one of four pictures after the other, whatever the noise; REWARDS is what it recommends.
+/// Gives one of four images after the other, whatever the noise; REWARDS is what it recommends.
 const GENERATOR: &str = r#"
 echo >> starts
 read -r hello
@@ -26,7 +26,7 @@ while read -r line; do
 done
 "#;
 
-/// A folder with the program and its pictures, which differ in their detail.
+/// A folder with the program and its images, which differ in their detail.
 fn folder(rewards: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("generator.sh"), GENERATOR.replace("REWARDS", rewards))
@@ -34,7 +34,7 @@ fn folder(rewards: &str) -> TempDir {
     for number in 0..4u32 {
         let pixel = |x: u32, y: u32| image::Rgb([(x * y * (number + 1) * 37 % 256) as u8, 90, 40]);
         let path = folder.path().join(format!("picture-{number}.png"));
-        image::RgbImage::from_fn(16, 16, pixel).save(path).expect("a written picture");
+        image::RgbImage::from_fn(16, 16, pixel).save(path).expect("a written image");
     }
     folder
 }

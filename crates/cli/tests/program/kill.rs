@@ -15,7 +15,7 @@ const SETTINGS: [&str; 14] = [
     "fake",
     "--reward",
     "jpeg-size=0.1",
-    "--watch",
+    "--holdout",
     "fake-judge",
     "--evaluations",
     "800",

@@ -17,10 +17,10 @@ echo '{"ready":true,"name":"shell"}'
 sample=0
 while read -r line; do
   id=$(printf '%s' "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
-  pictures=$(printf '%s' "$line" | grep -o '\.png"' | wc -l)
+  images=$(printf '%s' "$line" | grep -o '\.png"' | wc -l)
   rewards=''
   at=0
-  while [ "$at" -lt "$pictures" ]; do
+  while [ "$at" -lt "$images" ]; do
     case $(cat mode) in
       counting) reward=$((sample % 5)) ;;
       null) reward=null ;;
@@ -30,7 +30,7 @@ while read -r line; do
     sample=$((sample + 1))
     rewards="$rewards$reward"
     at=$((at + 1))
-    if [ "$at" -lt "$pictures" ]; then rewards="$rewards,"; fi
+    if [ "$at" -lt "$images" ]; then rewards="$rewards,"; fi
   done
   printf '{"id":%s,"rewards":[%s]}\n' "$id" "$rewards"
 done
@@ -61,7 +61,7 @@ fn a_nan_is_left_out_and_recorded_with_its_reason() {
 fn what_a_held_out_scorer_does_not_say_is_recorded_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let watch = format!("exec:{}", judge(folder.path(), "some-nan"));
-    let (code, _, stderr) = outcome(folder.path(), &small_run(&["--watch", &watch]));
+    let (code, _, stderr) = outcome(folder.path(), &small_run(&["--holdout", &watch]));
     assert_eq!(code, Some(0), "{stderr}");
     for record in metrics(&folder.path().join("run")) {
         let held_out = &record["held_out"][0];
@@ -74,12 +74,12 @@ fn what_a_held_out_scorer_does_not_say_is_recorded_with_its_reason() {
 }
 
 #[test]
-fn a_blocked_picture_is_left_out_and_recorded_with_its_reason() {
+fn a_blocked_image_is_left_out_and_recorded_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["tune", "a blocked green dog", "--model", "fake", "--evaluations", "64", "--out", "run"];
     succeed(folder.path(), &arguments);
     let records = metrics(&folder.path().join("run"));
-    // Later batches lie near pictures that had a reward, so that they may have nothing to block.
+    // Later batches lie near images that had a reward, so that they may have nothing to block.
     let (blocked, _) = missing(&records[0]);
     assert!(blocked > 0 && blocked < 16, "{blocked} of 16 are missing");
     for record in &records {

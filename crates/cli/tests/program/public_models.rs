@@ -24,19 +24,19 @@ fn sample(folder: &Path, more: &[&str]) -> String {
 #[test]
 fn batch_size_changes_no_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let drawn = |out: &str, batch: &str| {
+    let sampled = |out: &str, batch: &str| {
         let latents = format!("{out}.safetensors");
         let arguments =
             ["-n", "3", "--seed", "5", "--generation-batch", batch, "--out", out, "--save-latents", &latents];
-        // Steps of this scheduler add noise, which belongs to the picture and not to the batch.
+        // Steps of this scheduler add noise, which belongs to the image and not to the batch.
         sample(folder.path(), &[&arguments[..], &["--scheduler", "euler-ancestral"]].concat());
         let file = |name: String| fs::read(folder.path().join(name)).unwrap();
-        let pictures: Vec<_> = (5..8).map(|seed| file(format!("{out}/seed-{seed}.png"))).collect();
-        (pictures, file(latents))
+        let images: Vec<_> = (5..8).map(|seed| file(format!("{out}/seed-{seed}.png"))).collect();
+        (images, file(latents))
     };
-    let alone = drawn("alone", "1");
-    assert!(alone == drawn("pair", "2"));
-    assert!(alone == drawn("all", "3"));
+    let alone = sampled("alone", "1");
+    assert!(alone == sampled("pair", "2"));
+    assert!(alone == sampled("all", "3"));
     let header = String::from_utf8_lossy(&alone.1).into_owned();
     assert!(header.contains("\"latents\"") && header.contains("[3,4,8,8]"));
     let (code, _, message) = outcome(folder.path(), &["sample", "--prompt", "x", "--generation-batch", "0"]);
@@ -61,12 +61,12 @@ fn noise_goes_out_and_in() {
 }
 
 #[test]
-fn adapters_decoders_and_skipped_layers_change_the_picture() {
+fn adapters_decoders_and_skipped_layers_change_the_image() {
     let folder = tempfile::tempdir().unwrap();
     let adapter = golden("adapters/kohya.safetensors");
     let half = format!("{adapter}=0.5");
     let decoder = golden("lcm/vae");
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for (out, more) in [
         ("plain", &[][..]),
         ("adapted", &["--lora", &adapter]),
@@ -76,14 +76,14 @@ fn adapters_decoders_and_skipped_layers_change_the_picture() {
         ("skip", &["--clip-skip", "1"]),
     ] {
         sample(folder.path(), &[&["-n", "1", "--dtype", "f32", "--out", out][..], more].concat());
-        pictures.push(image::open(folder.path().join(out).join("seed-0.png")).unwrap().to_rgb8());
+        images.push(image::open(folder.path().join(out).join("seed-0.png")).unwrap().to_rgb8());
     }
-    let twice = pictures.remove(3);
-    for (at, picture) in pictures.iter().enumerate() {
-        assert!(pictures[at + 1..].iter().all(|other| other != picture), "picture {at} is there twice");
+    let twice = images.remove(3);
+    for (at, image) in images.iter().enumerate() {
+        assert!(images[at + 1..].iter().all(|other| other != image), "image {at} is there twice");
     }
     // Two halves are a whole, up to the last bit of a sum.
-    let near = twice.iter().zip(pictures[1].iter()).all(|(a, b)| a.abs_diff(*b) <= 1);
+    let near = twice.iter().zip(images[1].iter()).all(|(a, b)| a.abs_diff(*b) <= 1);
     assert!(near, "two halves of an adapter differ from the whole");
     let (code, _, message) =
         outcome(folder.path(), &["sample", "--prompt", "x", "--model", &golden("sd2"), "--lora", &adapter]);
@@ -92,17 +92,17 @@ fn adapters_decoders_and_skipped_layers_change_the_picture() {
 }
 
 #[test]
-fn tiles_change_large_pictures_only() {
+fn tiles_change_large_images_only() {
     let folder = tempfile::tempdir().unwrap();
     // 18 pixels are 9 latents: more than a tile has, and no multiple of what the denoiser halves.
     for (side, is_same) in [("16", true), ("18", false)] {
-        let drawn = |out: &str, more: &[&str]| {
+        let sampled = |out: &str, more: &[&str]| {
             let out = format!("{out}-{side}");
             let arguments = ["-n", "1", "--dtype", "f32", "--out", &out, "--height", side, "--width", side];
             sample(folder.path(), &[&arguments[..], more].concat());
             image::open(folder.path().join(out).join("seed-0.png")).unwrap().to_rgb8()
         };
-        let (whole, tiled) = (drawn("whole", &[]), drawn("tiled", &["--vae-tiling"]));
+        let (whole, tiled) = (sampled("whole", &[]), sampled("tiled", &["--vae-tiling"]));
         assert_eq!(whole.width().to_string(), side);
         assert_eq!(whole == tiled, is_same, "{side} pixels");
     }
@@ -242,7 +242,7 @@ fn a_run_knows_the_weights_of_its_scorers() {
     for file in ["config.json", "merges.txt", "model.safetensors", "vocab.json"] {
         fs::copy(golden.join(file), scorer.join(file)).unwrap();
     }
-    succeed(folder.path(), &small_run(&["--watch", "clip-score:scorer"]));
+    succeed(folder.path(), &small_run(&["--holdout", "clip-score:scorer"]));
     let made = fs::read(folder.path().join("run/environment.json")).unwrap();
     let made: Value = serde_json::from_slice(&made).unwrap();
     let hashes = made["scorers_sha256"]["clip-score:scorer"].as_object().unwrap();

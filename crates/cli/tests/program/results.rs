@@ -122,7 +122,7 @@ fn compare_repeats_the_comparison_of_the_run() {
 }
 
 #[test]
-fn a_picture_of_the_comparison_can_be_drawn_and_scored_again() {
+fn a_image_of_the_comparison_can_be_drawn_and_scored_again() {
     let folder = tempfile::tempdir().unwrap();
     let tuned = json(&succeed(folder.path(), &small_run(&["--json"])));
     let seed = tuned["comparison"]["first_seed"].as_u64().unwrap().to_string();
@@ -138,13 +138,13 @@ fn a_picture_of_the_comparison_can_be_drawn_and_scored_again() {
     );
     assert_eq!(pixels(format!("base/seed-{seed}.png")), pixels(format!("run/images/base-{seed}.png")));
 
-    let picture = format!("samples/seed-{seed}.png");
-    let scored = json(&succeed(folder.path(), &["score", &picture, "--model", "fake", "--prompt", "a dog"]));
-    assert_eq!((&scored["file"], &scored["scorer"]), (&Value::from(picture.clone()), &Value::from("fake")));
+    let image = format!("samples/seed-{seed}.png");
+    let scored = json(&succeed(folder.path(), &["score", &image, "--model", "fake", "--prompt", "a dog"]));
+    assert_eq!((&scored["file"], &scored["scorer"]), (&Value::from(image.clone()), &Value::from("fake")));
     assert!(scored["reward"].is_f64());
     let judged = json(&succeed(
         folder.path(),
-        &["score", &picture, "--model", "fake", "--prompt", "a dog", "--reward", "fake-judge"],
+        &["score", &image, "--model", "fake", "--prompt", "a dog", "--reward", "fake-judge"],
     ));
     assert_eq!(
         (&judged["reward"], &judged["reason"]),
@@ -153,18 +153,18 @@ fn a_picture_of_the_comparison_can_be_drawn_and_scored_again() {
 }
 
 #[test]
-fn the_best_noises_draw_the_best_pictures_again() {
+fn the_best_noises_draw_the_best_images_again() {
     let folder = tempfile::tempdir().unwrap();
     succeed(folder.path(), &small_run(&[]));
     let best = ["sample", "run", "--noise", "run/best-noises.safetensors"];
     let saves = ["--save-noise", "noise.safetensors", "--save-latents", "latents.safetensors"];
-    let drawn = json(&succeed(folder.path(), &[&best[..], &saves, &["--json"]].concat()));
+    let sampled = json(&succeed(folder.path(), &[&best[..], &saves, &["--json"]].concat()));
     let files = |values: &Value| {
         let files = values.as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap().to_owned());
         files.collect::<Vec<_>>()
     };
     let open = |path: &str| image::open(folder.path().join(path)).unwrap().into_rgb8().into_raw();
-    let mut again = files(&drawn["pictures"]).iter().map(|file| open(file)).collect::<Vec<_>>();
+    let mut again = files(&sampled["images"]).iter().map(|file| open(file)).collect::<Vec<_>>();
     let images = names(&folder.path().join("run/images"));
     let kept = images.iter().filter(|name| name.starts_with("best-"));
     let mut kept = kept.map(|name| open(&format!("run/images/{name}"))).collect::<Vec<_>>();
@@ -173,16 +173,16 @@ fn the_best_noises_draw_the_best_pictures_again() {
     assert!(again == kept);
 
     // The best comes first, and its reward is the best of the run.
-    let first = files(&drawn["pictures"])[0].clone();
+    let first = files(&sampled["images"])[0].clone();
     let scored =
         json(&succeed(folder.path(), &["score", &first, "--model", "fake", "--prompt", "a green dog"]));
     let best = crate::metrics(&folder.path().join("run")).last().unwrap()["best_reward"].as_f64().unwrap();
-    // The picture on disk has 8 bits.
+    // The image on disk has 8 bits.
     assert!((scored["reward"].as_f64().unwrap() - best).abs() < 2e-3);
-    let picture = fs::read(
+    let image = fs::read(
         folder.path().join("run/images").join(images.iter().find(|name| name.starts_with("best-")).unwrap()),
     );
-    let text = String::from_utf8_lossy(&picture.unwrap()).into_owned();
+    let text = String::from_utf8_lossy(&image.unwrap()).into_owned();
     assert!(text.contains("seed\0\0\0\0\x000, step ") && text.contains("reward\0\0\0\0\0fake 0."));
 
     let [noise, latents] = ["noise.safetensors", "latents.safetensors"]
@@ -253,28 +253,21 @@ fn inspect_knows_runs_policies_and_models() {
 fn doctor_prints_the_documented_keys() {
     let folder = tempfile::tempdir().unwrap();
     let found = json(&succeed(folder.path(), &["doctor", "--model", "fake", "--json"]));
-    let documented = [
-        "devices",
-        "instruction_sets",
-        "threads",
-        "memory_bytes",
-        "models",
-        "scorers",
-        "pictures_per_second",
-    ];
+    let documented =
+        ["devices", "instruction_sets", "threads", "memory_bytes", "models", "scorers", "images_per_second"];
     documented.iter().for_each(|key| assert!(keys(&found).contains(key), "{key} is missing"));
-    assert!(found["pictures_per_second"].as_f64().unwrap() > 0.0);
+    assert!(found["images_per_second"].as_f64().unwrap() > 0.0);
 }
 
-/// A tiny ImageReward with two pictures and what its reference makes of them.
+/// A tiny ImageReward with two images and what its reference makes of them.
 const SCORER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/rewards/image_reward");
 
 #[test]
 fn doctor_opens_a_scorer_and_tells_what_it_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let reward = format!("image-reward:{SCORER}");
-    let examine = |reward: &str, pictures: &str| {
-        let arguments = ["doctor", "--model", "fake", "--json", "--reward", reward, "--pictures", pictures];
+    let examine = |reward: &str, images: &str| {
+        let arguments = ["doctor", "--model", "fake", "--json", "--reward", reward, "--pictures", images];
         let (code, stdout, stderr) = outcome(folder.path(), &arguments);
         (code.unwrap(), json(&stdout), stderr)
     };
@@ -285,7 +278,7 @@ fn doctor_opens_a_scorer_and_tells_what_it_lacks() {
     assert_eq!(of(&reward)["ready"], true);
     assert!(of("hps-v2")["missing"].as_str().unwrap().contains("HPS_v2_compressed.pt"));
     let test = &found["self_tests"][0];
-    assert_eq!((&test["passed"], test["pictures"].as_array().unwrap().len()), (&Value::Bool(true), 2));
+    assert_eq!((&test["passed"], test["images"].as_array().unwrap().len()), (&Value::Bool(true), 2));
     assert!(test["largest_difference"].as_f64().unwrap() < 1e-4, "{test}");
 
     for name in ["picture-0.png", "picture-1.png"] {

@@ -65,7 +65,7 @@ fn a_held_out_scorer_is_recorded_and_changes_nothing_while_it_stands() {
     let policy = || std::fs::read(folder.path().join("run/policy.safetensors")).unwrap();
     succeed(folder.path(), &small_run(&[]));
     let alone = policy();
-    let (code, stdout, stderr) = outcome(folder.path(), &small_run(&["--force", "--watch", "fake-judge"]));
+    let (code, stdout, stderr) = outcome(folder.path(), &small_run(&["--force", "--holdout", "fake-judge"]));
     assert_eq!(code, Some(0), "{stderr}");
     assert!(policy() == alone);
     for part in ["held-out fake-judge", "fake-judge 0."] {
@@ -75,7 +75,7 @@ fn a_held_out_scorer_is_recorded_and_changes_nothing_while_it_stands() {
     let records = metrics(&folder.path().join("run"));
     assert_eq!(numbers(&records[1]["held_out"][0]["rewards"]).len(), 16);
 
-    let other = ["compare", "run", "--json", "--watch", "fake-red", "--watch", "jpeg-size"];
+    let other = ["compare", "run", "--json", "--holdout", "fake-red", "--holdout", "jpeg-size"];
     let compared = json(&succeed(folder.path(), &other));
     assert_eq!(compared["held_out"][0]["scorer"], "fake-red");
     for key in ["reward_mean", "reward_ci95", "rewards_missing"] {
@@ -105,7 +105,7 @@ fn a_held_out_scorer_that_falls_ends_the_run_with_the_policy_from_before_the_fal
         ]
     };
     let free = json(&succeed(folder.path(), &arguments("free")));
-    let arguments = [&arguments("held_out")[..], &["--watch", "fake-red"]].concat();
+    let arguments = [&arguments("held_out")[..], &["--holdout", "fake-red"]].concat();
     let (code, stdout, stderr) = outcome(folder.path(), &arguments);
     assert_eq!(code, Some(0), "{stderr}");
     let held_out = json(&stdout);

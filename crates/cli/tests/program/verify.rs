@@ -12,13 +12,13 @@ fn sampled(folder: &Path, more: &[&str]) -> Value {
 }
 
 fn rewards(sampled: &Value) -> Vec<f64> {
-    let pictures = sampled["pictures"].as_array().expect("a list");
-    pictures.iter().map(|picture| picture["reward"].as_f64().expect("a number")).collect()
+    let images = sampled["images"].as_array().expect("a list");
+    images.iter().map(|image| image["reward"].as_f64().expect("a number")).collect()
 }
 
 fn seeds(sampled: &Value) -> Vec<u64> {
-    let pictures = sampled["pictures"].as_array().expect("a list");
-    pictures.iter().map(|picture| picture["seed"].as_u64().expect("a number")).collect()
+    let images = sampled["images"].as_array().expect("a list");
+    images.iter().map(|image| image["seed"].as_u64().expect("a number")).collect()
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn samples_below_a_threshold_are_generated_again_from_other_seeds() {
     let tries = seeds(&verified).iter().map(|seed| seed / 1_000_000 + 1).sum::<u64>();
     assert_eq!(tries as usize, generations, "the seed tells how many tries a sample took");
     // Samples are listed as they are finished, and each can be generated again by its seed alone.
-    let last = &verified["pictures"][23];
+    let last = &verified["images"][23];
     let seed = last["seed"].as_u64().unwrap().to_string();
     assert!(seed.len() > 6, "the last one was generated again: {seed}");
     succeed(folder.path(), &["sample", "run", "-n", "1", "--seed", &seed, "--out", "again"]);
@@ -92,9 +92,9 @@ fn tries_are_bounded_and_the_best_one_is_kept() {
     // The noises that were saved are those of the images.
     let by_noise = ["sample", "run", "--noise", "noise.safetensors", "--out", "by-noise"];
     let files = succeed(folder.path(), &by_noise);
-    for (file, picture) in files.lines().zip(never["pictures"].as_array().unwrap()) {
+    for (file, image) in files.lines().zip(never["images"].as_array().unwrap()) {
         let pixels = |path: &str| image::open(folder.path().join(path)).unwrap().into_rgb8().into_raw();
-        assert!(pixels(file) == pixels(picture["file"].as_str().unwrap()));
+        assert!(pixels(file) == pixels(image["file"].as_str().unwrap()));
     }
 }
 

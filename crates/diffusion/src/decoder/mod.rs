@@ -224,11 +224,11 @@ impl Vae {
         self.decoder.forward(latents)
     }
 
-    /// As [`Self::decode`], of numbers in memory order and tile by tile where that was chosen; gives the pictures' numbers
+    /// As [`Self::decode`], of numbers in memory order and tile by tile where that was chosen; gives the images' numbers
     /// with their rows and columns.
     ///
     /// # Errors
-    /// Where the device does not return a picture.
+    /// Where the device does not return an image.
     pub(crate) fn decode_values(
         &self,
         latents: Vec<f32>,
@@ -236,25 +236,25 @@ impl Vae {
         placement: &Placement,
     ) -> Result<(Vec<f32>, [usize; 2])> {
         let whole = |latents, dims| {
-            let pictures = self.decode(placement.tensor(latents, dims));
-            let [_, height, width, _] = pictures.dims();
-            Ok((read_back(pictures, "pictures")?, [height, width]))
+            let images = self.decode(placement.tensor(latents, dims));
+            let [_, height, width, _] = images.dims();
+            Ok((read_back(images, "images")?, [height, width]))
         };
         let [_, height, width, channels] = dims;
         let Some(tiling) = self.tiling.filter(|tiling| tiling.applies_to(height, width)) else {
             return whole(latents, dims);
         };
-        let mut pictures = Vec::new();
+        let mut images = Vec::new();
         for values in latents.chunks(height * width * channels) {
             let latents = Plane { height, width, channels, values: values.to_vec() };
-            let picture = tiling.decode(&latents, |tile| {
+            let image = tiling.decode(&latents, |tile| {
                 let (values, [height, width]) =
                     whole(tile.values, [1, tile.height, tile.width, tile.channels])?;
                 Ok(Plane { height, width, channels: 3, values })
             })?;
-            pictures.extend(picture.values);
+            images.extend(image.values);
         }
-        Ok((pictures, [height, width].map(|size| size * tiling.pixels)))
+        Ok((images, [height, width].map(|size| size * tiling.pixels)))
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use noisefind_nn::device::{DeviceChoice, DtypeChoice};
 
-    /// The full decoder's tiles are as large as its pictures in training; those of the small one are 512 pixels, so it is
+    /// The full decoder's tiles are as large as its images in training; those of the small one are 512 pixels, so it is
     /// given smaller ones here.
     #[test]
     fn tiles_join_to_what_diffusers_makes_of_them() {
@@ -304,7 +304,7 @@ mod tests {
                 let whole = Vae::open(&files, "vae", &placement).unwrap();
                 let (whole, _) = whole.decode_values(latents, dims, &placement).unwrap();
                 let differs = whole.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) > 1e-2;
-                // Only the full decoder leaves pictures alone that are no larger than a tile.
+                // Only the full decoder leaves images alone that are no larger than a tile.
                 assert_eq!(differs, size != "native" || family == "lcm", "{name}, {size}");
             }
         }
@@ -328,7 +328,7 @@ mod tests {
         assert!(Vae::open_decoding(&files, "", &placement, Decoding::Whole).is_ok());
     }
 
-    /// The full decoder of Stable Diffusion XL gives black pictures in half precision.
+    /// The full decoder of Stable Diffusion XL gives black images in half precision.
     #[test]
     fn a_decoder_that_overflows_runs_in_single_precision() {
         let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion");

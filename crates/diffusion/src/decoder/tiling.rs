@@ -1,12 +1,12 @@
-//! Large pictures decoded tile by tile, so that memory follows from the tile and not from the picture.
+//! Large images decoded tile by tile, so that memory follows from the tile and not from the image.
 //!
 //! Reference: what `enable_tiling` switches on in `AutoencoderKL` and `AutoencoderTiny` of diffusers 0.42.1. Group norms
-//! and attention see a tile and not the whole, so the picture is a slightly different one; overlaps hide the seams.
+//! and attention see a tile and not the whole, so the image is a slightly different one; overlaps hide the seams.
 
 use super::DecoderInfo;
 use noisefind_nn::error::Result;
 
-/// Where a picture is cut, and how its pieces are joined.
+/// Where an image is cut, and how its pieces are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tiling {
     /// Sides of a tile in latents.
@@ -18,16 +18,16 @@ pub(super) struct Tiling {
     pub(super) seams: Seams,
 }
 
-/// How overlapping tiles become one picture.
+/// How overlapping tiles become one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seams {
     /// Each tile fades into its upper neighbour, then into its left one, and what hangs over is cut off: `AutoencoderKL`.
     Faded,
-    /// Each tile is laid over the picture so far, more opaque with each pixel of the overlap: `AutoencoderTiny`.
+    /// Each tile is laid over the image so far, more opaque with each pixel of the overlap: `AutoencoderTiny`.
     Laid,
 }
 
-/// Numbers of one picture or of its latents, `[height, width, channels]`.
+/// Numbers of one image or of its latents, `[height, width, channels]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plane {
     pub(crate) height: usize,
@@ -62,7 +62,7 @@ impl Tiling {
         let starts = |size: usize| (0..size).step_by(self.side - self.overlap);
         let shared = self.overlap * self.pixels;
         let kept = (self.side - self.overlap) * self.pixels;
-        let mut picture = Plane::zeros(latents.height * self.pixels, latents.width * self.pixels);
+        let mut image = Plane::zeros(latents.height * self.pixels, latents.width * self.pixels);
         let mut above: Vec<Plane> = Vec::new();
         for top in starts(latents.height) {
             let mut row: Vec<Plane> = Vec::new();
@@ -70,7 +70,7 @@ impl Tiling {
                 let mut tile = decode(latents.part(top, left, self.side))?;
                 let corner = [top * self.pixels, left * self.pixels];
                 if self.seams == Seams::Laid {
-                    picture.lay(&tile, corner, shared);
+                    image.lay(&tile, corner, shared);
                     continue;
                 }
                 if let Some(above) = above.get(column) {
@@ -79,17 +79,17 @@ impl Tiling {
                 if let Some(before) = row.last() {
                     tile.fade_from_left(before, shared);
                 }
-                picture.put(&tile, corner, kept);
+                image.put(&tile, corner, kept);
                 row.push(tile);
             }
             above = row;
         }
-        Ok(picture)
+        Ok(image)
     }
 }
 
 impl Plane {
-    /// A black picture of three colours.
+    /// A black image of three colours.
     fn zeros(height: usize, width: usize) -> Self {
         Self { height, width, channels: 3, values: vec![0.0; height * width * 3] }
     }

@@ -48,8 +48,9 @@ impl DiffusionModel {
             let output = self.predict(prompt, at, &state.samples);
             check.add(&output);
             let noise = schedule.draws_noise(at).then(|| {
-                let drawn: Vec<Vec<f32>> = streams.iter_mut().map(|stream| stream.step(at as u32)).collect();
-                on_device(drawn.iter().map(Vec::as_slice), shape, &placement)
+                let sampled: Vec<Vec<f32>> =
+                    streams.iter_mut().map(|stream| stream.step(at as u32)).collect();
+                on_device(sampled.iter().map(Vec::as_slice), shape, &placement)
             });
             state = schedule.step(at, state, output, noise);
         }

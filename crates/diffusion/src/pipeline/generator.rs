@@ -8,7 +8,7 @@ use super::{DiffusionModel, GenerationOptions, Latents, PreparedPrompt};
 use crate::scheduler::Schedule;
 use noisefind_nn::error::Result;
 
-/// Draws pictures with fixed options; keeps the last prompt's encoding, since a run asks for it again and again.
+/// Generates images with fixed options; keeps the last prompt's encoding, since a run asks for it again and again.
 #[derive(Clone, Debug)]
 pub struct DiffusionGenerator {
     model: DiffusionModel,
@@ -34,7 +34,7 @@ impl DiffusionGenerator {
         &self.model
     }
 
-    /// How it draws.
+    /// How it generates.
     pub fn options(&self) -> &GenerationOptions {
         &self.options
     }

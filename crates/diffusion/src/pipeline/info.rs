@@ -32,9 +32,9 @@ pub struct ModelInfo {
     /// The most numbers that lie between the layers at once, for one image or clip of native size with guidance: those of
     /// the denoiser, or those of the decoder for the frames that it decodes at once.
     pub activations: Option<usize>,
-    /// Shape of the noise for a picture of native size.
+    /// Shape of the noise for an image of native size.
     pub noise_shape: Option<NoiseShape>,
-    /// Native rows and columns of a picture in pixels.
+    /// Native rows and columns of an image in pixels.
     pub native_size: Option<[usize; 2]>,
     /// The class of the model's own scheduler.
     pub scheduler: Option<&'static SchedulerClass>,
@@ -125,7 +125,7 @@ impl ModelInfo {
         })
     }
 
-    /// About how much memory it takes to draw one picture of native size when each number takes `bytes`: 4 for f32, 2 for
+    /// About how much memory it takes to generate one image of native size when each number takes `bytes`: 4 for f32, 2 for
     /// bf16.
     pub fn memory_bytes(&self, bytes: usize) -> Option<usize> {
         Some((self.packed_parameters + self.activations?) * bytes)

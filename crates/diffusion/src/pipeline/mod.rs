@@ -135,12 +135,12 @@ impl DiffusionModel {
         &self.placement
     }
 
-    /// Shape of the noise for a picture of the model's native size.
+    /// Shape of the noise for an image of the model's native size.
     pub fn noise_shape(&self) -> NoiseShape {
         self.denoiser_info.noise_shape()
     }
 
-    /// Shape of the noise for the picture size that `options` ask for.
+    /// Shape of the noise for the image size that `options` ask for.
     ///
     /// # Errors
     /// Where the size is no multiple of the pixels that the decoder makes of one latent.

@@ -1,4 +1,4 @@
-//! What a user chooses: where a model runs, and how it draws.
+//! What a user chooses: where a model runs, and how it generates.
 
 use crate::decoder::Decoding;
 use crate::scheduler::SchedulerChoice;
@@ -24,11 +24,11 @@ pub struct LoadOptions {
     /// Motion modules that make a video model of a model of still images: a folder with `config.json` and weights, or an
     /// id on the hub.
     pub motion_adapter: Option<String>,
-    /// Whether the decoder sees a large picture as a whole or in tiles.
+    /// Whether the decoder sees a large image as a whole or in tiles.
     pub decoding: Decoding,
 }
 
-/// How a model draws; the defaults are those of diffusers.
+/// How a model generates; the defaults are those of diffusers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationOptions {
     /// Denoising steps.
@@ -46,15 +46,15 @@ pub struct GenerationOptions {
     pub clip_skip: usize,
     /// The scheduler, where not the model's own.
     pub scheduler: Option<SchedulerChoice>,
-    /// Rows of the picture in pixels, where not native.
+    /// Rows of the image in pixels, where not native.
     pub height: Option<usize>,
-    /// Columns of the picture in pixels, where not native.
+    /// Columns of the image in pixels, where not native.
     pub width: Option<usize>,
     /// Frames of a clip, where not native; models of still images take 1 only.
     pub num_frames: Option<usize>,
     /// Frames a second at which a clip is shown; 8 where nobody says.
     pub fps: Option<f64>,
-    /// Pictures computed together: changes memory and speed, and nothing else.
+    /// Images computed together: changes memory and speed, and nothing else.
     pub batch_size: usize,
 }
 

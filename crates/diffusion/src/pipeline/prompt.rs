@@ -12,7 +12,7 @@ use noisefind_nn::error::Result;
 use noisefind_nn::ops::read_back;
 use noisefind_nn::text::Tokenizer;
 
-/// A prompt together with a schedule, ready to draw any number of pictures.
+/// A prompt together with a schedule, ready to generate any number of images.
 #[derive(Clone, Debug)]
 pub struct PreparedPrompt {
     pub(super) schedule: Schedule,
@@ -36,12 +36,12 @@ impl PreparedPrompt {
         &self.embedding
     }
 
-    /// Shape of the noise that it draws from.
+    /// Shape of the noise that it takes.
     pub fn noise_shape(&self) -> NoiseShape {
         self.noise_shape
     }
 
-    /// The steps from noise to picture.
+    /// The steps from noise to image.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }

@@ -197,7 +197,7 @@ impl State {
             Source::Value => value.clone().expect("a step that uses its value has one"),
             Source::Past(at) => past[at].clone(),
             Source::Anchor => anchor.clone().expect("an earlier step set the anchor"),
-            Source::Noise => noise.clone().expect("noise is drawn for a step that asks for it"),
+            Source::Noise => noise.clone().expect("noise is sampled for a step that asks for it"),
             source => converted(source),
         };
         let next = step.next.evaluate(known);

@@ -182,7 +182,7 @@ fn every_case_agrees_with_diffusers() {
     assert!(failures.is_empty(), "{count} of {} cases:\n{}", golden.cases.len(), failures.join("\n"));
 }
 
-/// Classes between which a model can change: diffusers lets it change between all, and draws noise.
+/// Classes between which a model can change: diffusers lets it change between all, and generates noise.
 fn family(class: &str) -> &'static str {
     match class {
         "EDMEulerScheduler" | "EDMDPMSolverMultistepScheduler" => "edm",

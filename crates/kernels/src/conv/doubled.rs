@@ -1,4 +1,4 @@
-//! A 3x3 window over a picture whose pixels were doubled, as four 2x2 windows over the picture itself.
+//! A 3x3 window over an image whose pixels were doubled, as four 2x2 windows over the image itself.
 //!
 //! Under such a window lie only two by two different pixels, so weights that meet the same pixel can be added once and for
 //! all: 4 multiplications in place of 9. Output pixels of the same parity have the same sums. This is the sub-pixel
@@ -53,7 +53,7 @@ pub(super) fn split(
 }
 
 impl Part {
-    /// The windows over pictures of this size, and where their sums go.
+    /// The windows over images of this size, and where their sums go.
     pub(super) fn rows<'a, T: Element>(&self, inputs: [&'a [T]; 2], size: ImageSize) -> ImageRows<'a, T> {
         ImageRows {
             inputs,

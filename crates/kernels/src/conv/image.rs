@@ -1,4 +1,4 @@
-//! Pictures as the left operand of a product: each output pixel is a row, made of the pixels under its window.
+//! Images as the left operand of a product: each output pixel is a row, made of the pixels under its window.
 
 use std::ops::Range;
 
@@ -64,7 +64,7 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
     }
 
     fn in_memory(&self) -> Option<(&[T], usize)> {
-        // A window of one pixel without gaps or padding sees the picture as it lies in memory.
+        // A window of one pixel without gaps or padding sees the image as it lies in memory.
         let geometry = &self.geometry;
         let plain = geometry.kernel == [1, 1]
             && geometry.stride == 1
@@ -82,13 +82,13 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
         let channels = self.geometry.in_channels[0] + self.geometry.in_channels[1];
         let ImageSize { height, width, .. } = self.output;
         let [kernel_rows, kernel_columns] = self.geometry.kernel;
-        let picture_rows = height * width;
-        // Small pictures would leave most of their last tile unused.
+        let image_rows = height * width;
+        // Small images would leave most of their last tile unused.
         let pays = K::ROW_ALIGN > 1
             && self.geometry.stride == 1
             && kernel_rows * kernel_columns > 1
             && channels.is_multiple_of(K::DEPTH_ALIGN)
-            && (picture_rows.is_multiple_of(K::ROW_ALIGN) || picture_rows >= 4 * K::ROW_ALIGN);
+            && (image_rows.is_multiple_of(K::ROW_ALIGN) || image_rows >= 4 * K::ROW_ALIGN);
         if !pays {
             return None;
         }
@@ -112,12 +112,8 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
                 unit_rows,
                 unit_pitch: copies * copy,
             },
-            task_rows: if lines < height {
-                unit_rows
-            } else {
-                unit_rows * (TASK_PIXELS / picture_rows).max(1)
-            },
-            picture_rows,
+            task_rows: if lines < height { unit_rows } else { unit_rows * (TASK_PIXELS / image_rows).max(1) },
+            image_rows,
             copies,
             unit_length: copies * copy,
             offsets: (0..kernel_rows * kernel_columns).map(offset).collect(),
@@ -133,11 +129,11 @@ impl<T: Element> RowSource<T> for ImageRows<'_, T> {
         let channels = self.geometry.in_channels[0] + self.geometry.in_channels[1];
         let (height, width) = (self.output.height, self.output.width);
         let copy_width = if windows.copies == 1 { width + self.geometry.kernel[1] - 1 } else { width };
-        let picture_rows = height * width;
+        let image_rows = height * width;
         let units = to.chunks_mut(windows.unit_length).take(rows.len().div_ceil(windows.layout.unit_rows));
         for (unit, to) in units.enumerate() {
             let first = rows.start + unit * windows.layout.unit_rows;
-            let (sample, first_line) = (first / picture_rows, first % picture_rows / width);
+            let (sample, first_line) = (first / image_rows, first % image_rows / width);
             let lines =
                 (rows.end - first).min(windows.layout.unit_rows) / width + self.geometry.kernel[0] - 1;
             for (shift, to) in to.chunks_exact_mut(windows.unit_length / windows.copies).enumerate() {
@@ -157,7 +153,7 @@ impl<T: Element> ImageRows<'_, T> {
         (at < seen).then_some(at / self.geometry.factor())
     }
 
-    /// Writes one line of a padded picture, from column `shift` of the padded picture on.
+    /// Writes one line of a padded image, from column `shift` of the padded image on.
     fn stage_line<O: Operand>(&self, sample: usize, line: usize, shift: usize, to: &mut [O])
     where
         T: LoadAs<O>,

@@ -1,4 +1,4 @@
-//! Two-dimensional convolution over pictures `[batch, height, width, channels]` as an implicit matrix product.
+//! Two-dimensional convolution over images `[batch, height, width, channels]` as an implicit matrix product.
 
 mod doubled;
 mod image;
@@ -15,7 +15,7 @@ pub(crate) use image::ImageRows;
 pub use tiles::packed_window_len;
 pub(crate) use tiles::{TiledConv, TiledProduct};
 
-/// What happens to the picture before the convolution sees it.
+/// What happens to the image before the convolution sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resample {
     /// Nothing.
@@ -89,7 +89,7 @@ impl ConvGeometry {
         })
     }
 
-    /// The picture that windows slide over: enlarged, then cropped.
+    /// The image that windows slide over: enlarged, then cropped.
     fn seen(&self, input: ImageSize, crop: [usize; 2]) -> Result<ImageSize> {
         let factor = self.factor();
         let along = |size: usize, crop: usize| {
@@ -116,10 +116,10 @@ impl ConvGeometry {
     }
 }
 
-/// How many pictures, and their size in pixels.
+/// How many images, and their size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSize {
-    /// Pictures.
+    /// Images.
     pub batch: usize,
     /// Rows.
     pub height: usize,
@@ -128,7 +128,7 @@ pub struct ImageSize {
 }
 
 impl ImageSize {
-    /// Pixels of all pictures together.
+    /// Pixels of all images together.
     pub const fn pixels(&self) -> usize {
         self.batch * self.height * self.width
     }
@@ -230,7 +230,7 @@ pub fn conv2d<T: Element>(
 /// As [`conv2d`], over the enlarged input without its last `crop` rows and columns; sizes by
 /// [`ConvGeometry::cropped_output_size`].
 ///
-/// A picture of odd size that was halved (and rounded up) comes back to its size in this way.
+/// An image of odd size that was halved (and rounded up) comes back to its size in this way.
 ///
 /// # Errors
 /// As [`conv2d`], or more is left out than is there.

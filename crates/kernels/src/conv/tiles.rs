@@ -47,7 +47,7 @@ pub struct TiledConv {
     n: usize,
 }
 
-/// How many numbers a packed 3x3 window from `channels` to `n` channels has, where it keeps the picture's size and no
+/// How many numbers a packed 3x3 window from `channels` to `n` channels has, where it keeps the image's size and no
 /// matrix tiles multiply it.
 pub fn packed_window_len(n: usize, channels: usize) -> usize {
     n * channels * if pays(n, channels) { POSITIONS } else { 9 }
@@ -191,7 +191,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> TiledProduct<'_, K, T> {
     }
 }
 
-/// Where a tile of 2x2 output pixels lies: its picture, its first line and its first column.
+/// Where a tile of 2x2 output pixels lies: its image, its first line and its first column.
 #[inline(always)]
 fn place(out: ImageSize, tile: usize) -> [usize; 3] {
     let (lines, columns) = (out.height.div_ceil(2), out.width.div_ceil(2));

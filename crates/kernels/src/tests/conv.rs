@@ -108,9 +108,9 @@ fn long_sums() {
     check_everywhere(ConvGeometry::square(131, 24, 3, 1, 1), &[[1, 3, 5]]);
 }
 
-/// Pictures that are split into several tasks, and more channels than one block of a sum.
+/// Images that are split into several tasks, and more channels than one block of a sum.
 #[test]
-fn large_pictures() {
+fn large_images() {
     check_everywhere(ConvGeometry::square(32, 5, 3, 1, 1), &[[1, 45, 16], [2, 35, 17]]);
     check_everywhere(ConvGeometry::square(352, 5, 3, 1, 1), &[[2, 8, 8]]);
     let doubled = ConvGeometry {
@@ -154,7 +154,7 @@ fn doubled_input() {
     }
 }
 
-/// What was halved from an odd size is doubled back to it, with the padding where the odd picture ends.
+/// What was halved from an odd size is doubled back to it, with the padding where the odd image ends.
 #[test]
 fn doubled_input_of_odd_size() {
     for (inputs, outputs) in [(3, 4), (24, 33), (64, 64)] {
@@ -201,7 +201,7 @@ fn tiles_round_no_more_than_bf16_does() {
     }
 }
 
-/// What is left out of a picture is not seen, whatever lies there.
+/// What is left out of an image is not seen, whatever lies there.
 #[test]
 fn cropped_input() {
     check_cropped(ConvGeometry::square(24, 33, 3, 1, 1), &[[2, 5, 4], [1, 9, 17]], [1, 2]);

@@ -1,4 +1,4 @@
-//! CLIP's towers, which diffusion models use for prompts and scorers for pictures.
+//! CLIP's towers, which diffusion models use for prompts and scorers for images.
 //!
 //! Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; tensor names
 //! as in transformers.

@@ -1,4 +1,4 @@
-//! Both towers with their projections, `CLIPModel` of transformers: scores how well a picture fits a text.
+//! Both towers with their projections, `CLIPModel` of transformers: scores how well an image fits a text.
 
 use burn::tensor::Tensor;
 
@@ -61,7 +61,7 @@ impl ClipModel {
         self.logit_scale.exp()
     }
 
-    /// Projected embeddings of pictures, one row of `projection_dim` numbers each, not normalised.
+    /// Projected embeddings of images, one row of `projection_dim` numbers each, not normalised.
     ///
     /// `pixels` is `[batch, image_size, image_size, 3]`, already normalised by the processor's mean and deviation.
     ///

@@ -32,7 +32,7 @@ pub struct ClipTextOutput {
     pub hidden_states: Vec<Tensor<3>>,
     /// The row of `last_hidden_state` at the end-of-text token, `[batch, hidden]`.
     pub pooled: Tensor<2>,
-    /// `pooled` in the space that text and pictures share, `[batch, projection]`, where the model projects.
+    /// `pooled` in the space that text and images share, `[batch, projection]`, where the model projects.
     pub text_embeds: Option<Tensor<2>>,
 }
 

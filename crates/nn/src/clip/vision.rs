@@ -60,7 +60,7 @@ impl ClipVisionModel {
         &self.config
     }
 
-    /// The pooled embedding `[batch, hidden]` of normalised pictures `[batch, image_size, image_size, 3]`.
+    /// The pooled embedding `[batch, hidden]` of normalised images `[batch, image_size, image_size, 3]`.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         let patches = self.patch_embedding.forward(pixels);
         let [batch, rows, columns, hidden] = patches.dims();

@@ -73,7 +73,7 @@ pub struct ClipVisionConfig {
     pub num_hidden_layers: usize,
     /// Attention heads.
     pub num_attention_heads: usize,
-    /// Rows and columns of the pictures that it takes.
+    /// Rows and columns of the images that it takes.
     pub image_size: usize,
     /// Rows and columns of a patch.
     pub patch_size: usize,

@@ -38,7 +38,7 @@ struct After {
     activation: Activation,
 }
 
-/// The window of a convolution and what it does to the picture's size.
+/// The window of a convolution and what it does to the image's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvOptions {
     /// A 1x1 window.
@@ -47,10 +47,10 @@ pub enum ConvOptions {
     Same,
     /// A 3x3 window with this padding that halves the size.
     Halving {
-        /// 1 for zeros around the picture, 0 for zeros on the right and below only, as diffusers understands it.
+        /// 1 for zeros around the image, 0 for zeros on the right and below only, as diffusers understands it.
         padding: usize,
     },
-    /// A 3x3 window over the picture with every pixel doubled on both axes.
+    /// A 3x3 window over the image with every pixel doubled on both axes.
     Doubling,
     /// A 3x1 window that keeps the size: over time, where rows are frames.
     Temporal,
@@ -128,7 +128,7 @@ impl Conv2d {
         self.forward_with(x, None, None, Activation::None)
     }
 
-    /// A convolution that doubles the picture, over the first `[height, width]` of the doubled pixels only: the way back
+    /// A convolution that doubles the image, over the first `[height, width]` of the doubled pixels only: the way back
     /// from a halving that rounded up. Gives `[batch, height, width, output]`.
     pub fn forward_doubling_to(&self, x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
         let [_, rows, columns, _] = x.dims();
@@ -148,7 +148,7 @@ impl Conv2d {
         self.forward_cropped(x, [0, 0], After { sample_bias, residual, activation })
     }
 
-    /// Without the last `crop` rows and columns of the enlarged picture.
+    /// Without the last `crop` rows and columns of the enlarged image.
     fn forward_cropped(&self, x: Tensor<4>, crop: [usize; 2], after: After) -> Tensor<4> {
         match &self.body {
             Body::Packed(packed, dtype) => self.forward_packed(packed, *dtype, x, crop, after),
@@ -199,7 +199,7 @@ impl Conv2d {
         let size = ImageSize { batch, height, width };
         let output = match self.geometry.cropped_output_size(size, crop) {
             Ok(output) => output,
-            Err(error) => panic!("pictures are at least as large as the window: {error}"),
+            Err(error) => panic!("images are at least as large as the window: {error}"),
         };
         let channels = self.geometry.out_channels;
         let has_residual = after.residual.is_some();

@@ -28,7 +28,7 @@ pub use buffers::release as release_buffers;
 use host::{Host, agreed, kernel_dtype, with_storage};
 use record::recorded;
 
-/// Joins two pictures channel by channel: `[b, h, w, c]` and `[b, h, w, d]` to `[b, h, w, c + d]`.
+/// Joins two images channel by channel: `[b, h, w, c]` and `[b, h, w, d]` to `[b, h, w, c + d]`.
 pub fn concat_channels(a: Tensor<4>, b: Tensor<4>, placement: &Placement) -> Tensor<4> {
     let Some(dtype) = placement.kernel_dtype() else {
         return Tensor::cat(vec![a, b], 3);

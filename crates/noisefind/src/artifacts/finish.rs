@@ -1,4 +1,4 @@
-//! What a finished run leaves for people: pictures, the grid, the curve, the comparison as numbers.
+//! What a finished run leaves for people: images, the grid, the curve, the comparison as numbers.
 
 use noisefind_core::media::{FrameReduction, Media};
 use noisefind_core::ports::Reward;
@@ -12,7 +12,7 @@ use crate::images::{Cell, Curve, Row, animations, curve, grid, grid_clip, mp4};
 use crate::observer::Observer;
 use crate::record::MetricsLine;
 
-/// Pictures an arm on the grid: as many as fit a screen side by side.
+/// Images an arm on the grid: as many as fit a screen side by side.
 const GRID_COLUMNS: usize = 8;
 
 /// Seeds on the strip of a run of clips: as many as fit a page with both of their rows.
@@ -21,7 +21,7 @@ const STRIP_SEEDS: usize = 3;
 /// Frames of each clip on the strip, evenly spread.
 const STRIP_FRAMES: usize = 8;
 
-/// The pictures of the whole run, as files.
+/// The images of the whole run, as files.
 pub(crate) struct Overview {
     grid: Vec<u8>,
     curve: Vec<u8>,
@@ -30,7 +30,7 @@ pub(crate) struct Overview {
 }
 
 impl Overview {
-    /// The pictures for TensorBoard.
+    /// The images for TensorBoard.
     pub(crate) fn event(&self, step: u32, elapsed_seconds: f64) -> Event<'_> {
         let grid = match &self.clips {
             Some(clips) => EventValue::Gif(clips),
@@ -63,7 +63,7 @@ pub(crate) fn write(
     let json = serde_json::to_vec_pretty(&arms.comparison)
         .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
     let page =
-        noisefind_page::report(layout.root(), &json).map_err(|error| Error::Picture(error.to_string()))?;
+        noisefind_page::report(layout.root(), &json).map_err(|error| Error::Rendering(error.to_string()))?;
     write_atomic(&layout.report(), page.as_bytes())?;
     write_atomic(&path, &json)?;
     Ok(Overview { grid, curve, clips })

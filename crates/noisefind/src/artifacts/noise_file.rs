@@ -1,4 +1,4 @@
-//! Noises in a file: tensor `noise` of `[N, C, (F,) h, w]` in unit space, so that other programs can draw from the
+//! Noises in a file: tensor `noise` of `[N, C, (F,) h, w]` in unit space, so that other programs can generate from the
 //! very same ones; and the latents that came of them, so that other programs can decode them.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const NAME: &str = "noise";
 const LATENTS: &str = "latents";
 
-/// Writes the final latents of pictures, `[N, C, (F,) h, w]`, in order of the noises that they came from.
+/// Writes the final latents of images, `[N, C, (F,) h, w]`, in order of the noises that they came from.
 ///
 /// # Errors
 /// Where the file cannot be written.
@@ -66,7 +66,7 @@ pub(crate) fn read_keyed(path: &Path, shape: NoiseShape) -> Result<Vec<Noise>> {
 }
 
 /// Reads the noises of a file for a model that takes `shape`; the first gets the seed `first_seed`, from which
-/// stochastic schedulers draw their steps, and the others follow one by one.
+/// stochastic schedulers sample their steps, and the others follow one by one.
 ///
 /// # Errors
 /// Where the file is no safetensors file, has no tensor `noise`, or that has another shape or a number that is not

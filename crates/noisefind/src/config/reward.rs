@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One reward to climb: a scorer and what it counts.
+/// One reward to optimise: a scorer and what it counts.
 ///
 /// The weight stands with the name, before the first colon; what follows the colon is a folder or a command and
 /// is never looked into, so it may hold any character.

@@ -1,4 +1,4 @@
-//! What is ready on this machine, and how fast it draws.
+//! What is ready on this machine, and how fast it generates.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,9 +30,9 @@ pub struct Diagnosis {
     pub models: Vec<Readiness>,
     /// Scorers by name.
     pub scorers: Vec<Readiness>,
-    /// How fast the default model draws; `null` where it cannot.
-    pub pictures_per_second: Option<f64>,
-    /// What the scorers that were asked for make of pictures whose rewards are known.
+    /// How fast the default model generates; `null` where it cannot.
+    pub images_per_second: Option<f64>,
+    /// What the scorers that were asked for make of images whose rewards are known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub self_tests: Vec<SelfTest>,
 }
@@ -44,16 +44,16 @@ pub struct Examination {
     pub options: TuneOptions,
     /// Scorers to be opened, as for `--reward`.
     pub rewards: Vec<String>,
-    /// Pictures whose rewards are known, for [`SelfTest::run`].
-    pub pictures: Option<PathBuf>,
-    /// How long to draw for the speed figure; one picture is drawn at least.
-    pub drawing: Duration,
+    /// Images whose rewards are known, for [`SelfTest::run`].
+    pub images: Option<PathBuf>,
+    /// How long to generate for the speed figure; one image is generated at least.
+    pub generating: Duration,
 }
 
 /// Looks at everything.
 ///
 /// # Errors
-/// Where the model is ready but fails to draw, or a self-test cannot be made.
+/// Where the model is ready but fails to generate, or a self-test cannot be made.
 pub fn doctor(examination: &Examination) -> Result<Diagnosis> {
     let options = &examination.options;
     let found = ModelSource::of(&options.generation);
@@ -70,14 +70,14 @@ pub fn doctor(examination: &Examination) -> Result<Diagnosis> {
             let opened = source.open_scorer(name, config, None);
             scorers.retain(|scorer| !scorer.names(name));
             scorers.push(Readiness::of_opened(name, &opened));
-            if let (Ok(mut scorer), Some(pictures)) = (opened, &examination.pictures) {
-                self_tests.push(SelfTest::run(&mut *scorer, pictures)?);
+            if let (Ok(mut scorer), Some(images)) = (opened, &examination.images) {
+                self_tests.push(SelfTest::run(&mut *scorer, images)?);
             }
         }
     }
     let speed = config
         .filter(|_| model.ready)
-        .map(|(source, config)| pictures_per_second(source, &config, examination.drawing));
+        .map(|(source, config)| images_per_second(source, &config, examination.generating));
     Ok(Diagnosis {
         devices: devices(),
         instruction_sets: machine::instruction_sets(),
@@ -85,12 +85,12 @@ pub fn doctor(examination: &Examination) -> Result<Diagnosis> {
         memory_bytes: machine::available_memory_bytes(),
         models: vec![model],
         scorers,
-        pictures_per_second: speed.transpose()?,
+        images_per_second: speed.transpose()?,
         self_tests,
     })
 }
 
-fn pictures_per_second(source: &ModelSource, config: &GenerationConfig, limit: Duration) -> Result<f64> {
+fn images_per_second(source: &ModelSource, config: &GenerationConfig, limit: Duration) -> Result<f64> {
     const PROMPT: &str = "a green dog";
     let mut model = source.open(config, PROMPT)?;
     let policy = NoisePolicy::standard(model.generator.noise_shape());
@@ -98,12 +98,12 @@ fn pictures_per_second(source: &ModelSource, config: &GenerationConfig, limit: D
     let batch = (0..8).map(draw_one).collect::<Vec<_>>();
     let mut draw =
         |noises: &[_]| model.generator.generate(PROMPT, noises).map_err(noisefind_core::Error::Generator);
-    // The first picture pays for what is compiled or laid out once.
+    // The first image pays for what is compiled or laid out once.
     draw(&batch[..1])?;
     let started = Instant::now();
-    let mut pictures = draw(&batch)?.len();
+    let mut images = draw(&batch)?.len();
     while started.elapsed() < limit / 2 {
-        pictures += draw(&batch)?.len();
+        images += draw(&batch)?.len();
     }
-    Ok(pictures as f64 / started.elapsed().as_secs_f64())
+    Ok(images as f64 / started.elapsed().as_secs_f64())
 }

@@ -30,7 +30,7 @@ pub enum Inspected {
 pub struct RunReport {
     /// Steps done.
     pub steps: u32,
-    /// Pictures generated and scored.
+    /// Images generated and scored.
     pub evaluations: usize,
     /// Seconds that tuning took so far.
     pub elapsed_seconds: f64,
@@ -76,11 +76,11 @@ pub struct ModelReport {
     pub parts: Vec<PartReport>,
     /// `[channels, (frames,) height, width]`; `null` where the model cannot be opened.
     pub noise_shape: Option<Vec<usize>>,
-    /// Rows and columns of a picture in pixels where nothing else is asked for.
+    /// Rows and columns of an image in pixels where nothing else is asked for.
     pub native_size: Option<[usize; 2]>,
     /// Numbers in the files of all parts.
     pub parameters: usize,
-    /// About how much memory a picture of native size takes with weights and numbers in this format.
+    /// About how much memory an image of native size takes with weights and numbers in this format.
     pub memory_bytes: Option<MemoryReport>,
     /// What the denoiser predicts.
     pub prediction_type: Option<String>,

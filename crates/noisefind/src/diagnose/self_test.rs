@@ -1,4 +1,4 @@
-//! Whether a scorer gives the numbers that somebody else published or recorded for some pictures.
+//! Whether a scorer gives the numbers that somebody else published or recorded for some images.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::evaluate::score::read_image;
 
-/// Where a folder of pictures may say what they should score.
+/// Where a folder of images may say what they should score.
 const FILE: &str = "self-test.json";
 
-/// Rewards may differ by this much: computing in another order moves the fifth digit, another decoder of the pictures
+/// Rewards may differ by this much: computing in another order moves the fifth digit, another decoder of the images
 /// the third.
 const TOLERANCE: f64 = 0.01;
 
@@ -23,20 +23,20 @@ const TOLERANCE: f64 = 0.01;
 pub struct SelfTest {
     /// Name of the scorer.
     pub scorer: String,
-    /// What the pictures are scored against.
+    /// What the images are scored against.
     pub prompt: String,
-    /// One a picture.
-    pub pictures: Vec<Compared>,
+    /// One an image.
+    pub images: Vec<Compared>,
     /// Largest difference between found and expected; `null` where a reward is missing.
     pub largest_difference: Option<f64>,
     /// Whether no reward is missing and none differs by more than 0.01.
     pub passed: bool,
 }
 
-/// One picture of a self-test.
+/// One image of a self-test.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
-    /// The picture.
+    /// The image.
     pub file: PathBuf,
     /// The reward that it should have.
     pub expected: f64,
@@ -53,29 +53,29 @@ struct Expected {
 }
 
 impl SelfTest {
-    /// Scores the pictures of `folder` as its `self-test.json` asks, or without one as ImageReward's authors published
-    /// it: four pictures called 1 to 4, PNG, JPEG or WebP.
+    /// Scores the images of `folder` as its `self-test.json` asks, or without one as ImageReward's authors published
+    /// it: four images called 1 to 4, PNG, JPEG or WebP.
     ///
     /// # Errors
-    /// Where a picture is absent or damaged, nobody says what to expect, or the scorer fails.
+    /// Where an image is absent or damaged, nobody says what to expect, or the scorer fails.
     pub fn run(scorer: &mut dyn Scorer, folder: &Path) -> Result<Self> {
         let expected = Expected::read(folder, scorer.name())?;
         let files: Vec<PathBuf> = expected.rewards.keys().map(|name| folder.join(name)).collect();
         let media = files.iter().map(|file| read_image(file)).collect::<Result<Vec<_>>>()?;
         let found = rollout::score(scorer, &expected.prompt, &media)?;
-        let pictures: Vec<Compared> = files
+        let images: Vec<Compared> = files
             .into_iter()
             .zip(expected.rewards.values())
             .zip(&found)
             .map(|((file, &expected), found)| Compared { file, expected, found: found.given() })
             .collect();
         let differences: Option<Vec<f64>> =
-            pictures.iter().map(|one| Some((one.found? - one.expected).abs())).collect();
+            images.iter().map(|one| Some((one.found? - one.expected).abs())).collect();
         let largest_difference = differences.map(|all| all.into_iter().fold(0.0, f64::max));
         Ok(Self {
             scorer: scorer.name().to_owned(),
             prompt: expected.prompt,
-            pictures,
+            images,
             largest_difference,
             passed: largest_difference.is_some_and(|largest| largest <= TOLERANCE),
         })
@@ -91,21 +91,21 @@ impl Expected {
             let expected: Self = serde_json::from_slice(&text)
                 .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
             if expected.rewards.is_empty() {
-                let reason = "expected the reward of at least one picture, found none".to_owned();
+                let reason = "expected the reward of at least one image, found none".to_owned();
                 return Err(Error::Config { path, reason });
             }
             return Ok(expected);
         }
         if scorer != image_reward::NAME {
             let reason = format!(
-                "{} has no {FILE}, which says what its pictures should score: \
+                "{} has no {FILE}, which says what its images should score: \
                  {{\"prompt\": \"…\", \"rewards\": {{\"1.png\": 0.58}}}}",
                 folder.display()
             );
             return Err(Error::Usage(reason));
         }
         let rewards = (1..).zip(image_reward::SELF_TEST_REWARDS);
-        let rewards = rewards.map(|(number, reward)| Ok((picture_named(folder, number)?, reward)));
+        let rewards = rewards.map(|(number, reward)| Ok((image_named(folder, number)?, reward)));
         Ok(Self {
             prompt: image_reward::SELF_TEST_PROMPT.to_owned(),
             rewards: rewards.collect::<Result<_>>()?,
@@ -113,13 +113,13 @@ impl Expected {
     }
 }
 
-/// The name of picture `number`, whatever its format.
-fn picture_named(folder: &Path, number: u32) -> Result<String> {
+/// The name of image `number`, whatever its format.
+fn image_named(folder: &Path, number: u32) -> Result<String> {
     let names = ["webp", "png", "jpg", "jpeg"].map(|format| format!("{number}.{format}"));
     let found = names.iter().find(|name| folder.join(name).is_file());
     found.cloned().ok_or_else(|| {
         Error::Usage(format!(
-            "{} has no {}; the self-test needs the pictures 1 to 4 of assets/images in ImageReward's repository",
+            "{} has no {}; the self-test needs the images 1 to 4 of assets/images in ImageReward's repository",
             folder.display(),
             names.join(" or ")
         ))
@@ -161,14 +161,14 @@ mod tests {
             let text = format!(r#"{{"prompt": "a dog", "rewards": {{"a.png": 1.0, "b.png": {second}}}}}"#);
             std::fs::write(folder.path().join(FILE), text).unwrap();
             let test = SelfTest::run(&mut FakeScorer, folder.path()).unwrap();
-            assert_eq!((test.passed, test.pictures.len()), (passed, 2));
+            assert_eq!((test.passed, test.images.len()), (passed, 2));
             let difference = test.largest_difference.unwrap();
             assert!((difference - (second - 0.2)).abs() < 1e-6, "{difference}");
         }
     }
 
     #[test]
-    fn the_published_test_of_image_reward_needs_its_four_pictures() {
+    fn the_published_test_of_image_reward_needs_its_four_images() {
         let folder = tempfile::tempdir().unwrap();
         let message = SelfTest::run(&mut Published, folder.path()).unwrap_err().to_string();
         assert!(message.contains("has no 1.webp or 1.png"), "{message}");
@@ -190,6 +190,6 @@ mod tests {
         };
         assert!(message(None).contains("has no self-test.json"));
         assert!(message(Some("{}")).contains("missing field `prompt`"));
-        assert!(message(Some(r#"{"prompt": "a", "rewards": {}}"#)).contains("at least one picture"));
+        assert!(message(Some(r#"{"prompt": "a", "rewards": {}}"#)).contains("at least one image"));
     }
 }

@@ -128,12 +128,12 @@ pub struct Arm {
 /// The best of `n` base samples for each image wanted.
 ///
 /// At equal cost: tuning costs `evaluations` once and one generation for each of the `samples` images; spent
-/// on best-of-n for as many images, that is `n = 1 + floor(evaluations / samples)` generations a image.
-/// The rewards are estimated without drawing anew: the mean over all subsets of `n` of the base arm; where the
+/// on best-of-n for as many images, that is `n = 1 + floor(evaluations / samples)` generations an image.
+/// The rewards are estimated without new samples: the mean over all subsets of `n` of the base arm; where the
 /// arm has fewer than `n` rewards they are unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestOfN {
-    /// Generations a image.
+    /// Generations an image.
     pub n: usize,
     /// Mean reward of the image with the best reward.
     pub reward_mean: Option<f64>,
@@ -286,7 +286,7 @@ impl BestOfN {
     fn at_equal_cost(base: &Evaluated, evaluations: usize) -> Self {
         let n = 1 + evaluations / base.seeds.len().max(1);
         let rewards = given(&base.rewards);
-        // Each reward belongs to a image; all of these must have been judged too.
+        // Each reward belongs to an image; all of these must have been judged too.
         let judged = base
             .rewards
             .iter()

@@ -1,16 +1,16 @@
-//! How different pictures are from each other, without any network that could have a taste.
+//! How different images are from each other, without any network that could have a taste.
 
 use noisefind_core::media::Media;
 
 /// Rows and columns that a frame is averaged down to: layout and colour, not texture.
 const SIDE: usize = 8;
 
-/// Mean root-mean-square distance over all pairs of pictures, each averaged down to 8x8 RGB; between 0 (all
-/// the same) and 1. `None` of fewer than two pictures, or of pictures of different sizes.
+/// Mean root-mean-square distance over all pairs of images, each averaged down to 8x8 RGB; between 0 (all
+/// the same) and 1. `None` of fewer than two images, or of images of different sizes.
 pub fn mean_pairwise_distance(media: &[Media]) -> Option<f64> {
     let small = media.iter().map(averaged).collect::<Vec<_>>();
     let length = small.first()?.len();
-    if small.len() < 2 || small.iter().any(|picture| picture.len() != length) {
+    if small.len() < 2 || small.iter().any(|image| image.len() != length) {
         return None;
     }
     let mut sum = 0.0;

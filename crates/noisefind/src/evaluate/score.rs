@@ -11,7 +11,7 @@ use crate::config::{GenerationConfig, TuneOptions, checked_prompt, no_reward};
 use crate::error::{Error, Result};
 use crate::models::registry::ModelSource;
 
-/// Pictures that are in memory at the same time.
+/// Images that are in memory at the same time.
 const BATCH: usize = 16;
 
 /// The score of one file; the keys are those that `--json` prints.

@@ -20,7 +20,7 @@ pub const BASE: RGBColor = RGBColor(0x6b, 0x7a, 0x8f);
 /// The tuned policy.
 pub const TUNED: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
 /// One a held-out scorer.
-pub const WATCHED: [RGBColor; 4] = [
+pub const HELD_OUT: [RGBColor; 4] = [
     RGBColor(0x1b, 0x7f, 0x79),
     RGBColor(0x8e, 0x4f, 0xa8),
     RGBColor(0xb0, 0x7d, 0x12),
@@ -32,7 +32,7 @@ pub type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// Whatever the drawing library reports, in our words.
 pub fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Picture(error.to_string())
+    Error::Rendering(error.to_string())
 }
 
 /// Draws on a white canvas and returns it as a PNG file.

@@ -1,11 +1,11 @@
-//! Reward against evaluations: what each step drew, and where base and tuned policy stand on fresh samples.
+//! Reward against evaluations: what each step sampled, and where base and tuned policy stand on fresh samples.
 
 use std::ops::Range;
 
 use plotters::coord::types::{RangedCoordf64, RangedCoordu64};
 use plotters::prelude::*;
 
-use super::canvas::{self, Area, BASE, FAINT, FONT, INK, TUNED, WATCHED, failed};
+use super::canvas::{self, Area, BASE, FAINT, FONT, HELD_OUT, INK, TUNED, failed};
 use crate::error::Result;
 
 /// What the curve shows.
@@ -26,14 +26,14 @@ pub struct Curve<'a> {
 
 const WIDTH: usize = 900;
 const HEIGHT: usize = 480;
-const WATCHED_HEIGHT: usize = 280;
+const HELD_OUT_HEIGHT: usize = 280;
 
 /// Draws the curve and returns a PNG file.
 ///
 /// # Errors
 /// Where the drawing library reports one.
 pub fn curve(shown: &Curve<'_>) -> Result<Vec<u8>> {
-    let height = if shown.held_out.is_empty() { HEIGHT } else { HEIGHT + WATCHED_HEIGHT };
+    let height = if shown.held_out.is_empty() { HEIGHT } else { HEIGHT + HELD_OUT_HEIGHT };
     canvas::draw(WIDTH, height, &[("Title", shown.title.to_owned())], |area| {
         let (above, below) = area.split_vertically(HEIGHT as u32);
         draw_reward(shown, &above)?;
@@ -74,7 +74,7 @@ fn draw_watched(shown: &Curve<'_>, area: &Area<'_>) -> Result<()> {
         range: range(values),
     };
     let mut chart = axes.draw(area)?;
-    for ((name, steps), colour) in shown.held_out.iter().zip(WATCHED.into_iter().cycle()) {
+    for ((name, steps), colour) in shown.held_out.iter().zip(HELD_OUT.into_iter().cycle()) {
         draw_line(&mut chart, name, colour, steps)?;
     }
     draw_legend(&mut chart)

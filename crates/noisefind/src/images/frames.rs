@@ -46,7 +46,7 @@ pub(crate) fn save_frames(
         Ok::<_, Error>(())
     };
     if media.frames() == 1 {
-        save(format!("{name}.png"), png::picture(media, 0, texts)?)?;
+        save(format!("{name}.png"), png::image(media, 0, texts)?)?;
         return Ok(paths);
     }
     let frames: Vec<&[u8]> = (0..media.frames()).map(|frame| media.frame(frame)).collect();
@@ -65,7 +65,7 @@ pub(crate) fn animations(
     fps: Option<f64>,
 ) -> Result<[Vec<u8>; 2]> {
     let clip = ClipFrames { width, height, frames, fps: fps.unwrap_or(DEFAULT_FPS) };
-    let failed = |error: noisefind_images::Error| Error::Picture(error.to_string());
+    let failed = |error: noisefind_images::Error| Error::Rendering(error.to_string());
     Ok([clip.to_webp().map_err(failed)?, clip.to_gif().map_err(failed)?])
 }
 

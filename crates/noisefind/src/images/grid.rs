@@ -21,7 +21,7 @@ pub struct Row<'a> {
 pub struct Cell<'a> {
     /// The image or clip.
     pub media: &'a Media,
-    /// One short line below the picture.
+    /// One short line below the image.
     pub caption: String,
     /// Draws a frame: green where the judge said yes, red where it said no.
     pub success: Option<bool>,
@@ -73,7 +73,7 @@ struct Sizes {
 impl Sizes {
     fn of(rows: &[Row<'_>]) -> Result<Self> {
         let Some(first) = rows.iter().flat_map(|row| &row.cells).next() else {
-            return Err(Error::Picture("a grid of no pictures".to_owned()));
+            return Err(Error::Rendering("a grid of no images".to_owned()));
         };
         let cell = shown_size(first.media);
         let columns = rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
@@ -108,7 +108,7 @@ fn paint(
             }
             let pixels = shown_pixels(cell.media, frame_of(cell.media), width, height);
             let bitmap = BitMapElement::with_owned_buffer(at(x, y), (width as u32, height as u32), pixels)
-                .ok_or_else(|| failed("pixels do not fit their picture"))?;
+                .ok_or_else(|| failed("pixels do not fit their image"))?;
             area.draw(&bitmap).map_err(failed)?;
             let style = text(13.0, &FAINT, HPos::Center);
             let below = at(x + width / 2, y + height + CAPTION / 2 + 2);
@@ -118,7 +118,7 @@ fn paint(
     Ok(())
 }
 
-/// Small pictures are enlarged by a whole factor, large ones shrunk, so that a row fits a screen.
+/// Small images are enlarged by a whole factor, large ones shrunk, so that a row fits a screen.
 fn shown_size(media: &Media) -> (usize, usize) {
     let (width, height) = (media.width(), media.height());
     let longest = width.max(height);
@@ -132,9 +132,9 @@ fn shown_size(media: &Media) -> (usize, usize) {
 
 fn shown_pixels(media: &Media, frame: usize, width: usize, height: usize) -> Vec<u8> {
     let pixels = media.frame(frame).to_vec();
-    let picture = ImageBuffer::<Rgb<u8>, _>::from_raw(media.width() as u32, media.height() as u32, pixels)
+    let image = ImageBuffer::<Rgb<u8>, _>::from_raw(media.width() as u32, media.height() as u32, pixels)
         .unwrap_or_default();
-    resize(&picture, width as u32, height as u32, FilterType::CatmullRom).into_raw()
+    resize(&image, width as u32, height as u32, FilterType::CatmullRom).into_raw()
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_stand_where_they_should() {
+    fn images_stand_where_they_should() {
         let plain = |value: f32| Media::quantise(1, 64, 64, &[value; 3 * 64 * 64]).unwrap();
         let (dark, light) = (plain(0.25), plain(0.75));
         let cell = |media| Cell { media, caption: "0.1".to_owned(), success: None };

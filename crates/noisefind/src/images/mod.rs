@@ -11,4 +11,4 @@ pub use curve::{Curve, curve};
 pub(crate) use frames::{animations, read_frames, save_frames};
 pub(crate) use grid::grid_clip;
 pub use grid::{Cell, Row, grid};
-pub use png::picture;
+pub use png::image;

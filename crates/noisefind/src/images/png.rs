@@ -1,4 +1,4 @@
-//! PNG files whose text chunks say where a picture came from.
+//! PNG files whose text chunks say where an image came from.
 
 use noisefind_core::media::Media;
 
@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// Where a keyword is not allowed in a PNG.
-pub fn picture(media: &Media, frame: usize, texts: &[(&str, String)]) -> Result<Vec<u8>> {
+pub fn image(media: &Media, frame: usize, texts: &[(&str, String)]) -> Result<Vec<u8>> {
     encode(media.width(), media.height(), media.frame(frame), texts)
 }
 
 /// `rgb` is interleaved, `height * width * 3` bytes.
 pub(super) fn encode(width: usize, height: usize, rgb: &[u8], texts: &[(&str, String)]) -> Result<Vec<u8>> {
-    let failed = |error: png::EncodingError| Error::Picture(error.to_string());
+    let failed = |error: png::EncodingError| Error::Rendering(error.to_string());
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn pixels_and_texts_come_back() {
         let media = Media::new(1, 1, 2, vec![255, 128, 0, 0, 0, 255]).unwrap();
-        let bytes = picture(&media, 0, &[("prompt", "四只熊猫".to_owned())]).unwrap();
+        let bytes = image(&media, 0, &[("prompt", "四只熊猫".to_owned())]).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; 6];
         reader.next_frame(&mut pixels).unwrap();

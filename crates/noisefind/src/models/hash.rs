@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
 
-/// Which files of a model folder decide what it draws, by extension; pictures and notes beside them do not.
+/// Which files of a model folder decide what it generates, by extension; images and notes beside them do not.
 pub fn counts(relative_path: &str) -> bool {
     is_weights(relative_path)
         || [".json", ".txt", ".model", "SHA256SUMS"].iter().any(|ending| relative_path.ends_with(ending))

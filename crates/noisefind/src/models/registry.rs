@@ -23,7 +23,7 @@ use crate::models::{embedded, vocabulary};
 /// Where a model folder may say what its makers recommend.
 const RECOMMENDED: &str = "noisefind.json";
 
-/// The scorer that comes with a model: cosine of picture and prompt under a CLIP model.
+/// The scorer that comes with a model: cosine of image and prompt under a CLIP model.
 const CLIP_SCORE: &str = "clip-score";
 
 /// The judge that comes with a model.
@@ -47,7 +47,7 @@ pub(crate) enum Place {
     TestDouble(&'static TestDouble),
 }
 
-/// A model that is ready to draw.
+/// A model that is ready to generate.
 pub struct OpenModel {
     /// The frozen model.
     pub generator: Box<dyn Generator>,
@@ -173,7 +173,7 @@ impl ModelSource {
         })
     }
 
-    /// Opens the model to draw `prompt`.
+    /// Opens the model to generate `prompt`.
     ///
     /// # Errors
     /// Where a file is missing or damaged, or the device is not there.
@@ -289,7 +289,7 @@ impl ModelSource {
             width: config.width,
             num_frames: config.num_frames,
             fps: config.fps,
-            // Whoever asks for pictures hands over as many noises as are to be computed together.
+            // Whoever asks for images hands over as many noises as are to be computed together.
             batch_size: usize::MAX,
         };
         DiffusionModel::check(files, &load, &options)?;

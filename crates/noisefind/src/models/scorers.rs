@@ -25,7 +25,7 @@ pub fn open_scorer(name: &str) -> Result<Box<dyn Scorer>> {
 }
 
 impl ModelSource {
-    /// Opens a scorer or a judge by name, to run where `config` says. All-black pictures have no reward under any
+    /// Opens a scorer or a judge by name, to run where `config` says. All-black images have no reward under any
     /// scorer.
     ///
     /// What programs answer is kept in the file `answers`, where one is given, because they may cost money or minutes
@@ -135,7 +135,7 @@ fn beside_model(config: &GenerationConfig) -> Result<Placement> {
 }
 
 /// Where published scorers run: in f32 unless the user says otherwise, because people compare their digits, and one
-/// look at a picture costs little beside the many steps of drawing it.
+/// look at an image costs little beside the many steps of generating it.
 fn published(config: &GenerationConfig) -> Result<Placement> {
     placement(config, |dtype| if dtype == DtypeChoice::Auto { DtypeChoice::F32 } else { dtype })
 }

@@ -87,7 +87,7 @@ pub struct PromptsTuned {
 /// One prompt with its run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PromptTuned {
-    /// What should be drawn.
+    /// What the samples should show.
     pub prompt: String,
     /// Its run.
     #[serde(flatten)]
@@ -97,7 +97,7 @@ pub struct PromptTuned {
 /// One prompt whose rewards were missing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PromptFailed {
-    /// What should have been drawn.
+    /// What the samples should have shown.
     pub prompt: String,
     /// Why there is no result.
     pub error: String,

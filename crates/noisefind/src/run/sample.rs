@@ -1,4 +1,4 @@
-//! Drawing from a policy, or from the standard normal that every model starts from.
+//! Sampling from a policy, or from the standard normal that every model starts from.
 
 use std::collections::HashSet;
 use std::fs;
@@ -24,18 +24,18 @@ use crate::models::registry::ModelSource;
 use crate::observer::Observer;
 use crate::run::verify::{self, Verified, Verify};
 
-/// What to draw.
+/// What to sample.
 #[derive(Clone, Debug)]
 pub struct SampleRequest {
-    /// Run folder or policy file; `None` draws from N(0, I).
+    /// Run folder or policy file; `None` samples from N(0, I).
     pub policy: Option<PathBuf>,
-    /// Prompt, model and how it draws; where these are silent, the policy's own.
+    /// Prompt, model and how it generates; where these are silent, the policy's own.
     pub options: TuneOptions,
-    /// How many pictures.
+    /// How many images.
     pub count: u32,
-    /// Seed of the first picture; the others follow one by one.
+    /// Seed of the first image; the others follow one by one.
     pub seed: u64,
-    /// File with the noises to use (tensor `noise`, `[N, C, (F,) h, w]`, unit space) in place of drawn ones; it
+    /// File with the noises to use (tensor `noise`, `[N, C, (F,) h, w]`, unit space) in place of sampled ones; it
     /// decides how many.
     pub noise: Option<PathBuf>,
     /// Where to write the noises that were used, in the same format.
@@ -44,21 +44,21 @@ pub struct SampleRequest {
     pub save_latents: Option<PathBuf>,
     /// Which samples are generated again because their reward is low; `None` keeps the first of each seed.
     pub verify: Option<Verify>,
-    /// Folder for the pictures; `None`: a new one below `samples/`.
+    /// Folder for the images; `None`: a new one below `samples/`.
     pub out: Option<PathBuf>,
-    /// All pictures on one sheet.
+    /// All images on one sheet.
     pub grid: Option<PathBuf>,
 }
 
-/// What was drawn; the keys are those that `--json` prints.
+/// What was sampled; the keys are those that `--json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sampled {
-    /// What should be drawn.
+    /// What the samples should show.
     pub prompt: String,
     /// Name or folder of the model.
     pub model: String,
     /// One file an image; of a clip a WebP and a GIF file, a strip of its frames, and an MP4 file where ffmpeg is there.
-    pub pictures: Vec<SampledPicture>,
+    pub images: Vec<SampledImage>,
     /// What verification reached, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
@@ -68,17 +68,17 @@ pub struct Sampled {
 
 /// One file on disk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SampledPicture {
+pub struct SampledImage {
     /// Where it lies.
     pub file: PathBuf,
-    /// Draws it again.
+    /// Generates it again.
     pub seed: u64,
     /// Its reward, where samples are verified and it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reward: Option<f64>,
 }
 
-/// Draws the pictures; fewer where the observer interrupts.
+/// Generates the images; fewer where the observer interrupts.
 ///
 /// # Errors
 /// Where the policy or the model cannot be used, there is no prompt, or a file exists already or cannot be written.
@@ -162,14 +162,14 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
             (noises.clone(), evaluator.evaluate_recorded(noises, counted, observer, &mut saved)?, None)
         }
     };
-    let mut pictures = saved.images;
+    let mut images = saved.images;
     let clips = noises.iter().zip(&evaluated.media);
     let clips = clips.map(|(noise, media)| (out.join(stem(rng, noise.key) + ".mp4"), media));
     for file in mp4::save_all(clips, observer) {
-        let is_of = |picture: &&SampledPicture| picture.file.with_extension("mp4") == file;
-        let of = pictures.iter().find(is_of);
-        let (seed, reward) = of.map_or((request.seed, None), |picture| (picture.seed, picture.reward));
-        pictures.push(SampledPicture { file, seed, reward });
+        let is_of = |image: &&SampledImage| image.file.with_extension("mp4") == file;
+        let of = images.iter().find(is_of);
+        let (seed, reward) = of.map_or((request.seed, None), |image| (image.seed, image.reward));
+        images.push(SampledImage { file, seed, reward });
     }
     if let Some(path) = &request.save_latents {
         noise_file::write_latents(path, shape, &noises[..evaluated.latents.len()], &evaluated.latents)?;
@@ -180,7 +180,7 @@ pub fn sample(request: &SampleRequest, observer: &mut dyn Observer) -> Result<Sa
     Ok(Sampled {
         prompt: prompt.to_owned(),
         model: config.model().to_owned(),
-        pictures,
+        images,
         verified,
         grid: request.grid.clone(),
     })
@@ -214,7 +214,7 @@ struct Saving<'a> {
     prompt: &'a str,
     model: &'a str,
     source: NoiseSource,
-    images: Vec<SampledPicture>,
+    images: Vec<SampledImage>,
 }
 
 /// The name of the sample `key` without ending.
@@ -241,7 +241,7 @@ impl Journal for Saving<'_> {
         let stem = stem(self.source, sample.noise.key);
         let files = save_frames(self.out, &stem, &sample.media, &texts)?;
         let reward = reward.and_then(Reward::given);
-        self.images.extend(files.into_iter().map(|file| SampledPicture { file, seed, reward }));
+        self.images.extend(files.into_iter().map(|file| SampledImage { file, seed, reward }));
         Ok(())
     }
 }

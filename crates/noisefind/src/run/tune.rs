@@ -61,7 +61,7 @@ pub struct Tuned {
     pub run: PathBuf,
     /// The policy file; `null` where the run was interrupted before its end.
     pub policy: Option<PathBuf>,
-    /// Pictures generated and scored.
+    /// Images generated and scored.
     pub evaluations: usize,
     /// Seconds that tuning took, resumed parts added up, without the final comparison.
     pub elapsed_seconds: f64,

@@ -16,7 +16,7 @@ use crate::records::MetricsLine;
 pub struct Pair {
     /// The seed, as text: it may exceed what JavaScript counts exactly.
     pub seed: String,
-    /// Component of the mixture that draws this seed.
+    /// Component of the mixture that samples this seed.
     pub component: Option<u64>,
     /// The model as it is.
     pub base: Option<ScoredImage>,
@@ -57,7 +57,7 @@ pub struct Sampled {
     pub key: String,
     /// The seed, as text.
     pub seed: String,
-    /// Component of the mixture that draws this seed.
+    /// Component of the mixture that samples this seed.
     pub component: Option<u64>,
     /// Whether it moves.
     pub clip: bool,

@@ -57,12 +57,12 @@ fn head_and_predictor_give_the_numbers_of_the_reference() {
     let head = golden_head();
     let found: Vec<f32> = features.chunks(WIDTHS[0]).map(|row| head.score(row) as f32).collect();
     assert_close("head", &found, &expected, 1e-5);
-    let pictures = Golden::open("clip").pictures(3);
+    let images = Golden::open("clip").images(3);
     for placement in placements() {
         let mut scorer = Aesthetic::open(&golden.files(), "", golden_head(), &placement).unwrap();
-        let found = image_features(&scorer.clip, &scorer.preprocessor, &pictures).unwrap().concat();
+        let found = image_features(&scorer.clip, &scorer.preprocessor, &images).unwrap().concat();
         assert_close("image features", &found, &features, 1e-4);
-        assert_scores(&mut scorer, "whatever", &pictures, &expected, 1e-4);
+        assert_scores(&mut scorer, "whatever", &images, &expected, 1e-4);
     }
 }
 

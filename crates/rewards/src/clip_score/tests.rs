@@ -13,7 +13,7 @@ fn open(variant: ClipVariant, placement: &Placement) -> ClipScore {
 #[test]
 fn preprocessing_is_that_of_transformers() {
     let golden = Golden::open("clip");
-    let pixels = Preprocessor::read(&golden.files(), "", 32).unwrap().pixels(&golden.pictures(3), 32);
+    let pixels = Preprocessor::read(&golden.files(), "", 32).unwrap().pixels(&golden.images(3), 32);
     assert_close("pixels", &pixels.unwrap(), &golden.floats("pixel_values"), 1e-6);
 }
 
@@ -55,7 +55,7 @@ fn scores_are_those_of_transformers_in_every_variant() {
                 below_zero |= logits.iter().any(|&logit| logit < 0.0);
                 above_zero |= logits.iter().any(|&logit| logit > 0.0);
                 let expected: Vec<f32> = logits.into_iter().map(of_logit).collect();
-                assert_scores(&mut scorer, prompt, &golden.pictures(3), &expected, TOLERANCE);
+                assert_scores(&mut scorer, prompt, &golden.images(3), &expected, TOLERANCE);
             }
         }
     }
@@ -63,25 +63,25 @@ fn scores_are_those_of_transformers_in_every_variant() {
 }
 
 #[test]
-fn the_prompt_is_encoded_once_and_the_pictures_in_batches() {
+fn the_prompt_is_encoded_once_and_the_images_in_batches() {
     let golden = Golden::open("clip");
     let mut scorer = open(ClipVariant::PickScore, &placements()[0]);
     let prompt = &golden.prompts()[0];
     let many = 2 * FRAMES_AT_ONCE + 3;
-    let media: Vec<Media> = golden.pictures(3).into_iter().cycle().take(many).collect();
+    let media: Vec<Media> = golden.images(3).into_iter().cycle().take(many).collect();
     let expected: Vec<f32> = golden.floats("logits.0").into_iter().cycle().take(many).collect();
     assert_scores(&mut scorer, prompt, &media, &expected, TOLERANCE);
     // A prompt that is already encoded needs no tokenizer: what is kept decides, even if it is another prompt's.
     let other = scorer.model.text_features(&[golden.ids("ids.1")]).unwrap().concat();
     scorer.prompt = PromptCache::default();
     scorer.prompt.get(prompt, || Ok(other)).unwrap();
-    assert_scores(&mut scorer, prompt, &golden.pictures(3), &golden.floats("logits.1"), TOLERANCE);
+    assert_scores(&mut scorer, prompt, &golden.images(3), &golden.floats("logits.1"), TOLERANCE);
 }
 
 #[test]
 fn a_clip_scores_the_mean_of_its_frames() {
     let mut scorer = open(ClipVariant::Cosine, &placements()[0]);
-    let square = Golden::open("clip").pictures(2).remove(1);
+    let square = Golden::open("clip").images(2).remove(1);
     let dark: Vec<u8> = square.pixels().iter().map(|byte| byte / 2).collect();
     let clip = Media::new(2, 32, 32, [square.pixels(), &dark].concat()).unwrap();
     let dark = Media::new(1, 32, 32, dark).unwrap();

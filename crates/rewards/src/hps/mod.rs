@@ -1,7 +1,7 @@
-//! Human Preference Score v2 and v2.1: the cosine between picture and prompt under a CLIP ViT-H/14 trained on
+//! Human Preference Score v2 and v2.1: the cosine between image and prompt under a CLIP ViT-H/14 trained on
 //! 800 000 human choices; about 0.25 to 0.32, printed in papers times 100.
 //!
-//! Wu et al., "Human Preference Score v2", arXiv 2306.09341. Reference: `tgxs002/HPSv2`. Pictures are brought to the
+//! Wu et al., "Human Preference Score v2", arXiv 2306.09341. Reference: `tgxs002/HPSv2`. Images are brought to the
 //! size of the model by their longer side, in floating point, and the rest is black.
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ use crate::cleaning::clean;
 use crate::features::{PromptCache, cosine, mean_over_frames, weights_file};
 use crate::open_clip::Text;
 use crate::preprocess::{CLIP_MEAN, CLIP_STD, frames};
-use crate::resize::{Filter, RgbPicture, resize_plane};
+use crate::resize::{Filter, RgbPixels, resize_plane};
 use crate::vocabularies::clip_tokenizer;
 
 /// Frames that go through the vision tower at once; bounds the memory.
@@ -88,12 +88,12 @@ impl Hps {
             numbers(text.forward(&tokens.ids[..tokens.length]))
         })?;
         let side = self.vision.side;
-        let frames: Vec<RgbPicture> = media.iter().flat_map(frames).collect();
+        let frames: Vec<RgbPixels> = media.iter().flat_map(frames).collect();
         let mut scores = Vec::with_capacity(frames.len());
         for part in frames.chunks(FRAMES_AT_ONCE) {
             let pixels = part.iter().flat_map(|frame| fit(frame, side)).collect();
             let embeddings = numbers(self.vision.forward(pixels, part.len()))?;
-            scores.extend(embeddings.chunks(prompt.len()).map(|picture| cosine(prompt, picture)));
+            scores.extend(embeddings.chunks(prompt.len()).map(|image| cosine(prompt, image)));
         }
         Ok(mean_over_frames(self.version.name(), media, scores.into_iter()))
     }
@@ -109,20 +109,20 @@ impl Scorer for Hps {
     }
 }
 
-/// The picture by its longer side in the middle of a black square, normalised, `[side, side, 3]`.
-fn fit(picture: &RgbPicture, side: usize) -> Vec<f32> {
-    let longest = picture.width().max(picture.height());
+/// The image by its longer side in the middle of a black square, normalised, `[side, side, 3]`.
+fn fit(image: &RgbPixels, side: usize) -> Vec<f32> {
+    let longest = image.width().max(image.height());
     let scaled = |length: usize| {
         let scale = side as f64 / longest as f64;
         ((length as f64 * scale).round_ties_even() as usize).clamp(1, side)
     };
-    let (width, height) = (scaled(picture.width()), scaled(picture.height()));
+    let (width, height) = (scaled(image.width()), scaled(image.height()));
     let (left, top) = ((side - width) / 2, (side - height) / 2);
     let mut pixels = vec![0.0; side * side * 3];
     for color in 0..3 {
         let plane: Vec<f32> =
-            picture.bytes().iter().skip(color).step_by(3).map(|&byte| f32::from(byte) / 255.0).collect();
-        let from = (picture.width(), picture.height());
+            image.bytes().iter().skip(color).step_by(3).map(|&byte| f32::from(byte) / 255.0).collect();
+        let from = (image.width(), image.height());
         let plane = resize_plane(&plane, from, (width, height), Filter::Bicubic);
         for (row, line) in plane.chunks_exact(width).enumerate() {
             for (column, &value) in line.iter().enumerate() {

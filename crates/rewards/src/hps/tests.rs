@@ -7,10 +7,10 @@ use crate::testing::{Golden, assert_close, assert_scores, numbers as values, pla
 const TOLERANCE: f32 = 1e-4;
 
 #[test]
-fn square_wide_and_tall_pictures_are_fitted_as_in_the_reference() {
+fn square_wide_and_tall_images_are_fitted_as_in_the_reference() {
     let golden = Golden::open("hps");
     let pixels: Vec<f32> =
-        golden.pictures(3).iter().flat_map(frames).flat_map(|frame| fit(&frame, 32)).collect();
+        golden.images(3).iter().flat_map(frames).flat_map(|frame| fit(&frame, 32)).collect();
     assert_close("pixels", &pixels, &golden.floats("pixel_values"), 1e-5);
 }
 
@@ -67,7 +67,7 @@ fn scores_of_both_versions_are_those_of_the_reference() {
             let mut scorer = Hps::open(&files, version, &placement).unwrap();
             for (at, prompt) in golden.prompts().iter().enumerate() {
                 let expected = golden.floats(&format!("scores.{at}"));
-                assert_scores(&mut scorer, prompt, &golden.pictures(3), &expected, TOLERANCE);
+                assert_scores(&mut scorer, prompt, &golden.images(3), &expected, TOLERANCE);
             }
         }
     }

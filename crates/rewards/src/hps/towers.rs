@@ -18,7 +18,7 @@ pub(super) struct Vision {
     ln_post: LayerNorm,
     projection: Tensor<2>,
     placement: Placement,
-    /// Rows and columns of the pictures that it takes.
+    /// Rows and columns of the images that it takes.
     pub(super) side: usize,
 }
 

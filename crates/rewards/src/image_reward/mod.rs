@@ -1,4 +1,4 @@
-//! ImageReward: how much people prefer a picture for a prompt, trained on 137 000 expert comparisons.
+//! ImageReward: how much people prefer an image for a prompt, trained on 137 000 expert comparisons.
 //!
 //! Xu et al., "ImageReward: Learning and Evaluating Human Preferences for Text-to-Image Generation", NeurIPS 2023.
 //! Reference: `THUDM/ImageReward`, version 1.0: BLIP's vision transformer and cross-attending BERT, then a linear head.
@@ -27,7 +27,7 @@ use crate::resize::CropStart;
 /// The scorer's name.
 pub const NAME: &str = "image-reward";
 
-/// Mean of the raw rewards over the authors' validation pictures.
+/// Mean of the raw rewards over the authors' validation images.
 const MEAN: f64 = 0.167_173_628_300_524_26;
 /// Standard deviation of the same.
 const STD: f64 = 1.033_339_496_605_407_2;
@@ -40,7 +40,7 @@ const FRAMES_AT_ONCE: usize = 8;
 /// The prompt of the published self-test.
 pub const SELF_TEST_PROMPT: &str =
     "a painting of an ocean with clouds and birds, day time, low depth field effect";
-/// The rewards of the four pictures of the published self-test, `assets/images/1.webp` to `4.webp`.
+/// The rewards of the four images of the published self-test, `assets/images/1.webp` to `4.webp`.
 pub const SELF_TEST_REWARDS: [f64; 4] =
     [0.581_162_273_883_819_6, 0.274_527_609_348_297_1, -1.413_181_900_978_088_4, -2.029_569_625_854_492];
 
@@ -87,8 +87,8 @@ impl ImageReward {
         let pixels = self.preprocessor.pixels(media, side)?;
         let mut scores = Vec::new();
         for part in pixels.chunks(FRAMES_AT_ONCE * side * side * 3) {
-            let pictures = self.vision.forward(part.to_vec(), part.len() / (side * side * 3));
-            let first = self.text.forward(prompt.clone(), pictures);
+            let images = self.vision.forward(part.to_vec(), part.len() / (side * side * 3));
+            let first = self.text.forward(prompt.clone(), images);
             let hidden = first.dims()[1];
             let rows: Vec<f32> = first.cast(DType::F32).into_data().try_into_vec().map_err(|error| {
                 noisefind_nn::Error::Readback { what: "the text's first token", reason: format!("{error:?}") }

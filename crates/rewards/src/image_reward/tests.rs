@@ -7,10 +7,10 @@ use crate::testing::{Golden, assert_close, assert_scores, numbers, placements};
 const TOLERANCE: f32 = 1e-4;
 
 #[test]
-fn pictures_are_prepared_as_in_the_reference() {
+fn images_are_prepared_as_in_the_reference() {
     let golden = Golden::open("image_reward");
     let scorer = ImageReward::open(&golden.files(), &placements()[0]).unwrap();
-    let pixels = scorer.preprocessor.pixels(&golden.pictures(2), scorer.vision.side).unwrap();
+    let pixels = scorer.preprocessor.pixels(&golden.images(2), scorer.vision.side).unwrap();
     assert_close("pixels", &pixels, &golden.floats("pixel_values"), 1e-6);
 }
 
@@ -21,7 +21,7 @@ fn both_towers_the_tokenizer_and_the_head_are_those_of_the_reference() {
         let scorer = ImageReward::open(&golden.files(), &placement).unwrap();
         let tokens = scorer.vision.forward(golden.floats("pixel_values"), 2);
         let expected = golden.floats("picture_tokens");
-        assert_close("picture tokens", &numbers(tokens.clone()), &expected, TOLERANCE);
+        assert_close("image tokens", &numbers(tokens.clone()), &expected, TOLERANCE);
         for (at, prompt) in golden.prompts().iter().enumerate() {
             let ids = scorer.tokenizer.encode(prompt).unwrap();
             assert_eq!(ids, golden.ids(&format!("ids.{at}")), "{prompt}");
@@ -45,7 +45,7 @@ fn rewards_are_those_of_the_reference_for_plain_and_odd_prompts() {
         let mut scorer = ImageReward::open(&golden.files(), &placement).unwrap();
         for (at, prompt) in golden.prompts().iter().enumerate() {
             let expected = golden.floats(&format!("rewards.{at}"));
-            assert_scores(&mut scorer, prompt, &golden.pictures(2), &expected, TOLERANCE);
+            assert_scores(&mut scorer, prompt, &golden.images(2), &expected, TOLERANCE);
         }
     }
 }
@@ -56,7 +56,7 @@ fn a_reward_does_not_depend_on_the_batch() {
     let mut scorer = ImageReward::open(&golden.files(), &placements()[0]).unwrap();
     let expected = golden.floats("rewards.0");
     let many = FRAMES_AT_ONCE + 3;
-    let media: Vec<Media> = golden.pictures(2).into_iter().cycle().take(many).collect();
+    let media: Vec<Media> = golden.images(2).into_iter().cycle().take(many).collect();
     let expected: Vec<f32> = expected.into_iter().cycle().take(many).collect();
     assert_scores(&mut scorer, &golden.prompts()[0], &media, &expected, TOLERANCE);
 }

@@ -1,4 +1,4 @@
-//! The text encoder of BLIP: BERT whose every layer also looks at the picture's tokens.
+//! The text encoder of BLIP: BERT whose every layer also looks at the image's tokens.
 //!
 //! Li et al., "BLIP", ICML 2022; Devlin et al., "BERT", NAACL 2019. Layers are normalised after their residual.
 
@@ -59,9 +59,9 @@ pub(super) struct TextEncoder {
 struct Layer {
     qkv: Linear,
     attended: PostNorm,
-    picture_query: Linear,
-    picture_kv: Linear,
-    picture_attended: PostNorm,
+    image_query: Linear,
+    image_kv: Linear,
+    image_attended: PostNorm,
     intermediate: Linear,
     output: PostNorm,
     attention: Attention,
@@ -74,8 +74,8 @@ struct PostNorm {
 }
 
 impl TextEncoder {
-    /// Loads the encoder, which looks at picture tokens of `picture_width` channels.
-    pub(super) fn load(scope: &Scope<'_>, config: &TextConfig, picture_width: usize) -> Self {
+    /// Loads the encoder, which looks at image tokens of `image_width` channels.
+    pub(super) fn load(scope: &Scope<'_>, config: &TextConfig, image_width: usize) -> Self {
         let hidden = config.hidden_size;
         let embeddings = scope.at("embeddings");
         let table = |name: &str, rows: usize| {
@@ -84,7 +84,7 @@ impl TextEncoder {
             scope.placement().tensor(values.unwrap_or_default(), [rows, hidden])
         };
         let layers = (0..config.num_hidden_layers)
-            .map(|at| Layer::load(&scope.at("encoder.layer").at(at), config, picture_width));
+            .map(|at| Layer::load(&scope.at("encoder.layer").at(at), config, image_width));
         Self {
             words: table("word_embeddings.weight", config.vocab_size),
             positions: table("position_embeddings.weight", config.max_position_embeddings),
@@ -94,7 +94,7 @@ impl TextEncoder {
         }
     }
 
-    /// The embedding of a prompt before any layer, `[1, length, hidden]`: all that does not depend on the picture.
+    /// The embedding of a prompt before any layer, `[1, length, hidden]`: all that does not depend on the image.
     ///
     /// Padding is left out: it is masked in every layer, so it changes nothing.
     pub(super) fn embed(&self, ids: &[u32]) -> Tensor<3> {
@@ -105,19 +105,19 @@ impl TextEncoder {
         self.norm.forward(x.unsqueeze::<3>())
     }
 
-    /// The first token after the last layer, `[batch, hidden]`, of one prompt beside each of `batch` pictures
-    /// `[batch, tokens, picture width]`.
-    pub(super) fn forward(&self, prompt: Tensor<3>, pictures: Tensor<3>) -> Tensor<2> {
-        let batch = pictures.dims()[0];
+    /// The first token after the last layer, `[batch, hidden]`, of one prompt beside each of `batch` images
+    /// `[batch, tokens, image width]`.
+    pub(super) fn forward(&self, prompt: Tensor<3>, images: Tensor<3>) -> Tensor<2> {
+        let batch = images.dims()[0];
         let x = prompt.repeat_dim(0, batch);
-        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, pictures.clone(), &self.placement));
+        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, images.clone(), &self.placement));
         let hidden = x.dims()[2];
         x.narrow(1, 0, 1).reshape([batch, hidden])
     }
 }
 
 impl Layer {
-    fn load(scope: &Scope<'_>, config: &TextConfig, picture_width: usize) -> Self {
+    fn load(scope: &Scope<'_>, config: &TextConfig, image_width: usize) -> Self {
         let hidden = config.hidden_size;
         let norm = |name: &str, input: usize| PostNorm {
             dense: Linear::load(&scope.at(name).at("dense"), input, hidden),
@@ -127,21 +127,21 @@ impl Layer {
         Self {
             qkv: Linear::load_joined(&own, &["query", "key", "value"], hidden, hidden),
             attended: norm("attention.output", hidden),
-            picture_query: Linear::load(&cross.at("query"), hidden, hidden),
-            picture_kv: Linear::load_joined(&cross, &["key", "value"], picture_width, hidden),
-            picture_attended: norm("crossattention.output", hidden),
+            image_query: Linear::load(&cross.at("query"), hidden, hidden),
+            image_kv: Linear::load_joined(&cross, &["key", "value"], image_width, hidden),
+            image_attended: norm("crossattention.output", hidden),
             intermediate: Linear::load(&scope.at("intermediate.dense"), hidden, config.intermediate_size),
             output: norm("output", config.intermediate_size),
             attention: Attention { heads: config.num_attention_heads, causal: false, upcast: false },
         }
     }
 
-    fn forward(&self, x: Tensor<3>, pictures: Tensor<3>, placement: &Placement) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, images: Tensor<3>, placement: &Placement) -> Tensor<3> {
         let own = attention_fused(self.qkv.forward(x.clone()), self.attention, placement);
         let x = self.attended.forward(own, x);
-        let query = self.picture_query.forward(x.clone());
-        let seen = attention(query, self.picture_kv.forward(pictures), self.attention, placement);
-        let x = self.picture_attended.forward(seen, x);
+        let query = self.image_query.forward(x.clone());
+        let seen = attention(query, self.image_kv.forward(images), self.attention, placement);
+        let x = self.image_attended.forward(seen, x);
         let inner = self.intermediate.forward_with(x.clone(), None, Activation::GeluErf);
         self.output.forward(inner, x)
     }

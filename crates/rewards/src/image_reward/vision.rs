@@ -21,7 +21,7 @@ pub(super) struct VisionTower {
     blocks: Vec<Block>,
     norm: LayerNorm,
     placement: Placement,
-    /// Rows and columns of the pictures that it takes.
+    /// Rows and columns of the images that it takes.
     pub(super) side: usize,
     /// Channels of its tokens.
     pub(super) width: usize,

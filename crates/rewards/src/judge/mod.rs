@@ -1,6 +1,6 @@
-//! The judge of the default model: reads a picture into objects and a place, and says whether a prompt holds.
+//! The judge of the default model: reads an image into objects and a place, and says whether a prompt holds.
 //!
-//! A judge is no reward to climb but the measure of success, so its network shares nothing with the scorer's. It
+//! A judge is no reward to optimise but the measure of success, so its network shares nothing with the scorer's. It
 //! answers only prompts that it can check to the last word; for others its verdict is missing. The format of its
 //! folder is described in `pretrain/README.md`. With rules for clips in its config it reads clips: every frame as an
 //! image, and the motion from the tracks of the asked nouns.
@@ -26,8 +26,8 @@ use crate::resize::{CropStart, Filter};
 /// The scorer's name.
 const NAME: &str = "scene-judge";
 
-/// Pictures that go through the network at once.
-const PICTURES_AT_ONCE: usize = 32;
+/// Images that go through the network at once.
+const IMAGES_AT_ONCE: usize = 32;
 
 /// The judge.
 pub struct SceneJudge {
@@ -79,7 +79,7 @@ impl SceneJudge {
     pub fn read(&self, media: &[Media]) -> Result<Vec<Scene>, Error> {
         let numbers = self.side * self.side * 3;
         let mut scenes = Vec::with_capacity(media.len());
-        for media in media.chunks(PICTURES_AT_ONCE) {
+        for media in media.chunks(IMAGES_AT_ONCE) {
             let mut pixels = Vec::with_capacity(media.len() * numbers);
             for media in media {
                 let first = media.reduced(FrameReduction::First);

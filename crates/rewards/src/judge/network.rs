@@ -60,7 +60,7 @@ impl JudgeConfig {
             let known = matches!((stride, dilation), (1, 1..=8) | (2, 1));
             if !known || side == 0 || !side.is_multiple_of(stride * dilation) {
                 let found = format!("stride {stride}, dilation {dilation} on {side} pixels");
-                return invalid("strides", found, "1, or 2 without dilation, dividing the picture");
+                return invalid("strides", found, "1, or 2 without dilation, dividing the image");
             }
             side /= stride;
         }
@@ -133,7 +133,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Reads `batch` normalised pictures, `[batch, side, side, 3]`.
+    /// Reads `batch` normalised images, `[batch, side, side, 3]`.
     pub(super) fn read(&self, pixels: Vec<f32>, batch: usize, side: usize) -> Result<Vec<Scene>, Error> {
         let pixels = self.placement.tensor(pixels, [batch, side, side, 3]);
         let x = self.trunk.iter().fold(pixels, |x, layer| layer.forward(x));
@@ -165,7 +165,7 @@ impl Layer {
         Self { convolution, dilation: config.dilations[at] }
     }
 
-    /// A dilated convolution is a dense one on each of the `dilation^2` pictures made of every `dilation`-th pixel.
+    /// A dilated convolution is a dense one on each of the `dilation^2` images made of every `dilation`-th pixel.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convolve = |x| self.convolution.forward_with(x, None, None, Activation::Relu);
         let d = self.dilation;

@@ -1,4 +1,4 @@
-//! What is in a picture: objects as peaks of heat maps, their colours, the place; and whether that is what was asked.
+//! What is in an image: objects as peaks of heat maps, their colours, the place; and whether that is what was asked.
 //!
 //! Reference: `Reader.read` and `holds` in `pretrain/judge.py`.
 
@@ -23,7 +23,7 @@ pub struct Object {
     pub y: f32,
 }
 
-/// A picture, read.
+/// An image, read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scene {
     /// The objects, the surest first.
@@ -62,7 +62,7 @@ pub(super) struct Vocabulary {
     pub(super) places: Vec<String>,
 }
 
-/// What the network says about one picture, channel last.
+/// What the network says about one image, channel last.
 pub(super) struct Maps<'a> {
     /// Cells a side.
     pub(super) side: usize,
@@ -133,7 +133,7 @@ fn argmax(values: &[f32]) -> usize {
     (0..values.len()).fold(0, |best, at| if values[at] > values[best] { at } else { best })
 }
 
-/// Which parts of a prompt a picture meets; what is not asked for is met.
+/// Which parts of a prompt an image meets; what is not asked for is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Exactly the nouns asked for, in exactly that number.
@@ -147,7 +147,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the picture is what the prompt says.
+    /// Whether the image is what the prompt says.
     pub fn holds(&self) -> bool {
         self.nouns && self.colors && self.place && self.relation
     }

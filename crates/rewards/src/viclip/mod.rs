@@ -22,7 +22,7 @@ use crate::cleaning::clean;
 use crate::features::{PromptCache, cosine};
 use crate::open_clip::Text;
 use crate::opencv::resize_linear;
-use crate::resize::RgbPicture;
+use crate::resize::RgbPixels;
 use crate::vocabularies::clip_tokenizer;
 
 /// The scorer's name.
@@ -113,9 +113,9 @@ fn sampled(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
 
 /// The sampled frames as `[frames, side, side, 3]` normalised numbers; the aspect is not kept.
 fn pixels(media: &Media, frames: usize, side: usize) -> Vec<f32> {
-    let picture = |frame| RgbPicture::new(media.width(), media.height(), media.frame(frame).to_vec());
+    let image = |frame| RgbPixels::new(media.width(), media.height(), media.frame(frame).to_vec());
     let resized =
-        sampled(media.frames(), frames).filter_map(picture).map(|frame| resize_linear(&frame, side, side));
+        sampled(media.frames(), frames).filter_map(image).map(|frame| resize_linear(&frame, side, side));
     let normalise = |(byte, color): (u8, usize)| (f32::from(byte) / 255.0 - MEAN[color]) / STD[color];
     resized
         .flat_map(|frame| frame.bytes().to_vec())

@@ -14,7 +14,7 @@ pub struct AutoencoderKlConfig {
     pub layers_per_block: usize,
     /// Groups of all group norms.
     pub norm_num_groups: usize,
-    /// Sides in pixels of the pictures that it was trained with, which are those of a tile.
+    /// Sides in pixels of the images that it was trained with, which are those of a tile.
     pub sample_size: usize,
     /// Divides the latents before decoding.
     pub scaling_factor: f32,

@@ -25,7 +25,7 @@ struct TinyDecoder {
 #[derive(Clone, Debug)]
 struct Level {
     blocks: Vec<Block>,
-    /// Doubles the picture on all levels but the last, which ends in colours.
+    /// Doubles the image on all levels but the last, which ends in colours.
     conv: Conv2d,
 }
 

@@ -42,7 +42,7 @@ pub struct UnetConfig {
     pub time_embed_dim: usize,
     /// Width of the embedded guidance scale of distilled models.
     pub time_cond_proj_dim: Option<usize>,
-    /// Pooled text and picture sizes as further conditioning.
+    /// Pooled text and image sizes as further conditioning.
     pub text_time: Option<TextTimeConfig>,
     /// What lies between the way down and the way up.
     pub mid_block: MidBlockConfig,

@@ -1,4 +1,4 @@
-//! How the denoiser learns the time, the guidance scale and SDXL's picture sizes.
+//! How the denoiser learns the time, the guidance scale and SDXL's image sizes.
 
 use burn::tensor::Tensor;
 
@@ -34,7 +34,7 @@ pub(super) struct TimeEmbedding {
     time: Mlp,
     /// Embeds the guidance scale, for distilled models.
     cond_proj: Option<Linear>,
-    /// Embeds pooled text and picture sizes.
+    /// Embeds pooled text and image sizes.
     added: Option<Mlp>,
     sinusoids: Sinusoids,
     size_channels: usize,
