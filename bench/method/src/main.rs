@@ -7,7 +7,6 @@ mod baselines;
 mod candidates;
 mod cell;
 mod choose;
-mod kept;
 mod learn;
 mod methods;
 mod prompts;
@@ -32,7 +31,6 @@ struct Arguments {
 enum Command {
     Choose(Box<choose::ChooseArgs>),
     Run(Box<run::RunArgs>),
-    Kept(kept::KeptArgs),
     Report(report::ReportArgs),
     Table(report::TableArgs),
 }
@@ -41,7 +39,6 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Choose(args) => choose::choose(&args),
         Command::Run(args) => run::run(&args),
-        Command::Kept(args) => kept::kept(&args),
         Command::Report(args) => report::report(&args),
         Command::Table(args) => report::table(&args),
     }

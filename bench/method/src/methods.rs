@@ -71,10 +71,12 @@ impl Source {
 pub const BASE: &str = "base";
 
 /// Parts of `find` with the names that their ablations have after `find-without-`.
-const PARTS: [(&str, FindPart); 4] = [
+const PARTS: [(&str, FindPart); 6] = [
     ("surrogate", FindPart::Surrogate),
     ("several-components", FindPart::SeveralComponents),
+    ("success-threshold", FindPart::SuccessThreshold),
     ("kept-base", FindPart::KeptBase),
+    ("success-stop", FindPart::SuccessStop),
     ("variance-preservation", FindPart::VariancePreservation),
 ];
 

@@ -9,6 +9,10 @@ pub struct MethodFlags {
     /// How the policy learns [default: find]
     #[arg(long, value_enum)]
     method: Option<Method>,
+    /// How much samples of the policy of find vary, from 0 to 1: 0 is one component, 0.5 is 16, 1 is 256, each further one
+    /// around another noise that succeeds [default: 0.5]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    variety: Option<f64>,
     /// Part of find to turn off, to measure what it contributes; repeatable
     #[arg(long, value_enum, value_name = "PART")]
     without: Vec<Part>,
@@ -41,8 +45,12 @@ enum Part {
     /// Learn one component, not several
     #[value(alias = "several-gaussians")]
     SeveralComponents,
+    /// Seek the highest reward with a few components, even where failures can be told from successes
+    SuccessThreshold,
     /// Learn even where the base already succeeds
     KeptBase,
+    /// Spend the whole budget even where fresh samples are known to succeed
+    SuccessStop,
     /// Keep sigma at 1 while the mean grows
     VariancePreservation,
 }
@@ -62,10 +70,17 @@ impl From<Part> for FindPart {
         match part {
             Part::Surrogate => Self::Surrogate,
             Part::SeveralComponents => Self::SeveralComponents,
+            Part::SuccessThreshold => Self::SuccessThreshold,
             Part::KeptBase => Self::KeptBase,
+            Part::SuccessStop => Self::SuccessStop,
             Part::VariancePreservation => Self::VariancePreservation,
         }
     }
+}
+
+/// Largest number of components of a variety: from one to 256, 16 in the middle.
+fn components(variety: f64) -> usize {
+    (8.0 * variety).exp2().round() as usize
 }
 
 impl MethodFlags {
@@ -81,16 +96,28 @@ impl MethodFlags {
             (self.no_reuse, "--no-reuse"),
         ];
         let of_paper = of_paper.into_iter().find_map(|(given, flag)| given.then_some(flag));
-        if self.without.is_empty() && of_paper.is_none() {
+        if let Some(variety) = self.variety.filter(|variety| !(0.0..=1.0).contains(variety)) {
+            let reason = format!("--variety is {variety}, expected a number from 0 to 1");
+            return Err(noisefind::Error::Usage(reason));
+        }
+        if self.without.is_empty() && of_paper.is_none() && self.variety.is_none() {
             return Ok(named);
         }
         let config = named.or_else(|| file.cloned()).unwrap_or_default();
         let name = config.name();
+        let varied = |find: FindConfig| match self.variety {
+            Some(variety) => FindConfig { components: components(variety), ..find },
+            None => find,
+        };
         match (config, of_paper) {
             (MethodConfig::Find(find), None) => {
+                let find = varied(find);
                 let parts = self.without.into_iter().map(FindPart::from);
                 Ok(Some(MethodConfig::Find(parts.fold(find, FindConfig::without))))
             }
+            (_, None) if self.variety.is_some() => Err(noisefind::Error::Usage(format!(
+                "--variety belongs to find, and the method is {name}; leave it out, or give --method find"
+            ))),
             (MethodConfig::Paper(paper), _) if self.without.is_empty() => {
                 Ok(Some(MethodConfig::Paper(PaperConfig {
                     calibration: paper.calibration && !self.no_calibration,

@@ -4,53 +4,43 @@ use crate::statistics::{mean, percentile};
 
 /// One-sided 90 % quantile of the standard normal.
 const Z_90: f64 = 1.2816;
-/// Success rate of the base from which it is kept: generating until it works then costs at most 1/0.6 images each, so
-/// that a run of 160 evaluations pays for itself after some 250 images only.
-const KEPT_SUCCESS: f64 = 0.6;
-/// Fraction of base samples that reach the success reward from which the base is kept, as a confidence bound.
-const ALL: f64 = 0.9;
-/// Base samples that are enough to keep the base, and those after which the run learns where they were not.
+/// Success rate of the base from which it is kept, as a confidence bound: what a policy can add then is less than the
+/// diversity that it loses.
+const KEPT_SUCCESS: f64 = 0.9;
+/// Samples from which a success rate is told; a few rewards of one mode look like two.
 const ENOUGH: usize = 16;
-const UNDECIDED: usize = 32;
 
 /// Least separability of two modes: variance between the classes over the variance of all rewards. Split in the middle,
 /// normal rewards have 2/pi and uniform ones 3/4.
 const LEAST_SEPARABILITY: f64 = 0.8;
 /// Newest rewards that tell what the policy reaches: those of two batches.
-const NEWEST: usize = 32;
+pub const NEWEST: usize = 32;
 /// A sample among the lowest of this many in a hundred samples of the policy is below what the policy promises.
 const LOWEST_PERCENT: f64 = 10.0;
 
 /// What rewards of base samples say of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseSuccess {
-    /// It succeeds so often that a policy has nothing to gain but loses diversity.
+    /// It succeeds so often that a policy has little to gain and diversity to lose.
     Enough,
-    /// More base samples will tell.
+    /// More base samples will tell, or give more noises that succeed.
     Undecided,
-    /// It fails too often, or failures cannot be told from successes.
+    /// There is something to learn: from the noises that succeeded, or, where failures cannot be told from successes, from
+    /// graded rewards.
     TooLittle,
 }
 
 impl BaseSuccess {
-    /// The verdict over `rewards`. Where they have two modes, the upper one is success, and the base is kept where the
-    /// one-sided 90 % lower confidence bound of its success rate reaches 0.6. Where they have one mode, only
-    /// `success_reward` tells whether all of them are successes or failures: the reward that images which show the prompt
-    /// usually reach.
-    pub fn of(rewards: &[f64], success_reward: Option<f64>) -> Self {
+    /// The verdict over `rewards`, of which those from `threshold` on are successes; without one, no two modes were found.
+    /// The base is kept where the one-sided 90 % lower confidence bound of its success rate reaches 0.9. It is sampled
+    /// until it gave `successes` noises that succeed, at most `cap` times.
+    pub fn of(rewards: &[f64], threshold: Option<f64>, successes: usize, cap: usize) -> Self {
         let count = rewards.len();
-        let reaching = |least: f64| rewards.iter().filter(|&&reward| reward >= least).count();
-        let Some(threshold) = success_threshold(rewards) else {
-            let is_all = |least| count >= ENOUGH && lower_bound(reaching(least), count) >= ALL;
-            return if success_reward.is_some_and(is_all) { Self::Enough } else { Self::TooLittle };
-        };
-        let successes = reaching(threshold);
-        // A few rewards of one mode look like two.
-        if count < ENOUGH || (successes as f64) < KEPT_SUCCESS * count as f64 {
-            Self::TooLittle
-        } else if lower_bound(successes, count) >= KEPT_SUCCESS {
+        let Some(threshold) = threshold else { return Self::TooLittle };
+        let reached = rewards.iter().filter(|&&reward| reward >= threshold).count();
+        if count >= ENOUGH && lower_bound(reached as f64 / count as f64, count) >= KEPT_SUCCESS {
             Self::Enough
-        } else if count < UNDECIDED {
+        } else if reached < successes && count < cap {
             Self::Undecided
         } else {
             Self::TooLittle
@@ -58,10 +48,21 @@ impl BaseSuccess {
     }
 }
 
-/// One-sided 90 % lower confidence bound of a success rate (Wilson, "Probable inference, the law of succession, and
-/// statistical inference", 1927).
-fn lower_bound(successes: usize, count: usize) -> f64 {
-    let (n, rate, square) = (count as f64, successes as f64 / count as f64, Z_90 * Z_90);
+/// Whether fresh samples are known to succeed often enough: `newest` are rewards of two batches of learnt policies, in
+/// each case scored before anything was learnt from them; those from `threshold` on are successes. True where the
+/// one-sided 90 % lower confidence bound of the success rate reaches `least`.
+pub fn is_success_known(newest: &[f64], threshold: f64, least: f64) -> bool {
+    if newest.len() < ENOUGH {
+        return false;
+    }
+    let successes = newest.iter().filter(|&&reward| reward >= threshold).count();
+    lower_bound(successes as f64 / newest.len() as f64, newest.len()) >= least
+}
+
+/// One-sided 90 % lower confidence bound of the success rate `rate` of `count` samples (Wilson, "Probable inference, the
+/// law of succession, and statistical inference", 1927).
+pub fn lower_bound(rate: f64, count: usize) -> f64 {
+    let (n, square) = (count as f64, Z_90 * Z_90);
     let half = Z_90 * (rate * (1.0 - rate) / n + square / (4.0 * n * n)).sqrt();
     (rate + square / (2.0 * n) - half) / (1.0 + square / n)
 }
@@ -73,6 +74,12 @@ pub fn verification_threshold(rewards: &[f64]) -> Option<f64> {
     let lowest = percentile(&rewards[rewards.len().saturating_sub(NEWEST)..], LOWEST_PERCENT)?;
     let differ = rewards.iter().any(|&reward| reward != rewards[0]);
     differ.then(|| success_threshold(rewards).map_or(lowest, |threshold| threshold.max(lowest)))
+}
+
+/// The reward from which a sample is a success: between the two modes of `rewards`, or, where they have one, `known`, the
+/// reward that images which show the prompt usually reach.
+pub fn success_reward(rewards: &[f64], known: Option<f64>) -> Option<f64> {
+    success_threshold(rewards).or(known)
 }
 
 /// The threshold between failures and successes, halfway between two rewards: the one with the largest variance between
@@ -143,33 +150,37 @@ mod tests {
     }
 
     fn base(successes: usize, failures: usize) -> BaseSuccess {
-        BaseSuccess::of(&modes(successes, failures), None)
+        BaseSuccess::of(&modes(successes, failures), Some(0.4), 8, 64)
     }
 
     #[test]
-    fn a_base_that_mostly_succeeds_is_kept() {
-        assert_eq!(base(13, 3), BaseSuccess::Enough);
-        assert_eq!(base(12, 4), BaseSuccess::Undecided);
-        assert_eq!(base(23, 9), BaseSuccess::Enough);
-        assert_eq!(base(22, 10), BaseSuccess::TooLittle);
-        assert_eq!(base(9, 7), BaseSuccess::TooLittle);
-        assert_eq!(base(7, 1), BaseSuccess::TooLittle, "eight are too few");
-        assert_eq!(base(16, 0), BaseSuccess::TooLittle, "one mode does not tell success from failure");
+    fn a_base_that_nearly_always_succeeds_is_kept() {
+        assert_eq!(base(16, 0), BaseSuccess::Enough);
+        assert_eq!(base(31, 1), BaseSuccess::Enough);
+        assert_eq!(base(15, 1), BaseSuccess::TooLittle);
+        assert_eq!(base(8, 0), BaseSuccess::TooLittle, "eight do not tell");
     }
 
     #[test]
-    fn a_success_reward_tells_one_mode_of_successes_from_one_of_failures() {
-        let with = |successes, failures| BaseSuccess::of(&modes(successes, failures), Some(0.5));
-        assert_eq!(with(16, 0), BaseSuccess::Enough);
-        assert_eq!(with(15, 0), BaseSuccess::TooLittle, "fifteen are too few");
-        assert_eq!(with(0, 16), BaseSuccess::TooLittle);
-        assert_eq!(with(9, 7), BaseSuccess::TooLittle, "two modes are told without it");
+    fn a_base_is_sampled_until_enough_noises_succeed() {
+        assert_eq!(base(7, 25), BaseSuccess::Undecided);
+        assert_eq!(base(8, 24), BaseSuccess::TooLittle);
+        assert_eq!(base(0, 64), BaseSuccess::TooLittle, "not for ever");
+        assert_eq!(BaseSuccess::of(&modes(4, 4), None, 8, 64), BaseSuccess::TooLittle, "graded rewards");
+    }
+
+    #[test]
+    fn the_two_modes_win_over_a_success_reward_that_is_known() {
+        let two = success_reward(&modes(8, 8), Some(0.5)).unwrap();
+        assert!((0.26..0.6).contains(&two) && two != 0.5, "{two}");
+        assert_eq!(success_reward(&modes(16, 0), Some(0.5)), Some(0.5));
+        assert_eq!(success_reward(&modes(16, 0), None), None);
     }
 
     #[test]
     fn wilson_by_hand() {
-        assert!((lower_bound(16, 16) - 16.0 / (16.0 + Z_90 * Z_90)).abs() < 1e-12);
-        assert!((lower_bound(13, 16) - 0.661).abs() < 5e-4, "{}", lower_bound(13, 16));
+        assert!((lower_bound(1.0, 16) - 16.0 / (16.0 + Z_90 * Z_90)).abs() < 1e-12);
+        assert!((lower_bound(13.0 / 16.0, 16) - 0.661).abs() < 5e-4, "{}", lower_bound(13.0 / 16.0, 16));
     }
 
     #[test]

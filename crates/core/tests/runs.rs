@@ -401,7 +401,7 @@ fn a_base_that_succeeds_is_kept_after_one_or_two_batches() {
     let resumed = Settings::find(FindConfig::default(), run.config().clone()).resume(SHAPE, &run.state());
     assert_eq!(resumed.unwrap().stop_reason(), Some(StopReason::BaseSucceeds));
     let learnt = run_of(FindConfig::default().without(FindPart::KeptBase), -1.5);
-    assert_eq!(learnt.stop_reason(), Some(StopReason::EvaluationsUsed));
+    assert_ne!(learnt.stop_reason(), Some(StopReason::BaseSucceeds));
     assert_ne!(*learnt.best_policy(), NoisePolicy::standard(SHAPE));
 }
 
@@ -409,7 +409,27 @@ fn a_base_that_succeeds_is_kept_after_one_or_two_batches() {
 fn a_base_that_fails_is_learnt_from_after_the_first_batch() {
     // 31 % of the base samples succeed.
     let run = run_of(FindConfig::default(), 0.5);
-    assert_eq!(run.stop_reason(), Some(StopReason::EvaluationsUsed));
     let same = run_of(FindConfig::default().without(FindPart::KeptBase), 0.5);
     assert_eq!(run.best_policy(), same.best_policy());
+}
+
+#[test]
+fn a_run_stops_when_fresh_samples_are_known_to_succeed() {
+    let find = |config: RunConfig, find: FindConfig| {
+        let mut run = Settings::find(find, config).start(SHAPE);
+        while run.stop_reason().is_none() {
+            one_step(&mut run, two_modes(0.5));
+        }
+        run
+    };
+    let stopped = find(RunConfig::default(), FindConfig::default());
+    assert_eq!(stopped.stop_reason(), Some(StopReason::PolicySucceeds));
+    let evaluations = stopped.progress().evaluations;
+    assert!((48..160).contains(&evaluations), "{evaluations}");
+    let resumed = Settings::find(FindConfig::default(), RunConfig::default()).resume(SHAPE, &stopped.state());
+    assert_eq!(resumed.unwrap().stop_reason(), Some(StopReason::PolicySucceeds));
+    let floor = find(RunConfig { min_evaluations: 128, ..RunConfig::default() }, FindConfig::default());
+    assert!(floor.progress().evaluations >= 128, "{}", floor.progress().evaluations);
+    let whole = find(RunConfig::default(), FindConfig::default().without(FindPart::SuccessStop));
+    assert_eq!(whole.progress().evaluations, 160);
 }

@@ -21,6 +21,7 @@ use crate::evaluation::Batch;
 use crate::noise::{Noise, NoiseShape};
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
+use crate::run::StopReason;
 use crate::state::MethodState;
 
 /// Learns a noise policy from the rewards of its samples.
@@ -50,9 +51,9 @@ pub trait Method: Send {
         None
     }
 
-    /// Whether the base already succeeds so often that the policy stays the base's.
-    fn keeps_base(&self) -> bool {
-        false
+    /// Why nothing more needs to be learnt; `None` where there is more to learn, or nobody knows.
+    fn is_done(&self) -> Option<StopReason> {
+        None
     }
 
     /// Everything that it needs to go on, except for the policy.
@@ -149,6 +150,19 @@ impl MethodConfig {
         }
     }
 
+    /// These settings for a run of `evaluations`: at most two fifths of them are spent on the base before components are
+    /// learnt.
+    #[must_use]
+    pub fn within_budget(self, evaluations: usize) -> Self {
+        match self {
+            Self::Find(find) => {
+                let base_evaluations = find.base_evaluations.min((2 * evaluations / 5).max(1));
+                Self::Find(FindConfig { base_evaluations, ..find })
+            }
+            other => other,
+        }
+    }
+
     /// Checks every range.
     ///
     /// # Errors
@@ -184,7 +198,9 @@ mod tests {
         let parts = [
             FindPart::Surrogate,
             FindPart::SeveralComponents,
+            FindPart::SuccessThreshold,
             FindPart::KeptBase,
+            FindPart::SuccessStop,
             FindPart::VariancePreservation,
         ];
         for part in parts {

@@ -14,6 +14,8 @@ pub struct RunConfig {
     pub seed: u64,
     /// Budget: samples generated and scored in all.
     pub evaluations: usize,
+    /// Samples before which a run does not stop because its policy succeeds.
+    pub min_evaluations: usize,
     /// Samples of one iteration, between two updates of the policy.
     pub batch_size: usize,
     /// Generator of the initial noise.
@@ -34,6 +36,7 @@ impl Default for RunConfig {
         Self {
             seed: 0,
             evaluations: 160,
+            min_evaluations: 48,
             batch_size: 16,
             noise_rng: NoiseSource::Philox,
             best_noises: 4,

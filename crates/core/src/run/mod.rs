@@ -126,8 +126,9 @@ impl Run {
 
     /// Whether the run is over, and why.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        let keeps_base = self.method.keeps_base().then_some(StopReason::BaseSucceeds);
-        self.progress.stop_reason(&self.config).or(keeps_base)
+        let is_early = self.progress.evaluations < self.config.min_evaluations;
+        let is_done = self.method.is_done().filter(|reason| *reason == StopReason::BaseSucceeds || !is_early);
+        self.progress.stop_reason(&self.config).or(is_done)
     }
 
     /// The noises of the next batch, never more than the budget has left. The same until the batch is told.

@@ -10,6 +10,8 @@ pub enum StopReason {
     EvaluationsUsed,
     /// The base already succeeds, so the policy stays `N(0, I)`.
     BaseSucceeds,
+    /// Fresh samples of the policy are known to succeed often enough.
+    PolicySucceeds,
     /// The mean reward stopped rising.
     Plateau,
     /// A held-out scorer fell while the reward was optimised.
@@ -23,9 +25,10 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::EvaluationsUsed,
         Self::BaseSucceeds,
+        Self::PolicySucceeds,
         Self::Plateau,
         Self::HeldOutFell,
         Self::RewardsMissing,
@@ -38,6 +41,7 @@ impl StopReason {
         match self {
             Self::EvaluationsUsed => "evaluations-used",
             Self::BaseSucceeds => "base-succeeds",
+            Self::PolicySucceeds => "policy-succeeds",
             Self::Plateau => "plateau",
             Self::HeldOutFell => "held-out-fell",
             Self::RewardsMissing => "rewards-missing",
@@ -58,6 +62,7 @@ impl StopReason {
             Self::BaseSucceeds => {
                 "the base already succeeds, so the policy stays N(0, I); `sample --verify` leaves out what fails"
             }
+            Self::PolicySucceeds => "fresh samples of the policy succeed as often as was asked for",
             Self::Plateau => "the reward stopped rising",
             Self::HeldOutFell => "a held-out scorer fell; the policy is the best from before the fall",
             Self::RewardsMissing => "too many rewards in a row are missing",

@@ -33,9 +33,12 @@ settings! {
         /// Judge of the final comparison, never optimised [default: the model's own]
         #[arg(long, value_name = "NAME")]
         judge: String,
-        /// Budget: samples to generate and score [default: 160]
+        /// Budget: samples to generate and score at most [default: 160]
         #[arg(long, value_name = "N")]
         evaluations: usize,
+        /// Evaluations before which a run does not stop because its samples succeed [default: 48]
+        #[arg(long, value_name = "N")]
+        min_evaluations: usize,
         /// Time limit in seconds, checked after each sample [default: none]
         #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
         max_seconds: f64,
@@ -51,8 +54,8 @@ settings! {
         /// Updates without progress after which the run stops, 0 for never; default 8
         #[arg(skip)]
         plateau_iterations: u32,
-        /// Reward that an image which shows the prompt usually reaches: where all of the first images reach it, the
-        /// policy stays the base's [default: the model's own for its own scorer, else unknown]
+        /// Reward that an image which shows the prompt usually reaches, for prompts whose rewards have no two modes
+        /// [default: the model's own for its own scorer, else unknown]
         #[arg(long, value_name = "REWARD", allow_negative_numbers = true)]
         success_reward: f64,
         /// Which of the policies that were sampled from is the result; default `best`
@@ -214,7 +217,7 @@ impl TuneOptions {
         if let Some(reward) = success_reward {
             require(reward.is_finite(), "success-reward", &reward, "a finite number")?;
         }
-        config.method = config.method.or_success_reward(success_reward);
+        config.method = config.method.or_success_reward(success_reward).within_budget(config.run.evaluations);
         if config.reward.is_empty() {
             return Err(no_reward(config.generation.model()));
         }
@@ -236,6 +239,7 @@ impl TuneOptions {
         let run = RunConfig {
             seed: self.seed.unwrap_or(standard.seed),
             evaluations,
+            min_evaluations: self.min_evaluations.unwrap_or(standard.min_evaluations),
             // A budget below the usual batch is one batch.
             batch_size: self.batch_size.unwrap_or(standard.batch_size.min(evaluations.max(2))),
             noise_rng: noise_rng.source(1),

@@ -13,14 +13,21 @@ pub struct FindConfig {
     /// highest reward.
     #[serde(alias = "landscape")]
     pub surrogate: bool,
-    /// Largest number of components; without surrogate there is one.
+    /// Largest number of components, and successes of the base before they are learnt; without surrogate there is one.
     #[serde(alias = "gaussians")]
     pub components: usize,
     /// Length of a component's mean over `sqrt(d)`, from 0 to 1: more succeeds more often, and varies less.
     #[serde(alias = "share")]
     pub radius: f64,
-    /// Whether the policy stays `N(0, I)` where the first one or two batches show that the base already succeeds.
+    /// Whether the policy stays `N(0, I)` where the first batches show that the base already succeeds.
     pub keep_base: bool,
+    /// Base samples after which components are learnt, however few of them succeeded.
+    pub base_evaluations: usize,
+    /// Whether rewards count up to the mean of those that succeed: the policy is to show the prompt, not to have the
+    /// highest reward.
+    pub success_threshold: bool,
+    /// Success rate of fresh samples, as a one-sided 90 % lower confidence bound, at which the run stops; above 1: never.
+    pub success: f64,
     /// Reward that images which show the prompt usually reach; absent: unknown, so that a base without failures is not
     /// told from one without successes.
     pub success_reward: Option<f64>,
@@ -36,9 +43,12 @@ impl Default for FindConfig {
     fn default() -> Self {
         Self {
             surrogate: true,
-            components: 4,
-            radius: 0.92,
+            components: 16,
+            radius: 0.95,
             keep_base: true,
+            base_evaluations: 64,
+            success_threshold: true,
+            success: 0.85,
             success_reward: None,
             spread: Spread::Uniform,
             kl_budget_nats: None,
@@ -54,8 +64,12 @@ pub enum FindPart {
     Surrogate,
     /// Several components; without: one.
     SeveralComponents,
+    /// Rewards count up to the mean of those that succeed; without: components are few, and seek the highest reward.
+    SuccessThreshold,
     /// The policy stays the base's where the base already succeeds.
     KeptBase,
+    /// The run stops when fresh samples are known to succeed; without: at the end of the budget.
+    SuccessStop,
     /// Sigma shrinks as the mean grows, so that `|z|` stays near `sqrt(d)`; without: `sigma = 1`.
     VariancePreservation,
 }
@@ -78,15 +92,19 @@ impl FindConfig {
         match part {
             FindPart::Surrogate => Self { surrogate: false, ..self },
             FindPart::SeveralComponents => Self { components: 1, ..self },
+            FindPart::SuccessThreshold => Self { success_threshold: false, ..self },
             FindPart::KeptBase => Self { keep_base: false, ..self },
+            FindPart::SuccessStop => Self { success: 2.0, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
         }
     }
 
     pub(in crate::method) fn validate(&self) -> Result<()> {
         at_least_one("components", self.components)?;
+        at_least_one("base_evaluations", self.base_evaluations)?;
         at_least_one("history_evaluations", self.history_evaluations)?;
         fraction("radius", self.radius)?;
+        positive("success", self.success)?;
         positive("kl_budget_nats", self.kl_budget_nats.unwrap_or(1.0))
     }
 }

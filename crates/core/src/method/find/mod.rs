@@ -22,13 +22,19 @@ use crate::method::{Method, Start, Update};
 use crate::noise::NoiseShape;
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
+use crate::run::StopReason;
 use crate::state::{MethodHeader, MethodState, NamedTensor, ScoredKey, find_tensor};
 use crate::statistics::{mean, standard_deviation};
-use crate::threshold::BaseSuccess;
+use crate::threshold::{self, BaseSuccess, NEWEST, is_success_known};
 
 /// Nats for each dimension of the noise where the user gives no budget: means of rms 0.95 with a sigma to match, a little
 /// more than the usual radius takes.
 const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
+
+/// Components and their radius where failures cannot be told from successes: a few, so that graded rewards of many
+/// evaluations tell the best of them.
+const GRADED_COMPONENTS: usize = 4;
+const GRADED_RADIUS: f64 = 0.92;
 
 /// The method between two batches.
 pub struct Find {
@@ -70,35 +76,81 @@ impl Find {
         self.policy.shape()
     }
 
-    /// The surrogate of all standardised rewards; `None` where there is nothing to learn from.
+    /// The reward from which a sample is a success; `None` where nothing tells, or all are on one side.
+    fn success_reward(&self) -> Option<f64> {
+        let rewards = self.history.rewards();
+        let is_between = |threshold: &f64| {
+            let reached = rewards.iter().filter(|&reward| reward >= threshold).count();
+            reached > 0 && reached < rewards.len()
+        };
+        let threshold = threshold::success_reward(&rewards, self.config.success_reward);
+        threshold.filter(|threshold| self.config.success_threshold && is_between(threshold))
+    }
+
+    /// Largest number of components and their radius.
+    fn extent(&self) -> (usize, f64) {
+        let FindConfig { components, radius, .. } = self.config;
+        match self.success_reward() {
+            Some(_) => (components, radius),
+            None => (components.min(GRADED_COMPONENTS), radius.min(GRADED_RADIUS)),
+        }
+    }
+
+    /// What the surrogate learns: standardised rewards, none of them above the mean of the successes.
+    fn utilities(&self) -> Vec<f64> {
+        let mut rewards = self.history.rewards();
+        if let Some(threshold) = self.success_reward() {
+            let successes: Vec<f64> = rewards.iter().copied().filter(|&reward| reward >= threshold).collect();
+            let highest = mean(&successes);
+            rewards.iter_mut().for_each(|reward| *reward = reward.min(highest));
+        }
+        standardise(&rewards)
+    }
+
+    /// The surrogate of all utilities; `None` where there is nothing to learn from.
     fn surrogate(&self) -> Option<Surrogate> {
-        Surrogate::new(&self.history.observations(&standardise(&self.history.rewards())))
+        Surrogate::new(&self.history.observations(&self.utilities()))
     }
 
     /// Where the components should be centred, the best first.
     fn centres(&self) -> Vec<Centre> {
         if self.config.surrogate {
             let surrogate = self.surrogate();
-            let centres = |it: Surrogate| it.best_centres(self.config.radius, self.config.components);
+            let (components, radius) = self.extent();
+            let centres = |it: Surrogate| it.best_centres(radius, components);
             surrogate.map(centres).unwrap_or_default()
         } else {
-            let observations = self.history.observations(&standardise(&self.history.rewards()));
+            let observations = self.history.observations(&self.utilities());
             best_observation(&observations).into_iter().collect()
         }
     }
 
     /// What the first samples say of the base; too little once the policy was updated.
     fn base_success(&self) -> BaseSuccess {
-        let is_base = self.config.keep_base && self.mixtures.is_empty();
-        if !is_base {
+        if !self.mixtures.is_empty() {
             return BaseSuccess::TooLittle;
         }
-        BaseSuccess::of(&self.history.rewards(), self.config.success_reward)
+        let FindConfig { components, base_evaluations, .. } = self.config;
+        let rewards = self.history.rewards();
+        // A base without failures is told by the reward that images which show the prompt usually reach.
+        let all = self.config.success_reward.filter(|&known| rewards.iter().all(|&reward| reward >= known));
+        match BaseSuccess::of(&rewards, self.success_reward().or(all), components, base_evaluations) {
+            BaseSuccess::Enough if !self.config.keep_base => BaseSuccess::TooLittle,
+            verdict => verdict,
+        }
+    }
+
+    /// The rewards of the newest samples of learnt policies, at most [`NEWEST`].
+    fn newest_rewards(&self) -> Vec<f64> {
+        let Some(first) = self.mixtures.first() else { return Vec::new() };
+        let samples = self.history.samples().iter().rev();
+        let learnt = samples.take_while(|one| one.key.iteration > first.iteration).take(NEWEST);
+        learnt.map(|one| one.reward).collect()
     }
 
     /// The policy whose centres are these combinations of the observed noises.
     fn policy_from(&self, weights: &[Vec<f32>]) -> Result<NoisePolicy> {
-        let radius = self.config.radius as f32;
+        let radius = self.extent().1 as f32;
         let component = |weights: &Vec<f32>| {
             let centre = self.history.combination(weights, self.shape().numel());
             let mean: Vec<f32> = centre.into_iter().map(|value| radius * value).collect();
@@ -157,8 +209,12 @@ impl Method for Find {
         Some(batch.given().map(|(one, _)| in_reward_units(expected(one.noise.values()))).collect())
     }
 
-    fn keeps_base(&self) -> bool {
-        self.base_success() == BaseSuccess::Enough
+    fn is_done(&self) -> Option<StopReason> {
+        if self.base_success() == BaseSuccess::Enough {
+            return Some(StopReason::BaseSucceeds);
+        }
+        let is_known = is_success_known(&self.newest_rewards(), self.success_reward()?, self.config.success);
+        is_known.then_some(StopReason::PolicySucceeds)
     }
 
     fn save(&self) -> MethodState {
