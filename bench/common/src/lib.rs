@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn options_have_values_and_words_are_left() {
-        let arguments = parse("conv --threads 2 --images 3").unwrap();
+        let arguments = parse("conv --threads 2 --pictures 3").unwrap();
         assert_eq!((arguments.threads, arguments.value("--pictures", 8).unwrap()), (2, 3));
         assert!(arguments.asks_for("conv batch=1") && !arguments.asks_for("linear"));
         assert_eq!(parse("--json x").unwrap().value("--pictures", 8).unwrap(), 8);

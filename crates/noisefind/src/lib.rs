@@ -11,7 +11,7 @@
 //!
 //! let options = TuneOptions { prompt: Some("a green dog".to_owned()), seed: Some(7), ..TuneOptions::default() };
 //! let config = options.resolve(&ModelSource::of(&options.generation)?.defaults()?)?;
-//! assert_eq!(config.generation.num_inference_steps, Some(20));
+//! assert_eq!(config.generation.num_inference_steps, Some(4));
 //! assert_eq!(config.run.evaluations, 160);
 //! # Ok::<(), noisefind::Error>(())
 //! ```

@@ -320,7 +320,7 @@ mod tests {
     use super::*;
 
     fn evaluated(rewards: &[f64], judgements: &[f64]) -> Evaluated {
-        let all = |values: &[f64]| values.iter().map(|value| Reward::Given(*value)).collect();
+        let all = |values: &[f64]| values.iter().map(|value| Reward::from_number("double", *value)).collect();
         let seeds = (100..).take(rewards.len()).collect();
         Evaluated {
             seeds,
