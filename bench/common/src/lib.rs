@@ -113,14 +113,14 @@ mod tests {
         assert!(arguments.asks_for("conv batch=1") && !arguments.asks_for("linear"));
         assert_eq!(parse("--json x").unwrap().value("--pictures", 8).unwrap(), 8);
         for (line, problem) in [
-            ("--image 3", "unknown option --image"),
+            ("--picture 3", "unknown option --picture"),
             ("--threads", "--threads needs a value"),
             ("--threads two", "invalid digit"),
         ] {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(problem), "{message}");
         }
-        let message = parse("--images all").unwrap().value("--pictures", 8).unwrap_err().to_string();
-        assert!(message.starts_with("--images is \"all\": "), "{message}");
+        let message = parse("--pictures all").unwrap().value("--pictures", 8).unwrap_err().to_string();
+        assert!(message.starts_with("--pictures is \"all\": "), "{message}");
     }
 }
