@@ -1,6 +1,6 @@
 """Writes `models/emoji-64-video` in the public layout of ModelScope's model: averaged weights in fp16, configurations, hashes.
 
-    python -m pretrain.video_export --steps 8 --guidance 3
+    python -m pretrain.video_export --steps 4 --guidance 3.5
 
 The autoencoder, and the network of the judge, are the still model's (the key `base` of `noisefind.json`).
 """
@@ -18,8 +18,8 @@ from .diffusion import SCHEDULER
 from .world import SIDE
 
 VIDEO = MODEL.with_name("emoji-64-video")
-DEFAULTS = dict(default_reward="viclip", default_scorer="video_scorer", default_clip="scorer", default_judge="judge", num_inference_steps=8,
-                guidance_scale=3.0, num_frames=FRAMES, fps=6.0, native_size=SIDE, base="../emoji-64")
+DEFAULTS = dict(default_reward="viclip", default_scorer="video_scorer", default_clip="scorer", default_judge="judge", num_inference_steps=4,
+                guidance_scale=3.5, num_frames=FRAMES, fps=6.0, native_size=SIDE, base="../emoji-64")
 INDEX = dict(
     _class_name="TextToVideoSDPipeline", _diffusers_version="0.42.1", scheduler=["diffusers", "DDIMScheduler"], text_encoder=["transformers", "CLIPTextModel"],
     tokenizer=["transformers", "CLIPTokenizer"], unet=["diffusers", "UNet3DConditionModel"], vae=["diffusers", "AutoencoderKL"])

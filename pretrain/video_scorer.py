@@ -29,6 +29,8 @@ from .widened_scorer import widened
 
 PATH, POOL, FOLDER = WORK / "video-scorer.pt", WORK / "pool-video-scorer.pt", WORK / "video-model" / "scorer"
 ADAM_ONLY = ("embedding", "text_projection", "vision_encoder.proj")
+# Embeddings have length 1; the heads that ask them for the motion in training see them as long as this.
+HEAD_SCALE = 8.0
 # A motion, then what the still scorer knows already.
 NEGATIVES = ("motion", "any", "any")
 KINDS = ("opposite motion", "motion", "color", "place", "noun", "swap")
@@ -180,6 +182,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=25, help="processor minutes of all runs together")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=6e-4)
+    parser.add_argument("--vision", type=float, default=0.35, help="rate of the vision tower, which knows most already, as a share of --lr")
     parser.add_argument("--keep", type=float, default=0.3, help="share of the patches that a training step sees")
     parser.add_argument("--whole-from", type=float, default=0.85, help="share of the minutes after which it sees all of them")
     parser.add_argument("--redraw", type=int, help="make the pool of this many clips in the video model's hand, and end")
@@ -195,27 +198,32 @@ def main():
     model, tokenizer = widened(), video_tokenizer.load()
     motion_of_clip, motion_of_text = (torch.nn.Linear(128, len(clips.MOTIONS)) for _ in range(2))
     heads = torch.nn.ModuleList([motion_of_clip, motion_of_text])
-    average, optimiser = Average(model, 0.99), Muon(model.named_parameters(), a.lr, adam_only=ADAM_ONLY)
-    head_optimiser = torch.optim.Adam(heads.parameters(), 3e-3)
+    average = Average(model, 0.99)
+    parts = [[(k, p) for k, p in model.named_parameters() if k.startswith("vision") == is_vision] for is_vision in (True, False)]
+    optimisers = [Muon(part, a.lr, adam_only=ADAM_ONLY) for part in parts]
+    head_optimiser = torch.optim.Adam(heads.parameters(), 1e-2)
     step, before = 0, 0.0
     if PATH.exists():
         state = torch.load(PATH, map_location="cpu")
-        for part, name in ((model, "model"), (average, "average"), (optimiser, "optimiser"), (heads, "heads")):
+        for part, name in ((model, "model"), (average, "average"), (heads, "heads")):
             part.load_state_dict(state[name])
+        for optimiser, kept in zip(optimisers, state["optimisers"]):
+            optimiser.load_state_dict(kept)
         step, before = state["step"], state["seconds"]
     source = Source(61 + step)
     clock, curve = Clock(before, processor=True), Curve(WORK / "video-scorer.csv", ["seconds", "clips", "loss", "in_batch", "above_negatives", "above_twin", "motion", "lr"])
 
     def save():
-        save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(), heads=heads.state_dict(),
+        save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimisers=[o.state_dict() for o in optimisers], heads=heads.state_dict(),
                              step=step, seconds=clock.seconds()), PATH)
 
     saved, marks = time.time(), []
     while clock.seconds() < 60 * a.minutes:
         progress = clock.seconds() / (60 * a.minutes)
         rate = min(1, (step + 1) / 30) * min(1, max(0.02, (1 - progress) / 0.6))
-        for group in optimiser.param_groups:
-            group["lr"] = a.lr * rate
+        for optimiser, share in zip(optimisers, (a.vision, 1)):
+            for group in optimiser.param_groups:
+                group["lr"] = a.lr * share * rate
         truths, x = source.batch(a.batch)
         false = [[made for made in (false_caption(t, source.rng, kind) for kind in NEGATIVES)] for t in truths]
         asked = [t["asked"] for t in truths] + [made for row in false for made in row]
@@ -225,9 +233,10 @@ def main():
         text = model.read(tokens)
         said = torch.tensor([clips.MOTIONS.index(one["motion"]) if one["motion"] else -1 for one in asked])
         shown = torch.tensor([clips.MOTIONS.index(t["motion"]) for t in truths])
-        motions = motion_of_clip(clip)
-        loss = F.cross_entropy(motions, shown) + 0.5 * F.cross_entropy(motion_of_text(text), said, ignore_index=-1)
-        scores = F.normalize(clip, dim=-1) @ F.normalize(text, dim=-1).T / model.temp
+        clip, text = F.normalize(clip, dim=-1), F.normalize(text, dim=-1)
+        motions = motion_of_clip(HEAD_SCALE * clip)
+        loss = F.cross_entropy(motions, shown) + 0.5 * F.cross_entropy(motion_of_text(HEAD_SCALE * text), said, ignore_index=-1)
+        scores = clip @ text.T / model.temp
         n, target = len(truths), torch.arange(len(truths))
         same = torch.tensor([[c == t for c in captions] for t in captions[:n]]) & ~torch.eye(n, len(captions), dtype=torch.bool)
         scores = scores.masked_fill(same, -1e4)
@@ -239,7 +248,7 @@ def main():
         loss = loss + sum(F.cross_entropy(of, torch.zeros_like(target)) for of in (texts, clips_of_a_text))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for one in (optimiser, head_optimiser):
+        for one in (*optimisers, head_optimiser):
             one.step()
             one.zero_grad(set_to_none=True)
         with torch.no_grad():

@@ -104,7 +104,7 @@ def widen_vision(vision, old, generator):
     vision.ln_pre.weight[OLD:] = CODE
     widen_norm(vision.ln_post, old["vision_model.post_layernorm.weight"], old["vision_model.post_layernorm.bias"])
     vision.proj.copy_(padded(old["visual_projection.weight"].T, vision.proj.shape))
-    directions = torch.randn(2, vision.proj.shape[1], generator=generator) * 0.5
+    directions = torch.randn(2, vision.proj.shape[1], generator=generator)
     for head in range(WIDTH // HEAD):
         # Late less early, of columns and of rows.
         vision.proj[FOUND + 2 * head:FOUND + 2 * head + 2] = (-1 if head % 2 else 1) * directions

@@ -17,6 +17,9 @@ pub struct Grammar {
     numbers: BTreeMap<String, Vec<String>>,
     places: BTreeMap<String, Vec<String>>,
     relations: BTreeMap<String, Vec<String>>,
+    /// Of a model of clips.
+    #[serde(default)]
+    motions: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -33,10 +36,17 @@ impl Grammar {
         serde_json::from_str(&text).with_context(|| format!("{} is no grammar", path.display()))
     }
 
+    /// The categories of its prompts.
+    pub fn categories(&self) -> [Category; 4] {
+        if self.motions.is_empty() { Category::ALL } else { Category::CLIPS }
+    }
+
     /// The candidates of `category` in the order in which they are tried: by SHA-256 of `salt` and their text, and where a
     /// category has several patterns, one of each in turn.
     pub fn candidates(&self, category: Category, salt: &str) -> Vec<String> {
         let mut patterns = match category {
+            _ if !self.motions.is_empty() => vec![self.moving(category)],
+            Category::Motion => Vec::new(),
             Category::Colour => vec![self.odd_colours()],
             Category::Composition => vec![self.pairs(), self.relations(), self.coloured_pairs()],
             Category::Count => vec![self.counts()],
@@ -106,6 +116,31 @@ impl Grammar {
         self.nouns.values().flat_map(everywhere).collect()
     }
 
+    /// "a green dog falling", "a dog and a cat falling", "a dog falling on the moon" or "a dog falling", for every motion.
+    fn moving(&self, category: Category) -> Vec<String> {
+        let things: Vec<(String, &str)> = match category {
+            Category::Colour => self.odd_colours().into_iter().map(|thing| (thing, "")).collect(),
+            Category::Composition => self.pairs().into_iter().map(|things| (things, "")).collect(),
+            Category::Count => Vec::new(),
+            Category::Location | Category::Motion => {
+                let places: Vec<&str> = match category {
+                    Category::Motion => vec![""],
+                    _ => self.places.values().filter_map(|words| words.first().map(String::as_str)).collect(),
+                };
+                let everywhere = |noun: &Noun| {
+                    let thing = with_article(&noun.singular);
+                    places.iter().map(|place| (thing.clone(), *place)).collect::<Vec<_>>()
+                };
+                self.nouns.values().flat_map(everywhere).collect()
+            }
+        };
+        let motions: Vec<&String> = self.motions.values().filter_map(|words| words.first()).collect();
+        let text = |(thing, place): &(String, &str), motion: &str| {
+            format!("{thing} {motion} {place}").trim_end().to_owned()
+        };
+        things.iter().flat_map(|one| motions.iter().map(move |motion| text(one, motion))).collect()
+    }
+
     fn ordered_pairs(&self, texts: impl Fn(&Noun, &Noun) -> Vec<String>) -> Vec<String> {
         let nouns: Vec<&Noun> = self.nouns.values().collect();
         let others = |at: usize| nouns.iter().enumerate().filter(move |(other, _)| *other != at);
@@ -164,6 +199,29 @@ mod tests {
                 "an owl and a dog",
                 "an owl to the left of a dog",
             ]
+        );
+    }
+
+    #[test]
+    fn in_clips_things_move() {
+        let mut grammar = grammar();
+        assert_eq!(grammar.categories(), Category::ALL);
+        grammar.motions = [("up".to_owned(), vec!["moving up".to_owned(), "rising".to_owned()])].into();
+        assert_eq!(grammar.categories(), Category::CLIPS);
+        let sorted = |category| {
+            let mut texts = grammar.candidates(category, "");
+            texts.sort();
+            texts
+        };
+        assert_eq!(sorted(Category::Colour), ["an orange dog moving up", "an orange owl moving up"]);
+        assert_eq!(sorted(Category::Motion), ["a dog moving up", "an owl moving up"]);
+        assert_eq!(
+            sorted(Category::Location),
+            ["a dog moving up on the moon", "an owl moving up on the moon"]
+        );
+        assert_eq!(
+            sorted(Category::Composition),
+            ["a dog and an owl moving up", "an owl and a dog moving up"]
         );
     }
 

@@ -11,13 +11,11 @@ use noisefind::evaluator::fresh_seeds;
 use serde::{Deserialize, Serialize};
 
 use crate::candidates::Grammar;
-use crate::prompts::{self, Category, Half, Prompt};
+use crate::prompts::{self, Half, Prompt};
 use crate::records;
 use crate::say;
 use crate::workbench::{Workbench, WorkbenchArgs};
 
-/// Base images that decide about a candidate.
-const IMAGES: u32 = 32;
 /// Their seed; no tuning run has it.
 const SEED: u64 = u64::MAX;
 
@@ -47,6 +45,9 @@ pub struct ChooseArgs {
     /// Grammar of the default model, which candidates are taken from
     #[arg(long, value_name = "FILE", default_value = "models/emoji-64/judge/grammar.json")]
     grammar: PathBuf,
+    /// Base images or clips that decide about a candidate
+    #[arg(long, default_value_t = 32)]
+    images: u32,
     /// Candidates a category after which the search gives up
     #[arg(long, default_value_t = 400)]
     most: usize,
@@ -63,8 +64,15 @@ pub struct ChooseArgs {
 struct Candidate {
     prompt: String,
     model_sha256: String,
+    /// Base images or clips that were generated.
+    #[serde(default = "thirty_two")]
+    images: u32,
     /// Share of the base images that the judge accepts.
     success_rate: f64,
+}
+
+fn thirty_two() -> u32 {
+    32
 }
 
 /// Runs the command.
@@ -72,21 +80,24 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
     let grammar = Grammar::read(&args.grammar)?;
     let mut workbench = args.workbench.open()?;
     let mut measured: Vec<Candidate> = records::read(&args.measured)?;
-    measured.retain(|candidate| candidate.model_sha256 == workbench.model_sha256);
+    measured.retain(|candidate| {
+        candidate.model_sha256 == workbench.model_sha256 && candidate.images == args.images
+    });
     let mut others = Vec::new();
     for path in &args.without {
         others.extend(prompts::read(path)?);
     }
     let accepted = args.least..=args.greatest;
     let mut list = format!(
-        "# category, a tab, a prompt, a tab, base success on {IMAGES} images. The first {} in the order of SHA-256{} with\n\
+        "# category, a tab, a prompt, a tab, base success on {} images. The first {} in the order of SHA-256{} with\n\
          # base success from {} to {}, for each category and half; made by `bench-method choose`.\n",
+        args.images,
         args.each / 2,
         if args.salt.is_empty() { String::new() } else { format!(" after {:?}", args.salt) },
         args.least,
         args.greatest,
     );
-    for category in Category::ALL {
+    for category in grammar.categories() {
         let mut counts = [0; 2];
         for text in grammar.candidates(category, &args.salt).into_iter().take(args.most) {
             let prompt = Prompt { category, text };
@@ -98,7 +109,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
             let candidate = match known {
                 Some(candidate) => candidate,
                 None => {
-                    let candidate = measure(&mut workbench, &prompt.text)?;
+                    let candidate = measure(&mut workbench, &prompt.text, args.images)?;
                     records::append(&args.measured, &candidate)?;
                     candidate
                 }
@@ -119,13 +130,14 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
     Ok(fs::write(&args.list, list)?)
 }
 
-fn measure(workbench: &mut Workbench, prompt: &str) -> Result<Candidate> {
+fn measure(workbench: &mut Workbench, prompt: &str, images: u32) -> Result<Candidate> {
     let base = NoisePolicy::standard(workbench.model.generator.noise_shape());
-    let sampled = workbench.look(prompt, &base, &fresh_seeds(SEED, IMAGES))?;
+    let sampled = workbench.look(prompt, &base, &fresh_seeds(SEED, images))?;
     let judged: Vec<f64> = sampled.judgements.iter().filter_map(|judgement| judgement.given()).collect();
     if judged.is_empty() {
         bail!("the judge cannot read {prompt:?}");
     }
     let success_rate = judged.iter().sum::<f64>() / judged.len() as f64;
-    Ok(Candidate { prompt: prompt.to_owned(), model_sha256: workbench.model_sha256.clone(), success_rate })
+    let (prompt, model_sha256) = (prompt.to_owned(), workbench.model_sha256.clone());
+    Ok(Candidate { prompt, model_sha256, images, success_rate })
 }

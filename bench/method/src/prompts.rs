@@ -29,6 +29,8 @@ pub enum Category {
     Count,
     /// A thing in a place.
     Location,
+    /// Of clips: how a thing moves.
+    Motion,
 }
 
 /// Half of the list. Settings may be chosen by what happens on the development half; the held-out half is only
@@ -43,8 +45,11 @@ pub enum Half {
 }
 
 impl Category {
-    /// In the order of tables.
+    /// Those of images, in the order of tables.
     pub const ALL: [Self; 4] = [Self::Colour, Self::Composition, Self::Count, Self::Location];
+
+    /// Those of clips, in the order of lists; in each of them things move.
+    pub const CLIPS: [Self; 4] = [Self::Colour, Self::Composition, Self::Location, Self::Motion];
 }
 
 impl fmt::Display for Category {
@@ -54,6 +59,7 @@ impl fmt::Display for Category {
             Self::Composition => "composition",
             Self::Count => "count",
             Self::Location => "location",
+            Self::Motion => "motion",
         })
     }
 }

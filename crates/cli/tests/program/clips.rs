@@ -277,3 +277,29 @@ fn a_motion_adapter_comes_from_the_hub() {
     let needed = ["config.json", "diffusion_pytorch_model.safetensors"];
     assert_eq!(hub.downloads(), needed.map(str::to_owned).into());
 }
+
+/// The video model inside the program, with its own scorer and judge.
+#[test]
+fn the_default_video_model_is_tuned_sampled_and_scored() {
+    let (folder, prompt) = (tempfile::tempdir().unwrap(), "a red car moving from right to left");
+    let model = ["--model", "emoji-64-video", "--num-inference-steps", "2", "--dtype", "f32"];
+    let rest = ["--evaluations", "4", "--batch-size", "2", "--samples", "2", "--out", "run", "--json"];
+    let tuned = json(&succeed(folder.path(), &[&["tune", prompt][..], &model, &rest].concat()));
+    assert_eq!(tuned["evaluations"], 4, "{tuned}");
+    let config = std::fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+    for setting in ["num_frames = 8", "fps = 6.0", "judge = \"scene-judge\"", "viclip"] {
+        assert!(config.contains(setting), "{setting} is not in\n{config}");
+    }
+    succeed(folder.path(), &["sample", "run", "-n", "1", "--seed", "3", "--out", "sampled"]);
+    let strip = image::open(folder.path().join("sampled/seed-3-strip.png")).expect("a strip").to_rgb8();
+    assert_eq!(strip.height(), 64);
+    let score = |reward: &str| {
+        let clip = ["score", "sampled/seed-3.webp", "--prompt", prompt, "--model", "emoji-64-video"];
+        json(&succeed(folder.path(), &[&clip[..], &["--reward", reward]].concat()))["reward"].as_f64()
+    };
+    let cosine = score("viclip").expect("a number");
+    assert!((-1.0..=1.0).contains(&cosine), "{cosine}");
+    assert!([Some(0.0), Some(1.0)].contains(&score("scene-judge")));
+    // Its base brings a scorer of images, for the mean over frames.
+    assert!(score("clip-score").is_some());
+}

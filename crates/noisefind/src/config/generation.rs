@@ -16,8 +16,8 @@ settings! {
     #[derive(Deserialize)]
     pub struct LoadingConfig {
         /// Model: a folder in the diffusers layout, a checkpoint that is one file (.safetensors or .ckpt), an id on the Hugging
-        /// Face hub, exec:COMMAND for an external process, or one of the built-in models: emoji-64-turbo (4 steps) and
-        /// emoji-64, from which it was distilled (20 steps with guidance) [default: emoji-64-turbo]
+        /// Face hub, exec:COMMAND for an external process, or one of the built-in models: emoji-64-turbo (4 steps),
+        /// emoji-64, from which it was distilled (20 steps with guidance), and emoji-64-video (clips of 8 frames) [default: emoji-64-turbo]
         #[arg(long, value_name = "DIR|FILE|HUB_ID|exec:COMMAND|NAME")]
         model: String,
         /// Device: auto, cpu, or a GPU backend that this program was built with [default: auto]

@@ -91,7 +91,8 @@ impl TemporalLevel {
     }
 }
 
-/// The temporal transformer between the first convolution and the first level of `UNet3DConditionModel`.
+/// The temporal transformer between the first convolution and the first level of `UNet3DConditionModel`; `None` for other
+/// models, and where it adds nothing to its input.
 pub(super) fn load_input(scope: &Scope<'_>, config: &UnetConfig) -> Option<TemporalTransformer> {
     let Some(TemporalConfig::Layers { head_dim }) = &config.temporal else { return None };
     let options = TemporalTransformerOptions {
@@ -102,7 +103,14 @@ pub(super) fn load_input(scope: &Scope<'_>, config: &UnetConfig) -> Option<Tempo
         groups: config.norm_num_groups,
         max_frames: None,
     };
-    Some(TemporalTransformer::load(&scope.at("transformer_in"), &options))
+    let scope = scope.at("transformer_in");
+    let transformer = TemporalTransformer::load(&scope, &options);
+    // A model that was made from one of still images may have left it silent.
+    let (channels, inner) = (options.channels, options.heads * options.head_dim);
+    let out = scope.at("proj_out");
+    let parts = [out.tensor("weight", &[channels, inner]), out.tensor("bias", &[channels])];
+    let adds = parts.iter().any(|part| part.iter().flatten().any(|&weight| weight != 0.0));
+    adds.then_some(transformer)
 }
 
 fn convs(scope: &Scope<'_>, config: &UnetConfig, channels: usize, count: usize) -> Vec<TemporalConv> {

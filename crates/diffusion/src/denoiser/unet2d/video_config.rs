@@ -36,10 +36,6 @@ impl UnetConfig {
         keys.refuse_except(&[REFUSED, &[("num_attention_heads", &[] as &[&str])]].concat())?;
         let head_dim = keys.channels("attention_head_dim", 64)?;
         let channels = block_channels(keys)?;
-        for channels in &channels {
-            let expected = format!("a divisor of block_out_channels ({channels})");
-            keys.check("attention_head_dim", channels.is_multiple_of(head_dim), head_dim, expected)?;
-        }
         let levels = Levels {
             class: "3D",
             heads: channels.iter().map(|channels| channels / head_dim).collect(),
@@ -48,7 +44,17 @@ impl UnetConfig {
             temporal: TemporalConfig::Layers { head_dim },
             cross_attention_dim: 1024,
         };
-        Self::from_levels(keys, channels, levels)
+        let config = Self::from_levels(keys, channels, levels)?;
+        let innermost = config.block_out_channels.len() - 1;
+        for (level, channels) in config.block_out_channels.iter().enumerate() {
+            let blocks = [&config.down_blocks[level], &config.up_blocks[innermost - level]];
+            // Levels that do not attend have no heads.
+            let attends = level == innermost || blocks.iter().any(|block| block.attention.is_some());
+            let expected = format!("a divisor of block_out_channels ({channels})");
+            let fits = !attends || channels.is_multiple_of(head_dim);
+            keys.check("attention_head_dim", fits, head_dim, expected)?;
+        }
+        Ok(config)
     }
 
     /// Reads the config of a `UNetMotionModel`, a U-Net of still images with motion modules.
