@@ -84,7 +84,10 @@ fn diffusers_draws_the_same_images_from_the_policy() {
     let python = python();
     let folder = tempfile::tempdir().unwrap();
     let settings = ["--evaluations", "16", "--samples", "2", "--num-inference-steps", "4", "--dtype", "f32"];
-    succeed(folder.path(), &[&["tune", "a green dog", "--out", "run"][..], &settings].concat());
+    succeed(
+        folder.path(),
+        &[&["tune", "a green dog", "--out", "run", "--model", "emoji-64"][..], &settings].concat(),
+    );
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/emoji-64").display().to_string();
     sample_with_both(&python, folder.path(), &model, "3");
     let pixels = |path: PathBuf| image::open(path).unwrap().into_rgb8().into_raw();
