@@ -1,11 +1,12 @@
 //! Puts the files of the default model and of its fast version into the library, so that an installed program works
-//! from any folder, the hashes of the video model, whose files are in a crate of their own, and the commit, so that a run says what made it.
+//! from any folder, the hashes of the video model, whose files are in a crate of their own, and the commit, so that a run
+//! says what made it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 #[path = "src/models/hash.rs"]
@@ -53,9 +54,8 @@ fn model(
     let mut files = BTreeMap::new();
     for folder in folders {
         let mut found = Vec::new();
-        list(folder, "", &mut found)?;
-        for relative in found {
-            let path = folder.join(&relative).canonicalize()?;
+        hash::list(folder, "", &mut found)?;
+        for (relative, path) in found {
             files.entry(relative).or_insert(path);
         }
     }
@@ -98,18 +98,4 @@ fn tell_commit() {
     if let Some(commit) = git(&["rev-parse", "HEAD"]) {
         println!("cargo::rustc-env=NOISEFIND_GIT_COMMIT={commit}");
     }
-}
-
-/// The files below `folder` that count, as paths relative to the model with `/` between the parts.
-fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let relative = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type()?.is_dir() {
-            list(&entry.path(), &format!("{relative}/"), files)?;
-        } else if hash::counts(&relative) {
-            files.push(relative);
-        }
-    }
-    Ok(())
 }

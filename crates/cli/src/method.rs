@@ -105,13 +105,10 @@ impl MethodFlags {
         }
         let config = named.or_else(|| file.cloned()).unwrap_or_default();
         let name = config.name();
-        let varied = |find: FindConfig| match self.variety {
-            Some(variety) => FindConfig { components: components(variety), ..find },
-            None => find,
-        };
         match (config, of_paper) {
             (MethodConfig::Find(find), None) => {
-                let find = varied(find);
+                let components = self.variety.map_or(find.components, components);
+                let find = FindConfig { components, ..find };
                 let parts = self.without.into_iter().map(FindPart::from);
                 Ok(Some(MethodConfig::Find(parts.fold(find, FindConfig::without))))
             }

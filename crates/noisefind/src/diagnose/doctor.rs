@@ -94,16 +94,16 @@ fn images_per_second(source: &ModelSource, config: &GenerationConfig, limit: Dur
     const PROMPT: &str = "a green dog";
     let mut model = source.open(config, PROMPT)?;
     let policy = NoisePolicy::standard(model.generator.noise_shape());
-    let draw_one = |index| policy.sample(NoiseSource::default(), SampleKey::fresh(0, index));
-    let batch = (0..8).map(draw_one).collect::<Vec<_>>();
-    let mut draw =
+    let noise_of = |index| policy.sample(NoiseSource::default(), SampleKey::fresh(0, index));
+    let batch = (0..8).map(noise_of).collect::<Vec<_>>();
+    let mut generate =
         |noises: &[_]| model.generator.generate(PROMPT, noises).map_err(noisefind_core::Error::Generator);
     // The first image pays for what is compiled or laid out once.
-    draw(&batch[..1])?;
+    generate(&batch[..1])?;
     let started = Instant::now();
-    let mut images = draw(&batch)?.len();
+    let mut images = generate(&batch)?.len();
     while started.elapsed() < limit / 2 {
-        images += draw(&batch)?.len();
+        images += generate(&batch)?.len();
     }
     Ok(images as f64 / started.elapsed().as_secs_f64())
 }

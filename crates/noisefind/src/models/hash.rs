@@ -1,6 +1,8 @@
 //! One hash for a whole model folder, the same whether it lies on disk or in the binary.
 
+use std::fs;
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -8,6 +10,25 @@ use sha2::{Digest, Sha256};
 pub fn counts(relative_path: &str) -> bool {
     is_weights(relative_path)
         || [".json", ".txt", ".model", "SHA256SUMS"].iter().any(|ending| relative_path.ends_with(ending))
+}
+
+/// The files below `folder` that count, each as the path relative to the model, `prefix` before it and `/` between its parts,
+/// with the path on disk.
+///
+/// # Errors
+/// Where a folder cannot be read.
+#[allow(dead_code, reason = "for the build scripts that share this module")]
+pub fn list(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let relative = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), &format!("{relative}/"), files)?;
+        } else if counts(&relative) {
+            files.push((relative, entry.path().canonicalize()?));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a file of a model folder holds weights.
