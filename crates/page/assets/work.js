@@ -123,7 +123,7 @@ export function Start({ server, query }) {
     await act(() => startWork(JSON.parse(asked)));
   };
   const started = job && !isOver(job) ? runs.find((run) => run.name === job.run) : null;
-  const models = [...new Set(["emoji-64", ...runs.map((run) => run.model)])].filter((model) => model && model !== "emoji-64-turbo" && !model.startsWith("exec:"));
+  const models = [...new Set(["emoji-64", "emoji-64-video", ...runs.map((run) => run.model)])].filter((model) => model && model !== "emoji-64-turbo" && !model.startsWith("exec:"));
   return html`
     <main id="main" class="page narrow-page">
       <h1>Start a run</h1>

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Refusal;
 
 /// The models that are part of the program.
-const OWN_MODELS: [&str; 2] = ["emoji-64-turbo", "emoji-64"];
+const OWN_MODELS: [&str; 3] = ["emoji-64-turbo", "emoji-64", "emoji-64-video"];
 /// Longest prompt, in characters.
 const PROMPT_LENGTH: usize = 2000;
 
@@ -292,6 +292,15 @@ mod tests {
         }
         let form = StartForm { prompt: "a green dog".to_owned(), seed: Some(3), ..StartForm::default() };
         assert_eq!(start(form).unwrap().run, "a-green-dog-3");
+    }
+
+    #[test]
+    fn every_model_inside_the_program_can_be_started() {
+        for model in OWN_MODELS {
+            let form =
+                StartForm { prompt: "a".to_owned(), model: Some(model.to_owned()), ..StartForm::default() };
+            assert!(start(form).is_ok(), "{model}");
+        }
     }
 
     #[test]

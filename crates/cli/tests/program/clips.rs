@@ -300,6 +300,12 @@ fn the_default_video_model_is_tuned_sampled_and_scored() {
     let cosine = score("viclip").expect("a number");
     assert!((-1.0..=1.0).contains(&cosine), "{cosine}");
     assert!([Some(0.0), Some(1.0)].contains(&score("scene-judge")));
+    let inspected = json(&succeed(folder.path(), &["inspect", "emoji-64-video", "--json"]));
+    assert_eq!(
+        inspected["noise_shape"],
+        serde_json::json!([4, 8, 16, 16]),
+        "as many frames as it recommends"
+    );
     // Its base brings a scorer of images, for the mean over frames.
     assert!(score("clip-score").is_some());
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use noisefind_core::noise::NoiseShape;
 use noisefind_diffusion::pipeline::PartInfo;
 use noisefind_diffusion::{ModelFiles, ModelInfo, single_file};
 use noisefind_rundir::{PolicyFile, Provenance, RunReader};
@@ -162,11 +163,21 @@ impl ModelSource {
                     .map(|(f32, bf16)| MemoryReport { f32, bf16 });
                 report.native_size = info.native_size;
                 report.family = info.family;
-                report.noise_shape = info.noise_shape.map(|shape| shape.dims());
+                // A model may recommend another number of frames than its pipeline's class.
+                let (frames, unreadable) = match self.defaults() {
+                    Ok(defaults) => (defaults.generation.num_frames, None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                let recommended = |shape: NoiseShape| {
+                    let frames = shape.frames.map(|own| frames.unwrap_or(own));
+                    NoiseShape { frames, ..shape }.dims()
+                };
+                report.noise_shape = info.noise_shape.map(recommended);
                 report.parameters = info.parameters;
                 report.prediction_type = info.prediction_type.map(|kind| kind.name().to_owned());
                 report.scheduler = info.scheduler.map(|class| class.name.to_owned());
                 report.problems = info.problems;
+                report.problems.extend(unreadable);
                 report.problems.extend(changed_files(files));
                 let part = |part: PartInfo| PartReport {
                     name: part.name,

@@ -5,6 +5,7 @@ mod steps;
 
 use std::path::Path;
 
+use noisefind_core::run::StopReason;
 use noisefind_rundir::Layout;
 use serde::Serialize;
 
@@ -157,16 +158,8 @@ fn environment(folder: &Folder) -> Vec<(String, String)> {
 
 /// As the program says it in a sentence that begins with "stopped because".
 fn why(name: &str) -> Option<String> {
-    let reason = match name {
-        "" => return None,
-        "evaluations-used" => "the budget is used up",
-        "plateau" => "the reward stopped rising",
-        "held-out-fell" => "a held-out scorer fell; the policy is the best from before the fall",
-        "seconds-used" => "the time is used up",
-        "interrupted" => "it was interrupted",
-        other => other,
-    };
-    Some(reason.to_owned())
+    let known = StopReason::named(name).map(StopReason::why);
+    (!name.is_empty()).then(|| known.unwrap_or(name).to_owned())
 }
 
 fn commands(run: &Path) -> Commands {
@@ -190,6 +183,13 @@ pub fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_those_of_the_program_and_unknown_ones_are_shown_as_they_are() {
+        assert_eq!(why("policy-succeeds").as_deref(), Some(StopReason::PolicySucceeds.why()));
+        assert_eq!(why("of-another-version").as_deref(), Some("of-another-version"));
+        assert_eq!(why(""), None);
+    }
 
     #[test]
     fn words_are_quoted_for_a_shell() {
