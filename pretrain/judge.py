@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from . import pictures, world
 from .common import MODEL, WORK, Average, Clock, Curve, device, save_atomically
-from .muon import Muon
+from .muon import WORKING, Muon
 from .redraw import Redraw
 from .specification import parse
 
@@ -28,11 +28,11 @@ CELL = 4
 
 
 class Judge(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, layers=LAYERS):
         super().__init__()
         self.convolutions, self.norms = torch.nn.ModuleList(), torch.nn.ModuleList()
         width = 3
-        for out, stride, dilation in LAYERS:
+        for out, stride, dilation in layers:
             self.convolutions.append(torch.nn.Conv2d(width, out, 3, stride, dilation, dilation, bias=False))
             self.norms.append(torch.nn.BatchNorm2d(out))
             width = out
@@ -74,9 +74,9 @@ def loss_of(outputs, heat, color, place):
     return focal + F.cross_entropy(colors.float(), color, ignore_index=-1) + 0.5 * F.cross_entropy(places.float(), place)
 
 
-def export(threshold=0.4):
-    model = Judge().eval()
-    model.load_state_dict(torch.load(PATH, map_location="cpu")["average"]["values"])
+def export(path=PATH, layers=LAYERS, folder=FOLDER, threshold=0.4):
+    model = Judge(layers).eval()
+    model.load_state_dict(torch.load(path, map_location="cpu")["average"]["values"])
     tensors = {}
     with torch.no_grad():
         for i, (convolution, norm) in enumerate(zip(model.convolutions, model.norms)):
@@ -86,14 +86,14 @@ def export(threshold=0.4):
             tensors[f"trunk.{i}.bias"] = norm.bias - norm.running_mean * scale
         for name in ("heat", "color", "place"):
             tensors[f"{name}.weight"], tensors[f"{name}.bias"] = getattr(model, name).weight, getattr(model, name).bias
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous().clone() for k, v in tensors.items()}, FOLDER / "model.safetensors", metadata=dict(format="pt"))
-    (FOLDER / "config.json").write_text(json.dumps(dict(
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous().clone() for k, v in tensors.items()}, folder / "model.safetensors", metadata=dict(format="pt"))
+    (folder / "config.json").write_text(json.dumps(dict(
         model_type="noisefind-scene-judge", image_size=world.SIDE, mean=pictures.MEAN, std=pictures.STD,
-        nouns=world.NOUNS, colors=world.COLORS, places=world.PLACES, channels=[3] + [l[0] for l in LAYERS],
-        strides=[l[1] for l in LAYERS], dilations=[l[2] for l in LAYERS], cell=CELL,
+        nouns=world.NOUNS, colors=world.COLORS, places=world.PLACES, channels=[3] + [l[0] for l in layers],
+        strides=[l[1] for l in layers], dilations=[l[2] for l in layers], cell=CELL,
         thresholds=dict(heat=threshold, peak_window=3, same_object_cells=2.5, relation_pixels=4.0)), indent=1) + "\n")
-    (FOLDER / "grammar.json").write_text(json.dumps(world.GRAMMAR, indent=1) + "\n")
+    (folder / "grammar.json").write_text(json.dumps(world.GRAMMAR, indent=1) + "\n")
 
 
 class Reader:
@@ -178,39 +178,41 @@ def scene_accuracy(reader, count=1024, seed=77, kind=None):
     return {k: float(np.mean(v)) for k, v in dict(nouns_and_counts=nouns, with_colors=colors, place=places, everything=every).items()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30, help="processor minutes, because the core may be shared")
+def arguments(description, minutes):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--minutes", type=float, default=minutes, help="processor minutes, because the core may be shared")
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=2e-3)
-    a = parser.parse_args()
-    torch.manual_seed(4)
+    return parser
+
+
+def train(a, model, source, path):
+    """Trains `model` on batches of `source`; saves to `path` every minute, and goes on from there."""
     dev = device()
-    run_seed = time.time_ns() % 2**31 if PATH.exists() else 41
-    source = pictures.Source("judge", 402, 1.3, run_seed, redraw=Redraw(levels=(100, 350), steps=5, guidance=3.0))
-    model = Judge().to(dev, memory_format=torch.channels_last)
+    model = model.to(dev, memory_format=torch.channels_last)
     average = Average(model, 0.997)
     optimiser = Muon(model.named_parameters(), a.lr, adam_only=("heat", "color", "place"))
     step, samples, before = 0, 0, 0.0
-    if PATH.exists():
-        state = torch.load(PATH, map_location=dev)
+    if path.exists():
+        state = torch.load(path, map_location=dev)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step, samples, before = state["step"], state["samples"], state["seconds"]
-    clock, curve = Clock(before, processor=True), Curve(WORK / "judge.csv", ["seconds", "samples", "loss", "noun_at_centre", "color", "place"])
+    clock, curve = Clock(before, processor=True), Curve(path.with_suffix(".csv"), ["seconds", "samples", "loss", "noun_at_centre", "color", "place"])
 
     def save():
         save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(),
-                             step=step, samples=samples, seconds=clock.seconds()), PATH)
+                             step=step, samples=samples, seconds=clock.seconds()), path)
 
     @torch.compile
     def outputs_of(x):
-        with torch.autocast(dev.type, torch.bfloat16):
+        with torch.autocast(dev.type, torch.bfloat16, enabled=WORKING == torch.bfloat16):
             return model(x)
 
-    saved, model_mode = time.time(), model.train()
+    model.train()
+    saved = time.time()
     while True:
         progress = max(clock.seconds() / (60 * a.minutes), samples / a.samples)
         if progress >= 1:
@@ -238,6 +240,14 @@ def main():
             save()
             saved = time.time()
     save()
+
+
+def main():
+    a = arguments(__doc__, 30).parse_args()
+    torch.manual_seed(4)
+    run_seed = time.time_ns() % 2**31 if PATH.exists() else 41
+    source = pictures.Source("judge", 402, 1.3, run_seed, redraw=Redraw(levels=(100, 350), steps=5, guidance=3.0))
+    train(a, Judge(), source, PATH)
     export()
     print("held-out scenes:", scene_accuracy(Reader()))
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from . import twins, vae, world
 from .common import SCENES, WORK, save_atomically
+from .muon import WORKING
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -30,14 +31,14 @@ def pool(name, seed, truths_of, redraw, painter):
     path = WORK / f"pool-{name}.pt"
     if not path.exists():
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-        model = vae.load_average(torch.bfloat16).to(memory_format=torch.channels_last)
+        model = vae.load_average(WORKING).to(memory_format=torch.channels_last)
         truths, images = truths_of(rng, SCENES), []
         with torch.no_grad():
             for i in range(0, SCENES, 64):
                 x = torch.from_numpy(np.stack([painter.draw(s, rng) for s in truths[i:i + 64]])).permute(0, 3, 1, 2)
-                z = model.quant_conv(model.encoder(x.bfloat16().div(127.5).sub(1).to(memory_format=torch.channels_last)))[:, :4]
+                z = model.quant_conv(model.encoder(x.to(WORKING).div(127.5).sub(1).to(memory_format=torch.channels_last)))[:, :4]
                 z = redraw(z.float(), truths[i:i + 64], generator)
-                y = model.decoder(model.post_quant_conv(z.bfloat16())).float()
+                y = model.decoder(model.post_quant_conv(z.to(WORKING))).float()
                 images.append(((y + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu())
         save_atomically(dict(truths=truths, images=torch.cat(images)), path)
     state = torch.load(path, weights_only=False)

@@ -3,6 +3,7 @@
 import torch
 
 from . import diffusion, export, latents, world
+from .muon import WORKING
 from .tokenizer import LENGTH, load as load_tokenizer
 
 
@@ -24,13 +25,13 @@ class Redraw:
         self.levels, self.steps, self.guidance = levels, steps, guidance
         self.mean, self.std = (v[:, None, None] for v in latents.standardisation())
         denoiser, self.tokenizer = export.averaged_denoiser(), load_tokenizer()
-        self.text_encoder, unet = denoiser.text_encoder, denoiser.unet.bfloat16().to(memory_format=torch.channels_last)
+        self.text_encoder, unet = denoiser.text_encoder, denoiser.unet.to(WORKING).to(memory_format=torch.channels_last)
         self.unet = torch.compile(lambda x, t, text: unet(x, t, text, return_dict=False)[0])
         self.products = diffusion.alpha_products()
 
     def embed(self, captions):
         tokens = self.tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")["input_ids"]
-        return self.text_encoder(tokens).last_hidden_state.bfloat16()
+        return self.text_encoder(tokens).last_hidden_state.to(WORKING)
 
     @torch.no_grad()
     def __call__(self, z, truths, generator):
@@ -43,7 +44,7 @@ class Redraw:
         a, s = root(start)
         z = a * z + s * torch.randn(z.shape, generator=generator)
         for now, then in zip(times, times[1:]):
-            both = torch.cat([z, z]).bfloat16().contiguous(memory_format=torch.channels_last)
+            both = torch.cat([z, z]).to(WORKING).contiguous(memory_format=torch.channels_last)
             without, told = self.unet(both, torch.tensor(now), text).float().chunk(2)
             v = without + self.guidance * (told - without)
             (a, s), (a_then, s_then) = root(now), root(then)

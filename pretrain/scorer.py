@@ -1,7 +1,8 @@
 """Trains the scorer, a small CLIP, contrastively with hard negatives of both kinds; it is the default reward.
 
 False captions of a picture are one kind, the other are twins (`twins.py`): every second scene of a batch differs in one thing
-from the one before it. The pool holds scenes that the trained denoiser drew over, because the scorer will judge its hand.
+from the one before it. The pool holds scenes that the trained denoiser drew over, because the scorer will judge its hand. Once
+`preferences.py` has labelled generated images, every batch also holds pairs of them, of which the right one must score higher.
 """
 
 import argparse
@@ -16,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPModel
 
-from . import export as export_program, pictures, world
+from . import export as export_program, pictures, preferences, world
 from .common import MODEL, WORK, Average, Clock, Curve, device, save_atomically
-from .muon import Muon
+from .muon import WORKING, Muon
 from .redraw import Redraw
 from .tokenizer import FOLDER as TOKENIZER, LENGTH, load as load_tokenizer
 
@@ -27,6 +28,8 @@ NEGATIVES = 2
 # Two objects more often than elsewhere: whose colour, and on which side, takes longest to learn.
 KINDS = dict(single=0.15, pair=0.2, count=0.28, relation=0.37)
 ADAM_ONLY = ("embedding", "projection")
+# Weight of the loss over pairs of generated images, which are what the scorer is for.
+PREFERENCE = 3
 
 
 def new_model():
@@ -201,6 +204,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=30, help="processor minutes, because the core may be shared")
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=24, help="pairs of generated images beside each batch, once they are labelled")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     a = parser.parse_args()
     torch.manual_seed(3)
@@ -208,6 +212,7 @@ def main():
     tokenizer = load_tokenizer()
     run_seed = time.time_ns() % 2**31 if PATH.exists() else 31
     source = pictures.Source("scorer", 303, 1.0, run_seed, kinds=KINDS, twin=True, redraw=Redraw(levels=(100, 300), steps=4, guidance=4.0))
+    preferred = preferences.Preferences() if preferences.PATH.exists() else None
     rng = np.random.default_rng(run_seed)
     model = new_model().to(dev)
     average = Average(model, 0.997)
@@ -223,7 +228,7 @@ def main():
         if "reader" in state:
             reader.load_state_dict(state["reader"])
         step, samples, before = state["step"], state["samples"], state["seconds"]
-    clock, curve = Clock(before, processor=True), Curve(WORK / "scorer.csv", ["seconds", "samples", "loss", "in_batch", "above_negatives", "above_twin"])
+    clock, curve = Clock(before, processor=True), Curve(WORK / "scorer.csv", ["seconds", "samples", "loss", "in_batch", "above_negatives", "above_twin", "preferred"])
 
     def save():
         save_atomically(dict(model=model.state_dict(), average=average.state_dict(), optimiser=optimiser.state_dict(), reader=reader.state_dict(),
@@ -231,7 +236,7 @@ def main():
 
     @torch.compile
     def embed(x, tokens):
-        with torch.autocast(dev.type, torch.bfloat16):
+        with torch.autocast(dev.type, torch.bfloat16, enabled=WORKING == torch.bfloat16):
             seen = model.vision_model(x)
             image = model.visual_projection(seen.pooler_output)
             text = model.text_projection(model.text_model(tokens).pooler_output)
@@ -248,7 +253,14 @@ def main():
         truths, x = source.batch(a.batch)
         asked, captions = captions_for(truths, rng)
         tokens = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")["input_ids"]
-        image, text, (noun_read, color_read, shown, said) = embed(x.to(dev), tokens.to(dev))
+        pairs = preferred.batch(a.pairs, rng, source.generator) if preferred else (x[:0], tokens[:0])
+        image, text, read = embed(torch.cat([x, pairs[0]]).to(dev), torch.cat([tokens, pairs[1]]).to(dev))
+        loss, prefers = 0, float("nan")
+        if preferred:
+            loss, prefers = preferences.preference_loss(image[len(x):], text[len(tokens):], model.logit_scale.exp())
+            loss, prefers = PREFERENCE * loss, prefers.item()
+        image, text = image[:len(x)], text[:len(tokens)]
+        noun_read, color_read, shown, said = (part[:len(own)] for part, own in zip(read, (x, x, x, tokens)))
         scores = model.logit_scale.exp() * image @ text.T
         n, target = len(truths), torch.arange(len(truths), device=dev)
         same = torch.tensor([[c == t for c in captions] for t in captions[:n]]) & ~torch.eye(n, len(captions), dtype=torch.bool)
@@ -257,7 +269,7 @@ def main():
         own, twin = scores.diagonal()[:, None], target ^ 1
         texts = torch.cat([own, scores[target, twin][:, None], scores[:, n:].view(n, n, NEGATIVES)[target, target]], 1)
         pictures_of_a_text = torch.cat([own, scores[twin, target][:, None]], 1)
-        loss = F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores[:, :n].T, target)
+        loss = loss + F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores[:, :n].T, target)
         loss = loss + sum(F.cross_entropy(of, torch.zeros_like(target)) for of in (texts, pictures_of_a_text))
         noun, color = (v.to(dev) for v in patch_labels(truths))
         loss = loss + F.cross_entropy(noun_read.flatten(0, 1).float(), noun.flatten()) + F.cross_entropy(color_read.flatten(0, 1).float(), color.flatten(), ignore_index=-1)
@@ -275,9 +287,9 @@ def main():
         if step % 20 == 0:
             hit = (scores.argmax(1) == target).float().mean().item()
             above, told = ((of.argmax(1) == 0).float().mean().item() for of in (texts, pictures_of_a_text))
-            curve.add(clock.seconds(), samples, loss.item(), hit, above, told)
+            curve.add(clock.seconds(), samples, loss.item(), hit, above, told, prefers)
             print(f"{clock.seconds():.0f} processor s, {samples} samples, loss {loss.item():.3f}, first of all {hit:.3f}, "
-                  f"above its negatives {above:.3f}, above its twin {told:.3f}", flush=True)
+                  f"above its negatives {above:.3f}, above its twin {told:.3f}, preferred {prefers:.3f}", flush=True)
         if time.time() - saved > 60:
             save()
             saved = time.time()

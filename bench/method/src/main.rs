@@ -7,6 +7,7 @@ mod baselines;
 mod candidates;
 mod cell;
 mod choose;
+mod cost;
 mod learn;
 mod methods;
 mod prompts;
@@ -31,6 +32,7 @@ struct Arguments {
 enum Command {
     Choose(Box<choose::ChooseArgs>),
     Run(Box<run::RunArgs>),
+    Cost(cost::CostArgs),
     Report(report::ReportArgs),
     Table(report::TableArgs),
 }
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Choose(args) => choose::choose(&args),
         Command::Run(args) => run::run(&args),
+        Command::Cost(args) => cost::cost(&args),
         Command::Report(args) => report::report(&args),
         Command::Table(args) => report::table(&args),
     }

@@ -5,6 +5,7 @@ use noisefind::core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, R
 
 /// Which method learns, and which of its parts are off.
 #[derive(Args)]
+#[command(next_help_heading = "Method")]
 pub struct MethodFlags {
     /// How the policy learns [default: find]
     #[arg(long, value_enum)]

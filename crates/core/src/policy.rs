@@ -1,6 +1,8 @@
 //! The policy `pi` over initial noise: the only thing that is learnt, and the product. One Gaussian component
 //! `N(mu, diag sigma^2)`, or a mixture of several that are equally likely.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
 use crate::noise::{Noise, NoiseShape, SampleKey};
@@ -10,14 +12,15 @@ use crate::rng::{NoiseSource, standard_noise};
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoisePolicy {
     shape: NoiseShape,
-    /// At least one, each of `shape.numel()` dimensions.
-    components: Vec<Gaussian>,
+    /// At least one, each of `shape.numel()` dimensions. Shared, because a run keeps several policies, and a component of a
+    /// clip has millions of dimensions.
+    components: Arc<[Gaussian]>,
 }
 
 impl NoisePolicy {
     /// `N(0, I)`, where every run starts and what an untuned model samples from.
     pub fn standard(shape: NoiseShape) -> Self {
-        Self { shape, components: vec![Gaussian::standard(shape.numel())] }
+        Self { shape, components: [Gaussian::standard(shape.numel())].into() }
     }
 
     /// A mixture of `components` over noise of `shape`.
@@ -38,7 +41,7 @@ impl NoisePolicy {
                 "component {at} has {found} dimensions, expected {expected} for noise of shape {dims:?}"
             )));
         }
-        Ok(Self { shape, components })
+        Ok(Self { shape, components: components.into() })
     }
 
     /// The policy whose components stand one after the other in `mu` and `sigma`, as policy files hold them.

@@ -62,6 +62,16 @@ impl Error {
         Self::invalid(path, format!("line {line} is not a record; {cause}"))
     }
 
+    /// The same error with what to do about content that is not what it should be.
+    pub(crate) fn with_advice(self, advice: impl ToString) -> Self {
+        match self {
+            Self::Invalid { path, reason } => {
+                Self::invalid(&path, format!("{reason}; {}", advice.to_string()))
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn invalid(path: &Path, reason: impl ToString) -> Self {
         Self::Invalid { path: path.to_owned(), reason: reason.to_string() }
     }

@@ -65,7 +65,7 @@ pub struct PolicyFile {
 
 impl PolicyFile {
     /// How many Gaussians there are.
-    pub fn gaussian_count(&self) -> usize {
+    pub fn component_count(&self) -> usize {
         self.mu.len() / self.provenance.noise_shape.iter().product::<usize>().max(1)
     }
 
@@ -75,7 +75,7 @@ impl PolicyFile {
     /// # Errors
     /// Where the numbers do not fit the shape, or the system refuses.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let several = Some(self.gaussian_count()).filter(|&count| count > 1);
+        let several = Some(self.component_count()).filter(|&count| count > 1);
         let shape: Vec<usize> =
             several.into_iter().chain(self.provenance.noise_shape.iter().copied()).collect();
         let tensor = |values: &[f32]| Tensor { shape: shape.clone(), values: values.to_vec() };
@@ -185,7 +185,7 @@ pub(crate) mod tests {
         let several = PolicyFile { mu: one.mu.repeat(3), sigma: one.sigma.repeat(3), ..one.clone() };
         several.write(&path).unwrap();
         let read = PolicyFile::read(&path).unwrap();
-        assert_eq!((read.gaussian_count(), &read), (3, &several));
+        assert_eq!((read.component_count(), &read), (3, &several));
         let tensors = TensorFile::<Provenance>::read(&path).unwrap().tensors;
         assert_eq!(tensors["mu"].shape, [3, 1, 2, 2]);
         // A file in which they do not agree is no policy.

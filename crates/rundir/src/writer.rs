@@ -94,7 +94,10 @@ impl RunWriter {
         sweep_temporaries(root)?;
         sweep_temporaries(&layout.checkpoints())?;
         let checkpoint = match saved_steps(&layout)?.last() {
-            Some(step) => Some((*step, TensorFile::read(&layout.checkpoint(*step))?)),
+            Some(step) => {
+                let read = TensorFile::read(&layout.checkpoint(*step));
+                Some((*step, read.map_err(|error| error.with_advice(advice(&layout)))?))
+            }
             None => None,
         };
         let last_step = checkpoint.as_ref().map_or(0, |(step, _)| *step);
@@ -161,6 +164,15 @@ pub(crate) fn saved_steps(layout: &Layout) -> Result<Vec<u32>> {
         names_in(&layout.checkpoints())?.iter().filter_map(|name| step_of(name)).collect::<Vec<_>>();
     steps.sort_unstable();
     Ok(steps)
+}
+
+/// What to do where a saved state cannot be read: a run goes on bit for bit, which needs the state as it was saved.
+fn advice(layout: &Layout) -> String {
+    let config = layout.config();
+    format!(
+        "the run's policy can still be sampled and compared; start anew with --config {}",
+        config.display()
+    )
 }
 
 pub(crate) fn read_config(layout: &Layout) -> Result<String> {

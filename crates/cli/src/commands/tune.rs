@@ -172,11 +172,11 @@ fn summary(tuned: &Tuned) -> String {
 /// Two lines that sample from the policy with any diffusers pipeline of the same model.
 fn python(policy: &Path) -> String {
     let file = read_policy(policy);
-    let gaussians = file.as_ref().map_or(1, |file| file.gaussian_count());
+    let components = file.as_ref().map_or(1, |file| file.component_count());
     // Channels, frames, rows and columns: a pipeline of clips takes their noises one by one.
     let is_clip = file.is_ok_and(|file| file.provenance.noise_shape.len() == 4);
-    let (turn, of_turn, shape) = if gaussians > 1 {
-        (format!("; turn = torch.arange(8) % {gaussians}"), "[turn]", "[1:]")
+    let (turn, of_turn, shape) = if components > 1 {
+        (format!("; turn = torch.arange(8) % {components}"), "[turn]", "[1:]")
     } else {
         (String::new(), "", "")
     };

@@ -4,6 +4,7 @@ mod bad_input;
 mod clips;
 mod diffusers;
 mod dtypes;
+mod earlier_versions;
 #[cfg(unix)]
 mod external;
 mod files;

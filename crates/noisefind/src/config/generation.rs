@@ -14,7 +14,7 @@ use crate::error::Result;
 settings! {
     /// Which model, and where and how it runs. Of these settings only the model and `dtype` change images.
     #[derive(Deserialize)]
-    pub struct LoadingConfig {
+    pub struct LoadingConfig in "Model" {
         /// Model: a folder in the diffusers layout, a checkpoint that is one file (.safetensors or .ckpt), an id on the Hugging
         /// Face hub, exec:COMMAND for an external process, or one of the built-in models: emoji-64-turbo (4 steps),
         /// emoji-64, from which it was distilled (20 steps with guidance), and emoji-64-video (clips of 8 frames) [default: emoji-64-turbo]
@@ -41,7 +41,7 @@ settings! {
 settings! {
     /// How a model generates an image or a clip from a noise.
     #[derive(Deserialize)]
-    pub struct GenerationConfig: loading as LoadingConfig {
+    pub struct GenerationConfig in "Generation": loading as LoadingConfig {
         /// Denoising steps per image [default: the model's own, else 50]
         #[arg(long, value_name = "N")]
         num_inference_steps: usize,

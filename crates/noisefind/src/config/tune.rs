@@ -15,7 +15,7 @@ settings! {
     /// What the user gave; a setting that is absent is decided by the model or takes its default.
     #[derive(Deserialize)]
     #[serde(try_from = "Map<String, Value>")]
-    pub struct TuneOptions: generation as GenerationConfig {
+    pub struct TuneOptions in "Reward and budget": generation as GenerationConfig {
         /// What the image should show
         #[arg(skip)]
         prompt: String,

@@ -53,7 +53,7 @@ pub struct PolicyReport {
     /// `[channels, (frames,) height, width]`.
     pub noise_shape: Vec<usize>,
     /// Gaussians that take turns.
-    pub gaussians: usize,
+    pub components: usize,
     /// Numbers in it: mean and standard deviation of each number of the noise, for each Gaussian.
     pub parameters: usize,
     /// Root mean square of the mean.
@@ -254,7 +254,7 @@ fn policy_report(file: PolicyFile) -> PolicyReport {
         .fold([f32::INFINITY, 0.0], |[low, high], sigma| [low.min(*sigma), high.max(*sigma)]);
     PolicyReport {
         noise_shape: file.provenance.noise_shape.clone(),
-        gaussians: file.gaussian_count(),
+        components: file.component_count(),
         parameters: 2 * file.mu.len(),
         mu_rms: (squares / file.mu.len().max(1) as f64).sqrt(),
         sigma_range: range,

@@ -36,6 +36,13 @@ const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
 const GRADED_COMPONENTS: usize = 4;
 const GRADED_RADIUS: f64 = 0.92;
 
+/// Memory of the noises that the surrogate observes, which limits their number where a noise has millions of values.
+const OBSERVED_BYTES: usize = 2 << 30;
+
+fn observations_in_memory(shape: NoiseShape) -> usize {
+    (OBSERVED_BYTES / (size_of::<f32>() * shape.numel().max(1))).max(1)
+}
+
 /// The method between two batches.
 pub struct Find {
     config: FindConfig,
@@ -66,7 +73,7 @@ impl Find {
                 .kl_budget_nats
                 .unwrap_or(DEFAULT_NATS_PER_DIMENSION * start.shape.numel() as f64),
             policy: NoisePolicy::standard(start.shape),
-            history: History::new(config.history_evaluations),
+            history: History::new(config.history_evaluations.min(observations_in_memory(start.shape))),
             mixtures: Vec::new(),
             config,
         }
