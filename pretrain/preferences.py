@@ -76,37 +76,49 @@ def preference_loss(image, text, scale):
     return -F.logsigmoid(scale * (right - wrong)).mean(), (right > wrong).float().mean()
 
 
+def noise(index):
+    """The noises of prompt number `index`, [IMAGES, 4, 16, 16]."""
+    return torch.randn(IMAGES, 4, 16, 16, generator=torch.Generator().manual_seed(6_100_000 + index))
+
+
+def generate(count):
+    """Images for the first `count` prompts, by the distilled model; saves often and goes on from there."""
+    folder = MODEL.with_name("emoji-64-turbo")
+    steps = json.loads((folder / "noisefind.json").read_text())["num_inference_steps"]
+    generator = Generator(UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32), steps, 1)
+    autoencoder = AutoencoderKL.from_pretrained(MODEL / "vae", torch_dtype=torch.float32).to(memory_format=torch.channels_last)
+    texts, images = prompts(np.random.default_rng(61), count), []
+    if PATH.exists():
+        images = list(torch.load(PATH, weights_only=False)["images"])
+    for at in range(len(images), count):
+        z = generator.path(noise(at), [texts[at]] * IMAGES)[:, -1]
+        with torch.no_grad():
+            x = autoencoder.decode(z.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
+        images.append((((x + 1) / 2).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy())
+        if (at + 1) % 50 == 0 or at + 1 == count:
+            save_atomically(dict(prompts=texts[:at + 1], images=np.stack(images)), PATH)
+            print(f"{at + 1} of {count} prompts", flush=True)
+
+
+def label():
+    """What the annotator says of every image: whether it is right, and whether that is sure."""
+    annotator, state = Annotator(), torch.load(PATH, weights_only=False)
+    right, sure = [], []
+    for prompt, images in zip(state["prompts"], state["images"]):
+        read, certain = annotator.annotate(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+        specification = parse(prompt, world.GRAMMAR)
+        right.append([holds(found, specification)["success"] for found in read])
+        sure.append(certain)
+    save_atomically(dict(state, right=np.array(right), sure=np.array(sure)), PATH)
+    print(f"{len(right)} prompts: {np.mean(right):.3f} right, {np.mean(sure):.3f} sure")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prompts", type=int, default=1200)
-    parser.add_argument("--model", default=str(MODEL.with_name("emoji-64-turbo")))
     a = parser.parse_args()
-    steps = json.loads((MODEL.with_name("emoji-64-turbo") / "noisefind.json").read_text())["num_inference_steps"]
-    generator = Generator(UNet2DConditionModel.from_pretrained(f"{a.model}/unet", torch_dtype=torch.float32), steps, 1)
-    autoencoder = AutoencoderKL.from_pretrained(MODEL / "vae", torch_dtype=torch.float32).to(memory_format=torch.channels_last)
-    annotator, rng = Annotator(), np.random.default_rng(61)
-    state = dict(prompts=prompts(rng, a.prompts), images=[], right=[], sure=[])
-    done = 0
-    if PATH.exists():
-        state = torch.load(PATH, weights_only=False)
-        state = {k: v if k == "prompts" else list(v) for k, v in state.items()}
-        done = len(state["images"])
-    for at in range(done, len(state["prompts"])):
-        prompt = state["prompts"][at]
-        seed = torch.Generator().manual_seed(6_100_000 + at)
-        z = generator.path(torch.randn(IMAGES, 4, 16, 16, generator=seed), [prompt] * IMAGES)[:, -1]
-        with torch.no_grad():
-            x = autoencoder.decode(z.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
-        x = ((x + 1) / 2).clamp(0, 1)
-        specification = parse(prompt, world.GRAMMAR)
-        read, sure = annotator.annotate(x)
-        state["images"].append((x * 255).round().byte().permute(0, 2, 3, 1).numpy())
-        state["right"].append(np.array([holds(found, specification)["success"] for found in read]))
-        state["sure"].append(np.array(sure))
-        if (at + 1) % 50 == 0 or at + 1 == len(state["prompts"]):
-            save_atomically({k: v if k == "prompts" else np.stack(v) for k, v in state.items()}, PATH)
-            right, sure = np.concatenate(state["right"]), np.concatenate(state["sure"])
-            print(f"{at + 1} prompts: {right.mean():.3f} right, {sure.mean():.3f} sure", flush=True)
+    generate(a.prompts)
+    label()
 
 
 if __name__ == "__main__":

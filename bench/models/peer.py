@@ -62,7 +62,7 @@ def vae_call(folder, dtype):
     return lambda: vae.decode(latents, return_dict=False)[0]
 
 
-def end_to_end_call(folder, pictures, dtype):
+def end_to_end_call(folder, images, dtype):
     folder = pathlib.Path(folder)
     recommended = json.loads((folder / "noisefind.json").read_text())
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, dtype=dtype)
@@ -75,8 +75,8 @@ def end_to_end_call(folder, pictures, dtype):
 
     def call():
         rewards = []
-        for first in range(0, pictures, BATCH):
-            count = min(BATCH, pictures - first)
+        for first in range(0, images, BATCH):
+            count = min(BATCH, images - first)
             generator = [torch.Generator().manual_seed(seed) for seed in range(first, first + count)]
             images = pipeline([PROMPT] * count, generator=generator, **arguments).images
             inputs = processor(text=[PROMPT], images=images, return_tensors="pt", padding=True).to(dtype)
@@ -101,7 +101,7 @@ def prepare(case, variant, model, sd15, video):
     if kind == "sd15-vae":
         return vae_call(sd15, dtype)
     if kind == "end-to-end":
-        return end_to_end_call(model, sizes["pictures"], dtype)
+        return end_to_end_call(model, sizes["images"], dtype)
     raise ValueError(f"unknown case {case}")
 
 

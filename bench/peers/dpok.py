@@ -155,7 +155,7 @@ def arm(rewards, judgements):
 
 
 def look(denoiser, prompt):
-    """Fresh pictures of the present weights, always from the same noises: their rewards and judgements."""
+    """Fresh images of the present weights, always from the same noises: their rewards and judgements."""
     generator, rewards, judgements = torch.Generator().manual_seed(10**9 + args.seed), [], []
     for start in range(0, args.samples, args.batch):
         count = min(args.batch, args.samples - start)

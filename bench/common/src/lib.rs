@@ -103,24 +103,24 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Arguments, Failure> {
-        Arguments::parse(line.split(' ').map(str::to_owned), &["--pictures"])
+        Arguments::parse(line.split(' ').map(str::to_owned), &["--images"])
     }
 
     #[test]
     fn options_have_values_and_words_are_left() {
-        let arguments = parse("conv --threads 2 --pictures 3").unwrap();
-        assert_eq!((arguments.threads, arguments.value("--pictures", 8).unwrap()), (2, 3));
+        let arguments = parse("conv --threads 2 --images 3").unwrap();
+        assert_eq!((arguments.threads, arguments.value("--images", 8).unwrap()), (2, 3));
         assert!(arguments.asks_for("conv batch=1") && !arguments.asks_for("linear"));
-        assert_eq!(parse("--json x").unwrap().value("--pictures", 8).unwrap(), 8);
+        assert_eq!(parse("--json x").unwrap().value("--images", 8).unwrap(), 8);
         for (line, problem) in [
-            ("--picture 3", "unknown option --picture"),
+            ("--image 3", "unknown option --image"),
             ("--threads", "--threads needs a value"),
             ("--threads two", "invalid digit"),
         ] {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(problem), "{message}");
         }
-        let message = parse("--pictures all").unwrap().value("--pictures", 8).unwrap_err().to_string();
-        assert!(message.starts_with("--pictures is \"all\": "), "{message}");
+        let message = parse("--images all").unwrap().value("--images", 8).unwrap_err().to_string();
+        assert!(message.starts_with("--images is \"all\": "), "{message}");
     }
 }

@@ -60,12 +60,15 @@ pub fn cost(args: &CostArgs) -> Result<()> {
     for at in 0..SHAPES.len() {
         for evaluations in EVALUATIONS {
             let case = [at.to_string(), evaluations.to_string()];
-            let output = Command::new(std::env::current_exe()?).args(["cost", "--case"]).args(case).output()?;
+            let output =
+                Command::new(std::env::current_exe()?).args(["cost", "--case"]).args(case).output()?;
             let cost: Cost = serde_json::from_slice(&output.stdout)
                 .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
             let memory = cost.peak_mib.map_or("unknown".to_owned(), |mib| format!("{mib:.0} MiB"));
             let Cost { noise, dimensions, milliseconds, .. } = &cost;
-            say(&format!("{noise}, d = {dimensions}, {evaluations} evaluations: {milliseconds:.3} ms each, {memory}"));
+            say(&format!(
+                "{noise}, d = {dimensions}, {evaluations} evaluations: {milliseconds:.3} ms each, {memory}"
+            ));
             all.push(cost);
         }
     }
@@ -87,7 +90,13 @@ fn measure(noise: &str, shape: NoiseShape, evaluations: usize) -> Result<Cost> {
         run.tell(told)?;
     }
     let milliseconds = began.elapsed().as_secs_f64() * 1e3 / evaluations as f64;
-    Ok(Cost { noise: noise.to_owned(), dimensions: shape.numel(), evaluations, milliseconds, peak_mib: peak_mib() })
+    Ok(Cost {
+        noise: noise.to_owned(),
+        dimensions: shape.numel(),
+        evaluations,
+        milliseconds,
+        peak_mib: peak_mib(),
+    })
 }
 
 fn reward(noise: &Noise) -> Reward {

@@ -30,10 +30,10 @@ pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
         )
         .into());
     }
-    let pictures = arguments.value("--pictures", 160)?;
+    let images = arguments.value("--images", 160)?;
     let video = Case::VideoUnet { frames: arguments.value("--frames", FRAMES)? };
     let all =
-        [Case::DefaultUnet { batch: 32 }, Case::Sd15Unet, Case::Sd15Vae, video, Case::EndToEnd { pictures }];
+        [Case::DefaultUnet { batch: 32 }, Case::Sd15Unet, Case::Sd15Vae, video, Case::EndToEnd { images }];
     let only: String = arguments.value("--dtype", String::new())?;
     let python: String = arguments.value("--python", "python3".to_owned())?;
     let mut peer = Peer::start(&python, arguments.threads, folders)?;

@@ -20,7 +20,7 @@ const OPTIONS: [&str; 10] = [
     "--video",
     "--python",
     "--repetitions",
-    "--pictures",
+    "--images",
     "--frames",
     "--seeds",
     "--dtype",

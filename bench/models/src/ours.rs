@@ -18,7 +18,7 @@ use noisefind_nn::lora::Adapters;
 
 /// The prompt wherever one is needed; `peer.py` has the same.
 pub const PROMPT: &str = "a green dog";
-/// Pictures computed together, end to end.
+/// Images computed together, end to end.
 const BATCH: usize = 16;
 /// Frames of a clip where nobody says otherwise, as many as ModelScope and AnimateDiff make.
 pub const FRAMES: usize = 16;
@@ -44,14 +44,14 @@ pub struct Folders {
 pub enum Case {
     /// One call of the default model's denoiser.
     DefaultUnet { batch: usize },
-    /// One call of the denoiser of Stable Diffusion 1.5 for a picture of 512 x 512, both halves of guidance.
+    /// One call of the denoiser of Stable Diffusion 1.5 for an image of 512 x 512, both halves of guidance.
     Sd15Unet,
-    /// One picture of 512 x 512 from its latents.
+    /// One image of 512 x 512 from its latents.
     Sd15Vae,
     /// One call of a denoiser of clips, both halves of guidance of one clip.
     VideoUnet { frames: usize },
-    /// Pictures of the default model, from noise to score.
-    EndToEnd { pictures: usize },
+    /// Images of the default model, from noise to score.
+    EndToEnd { images: usize },
 }
 
 impl Case {
@@ -62,7 +62,7 @@ impl Case {
             Self::Sd15Unet => "sd15-unet batch=2".to_owned(),
             Self::Sd15Vae => "sd15-vae batch=1".to_owned(),
             Self::VideoUnet { frames } => format!("video-unet frames={frames}"),
-            Self::EndToEnd { pictures } => format!("end-to-end pictures={pictures}"),
+            Self::EndToEnd { images } => format!("end-to-end images={images}"),
         }
     }
 
@@ -73,7 +73,7 @@ impl Case {
             Self::Sd15Unet => unet(&folders.sd15, 2, dtype),
             Self::Sd15Vae => vae(&folders.sd15, dtype),
             Self::VideoUnet { frames } => video_unet(&folders.video, frames, dtype),
-            Self::EndToEnd { pictures } => end_to_end(&folders.model, pictures, dtype),
+            Self::EndToEnd { images } => end_to_end(&folders.model, images, dtype),
         }
     }
 }
@@ -118,7 +118,7 @@ fn vae(folder: &Path, dtype: &str) -> Result<Call, Failure> {
     Ok(Box::new(move || finite(vae.decode(latents.clone()))))
 }
 
-fn end_to_end(folder: &Path, pictures: usize, dtype: &str) -> Result<Call, Failure> {
+fn end_to_end(folder: &Path, images: usize, dtype: &str) -> Result<Call, Failure> {
     let (model, dtype) = (folder.display().to_string(), dtype.to_owned());
     let source = ModelSource::find(&model)?;
     let mut config = GenerationConfig::of_model(&model);
@@ -130,7 +130,7 @@ fn end_to_end(folder: &Path, pictures: usize, dtype: &str) -> Result<Call, Failu
     let mut scorer = source.open_scorer(&name, &config, None)?;
     let policy = NoisePolicy::standard(model.generator.noise_shape());
     Ok(Box::new(move || {
-        for noises in noises(&policy, pictures).chunks(BATCH) {
+        for noises in noises(&policy, images).chunks(BATCH) {
             let media = model.generator.generate(PROMPT, noises)?;
             let rewards = scorer.score(PROMPT, &media)?;
             if let Some(Reward::Missing(reason)) = rewards.iter().find(|reward| reward.given().is_none()) {

@@ -1,4 +1,4 @@
-//! How far bf16 pictures are from f32 pictures of the same noises.
+//! How far bf16 images are from f32 images of the same noises.
 
 use bench_common::{Arguments, Failure};
 use noisefind::core::policy::NoisePolicy;

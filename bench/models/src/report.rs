@@ -17,7 +17,7 @@ const SECTIONS: [Section; 11] = [
     ("compare-video-f32.json", "A denoiser of clips against PyTorch, f32", comparison),
     ("compare-video-bf16.json", "A denoiser of clips against PyTorch, bf16", comparison),
     ("scaling.json", "Two threads against one", scaling),
-    ("psnr.json", "bf16 pictures against f32 pictures of the same noises", distance),
+    ("psnr.json", "bf16 images against f32 images of the same noises", distance),
     ("profile-bf16.json", "Where the time of the default denoiser goes, bf16", profile),
     ("profile-f32.json", "Where the time of the default denoiser goes, f32", profile),
     ("profile-sd15-bf16.json", "Where the time of the denoiser of Stable Diffusion 1.5 goes, bf16", profile),

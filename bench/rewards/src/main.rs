@@ -20,12 +20,12 @@ const SIDE: usize = 512;
 const PROMPT: &str = "a painting of an ocean with clouds and birds, day time, low depth field effect";
 
 fn main() -> Result<(), Failure> {
-    let arguments = Arguments::of_process(&["--pictures"])?;
+    let arguments = Arguments::of_process(&["--images"])?;
     arguments.in_pool(|| measure(&arguments))
 }
 
 fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let (threads, images) = (arguments.threads, arguments.value("--pictures", 8)?);
+    let (threads, images) = (arguments.threads, arguments.value("--images", 8)?);
     println!("threads {threads}, {images} images of {SIDE} x {SIDE}");
     println!(
         "{:18} {:5} {:>11} {:>8} {:>11} {:>9} {:>11}",

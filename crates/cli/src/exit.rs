@@ -63,9 +63,10 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             },
             _ => None,
         },
-        error if error.is_absent_model() => {
-            Some("give --model the folder of a complete diffusers model, an id on the hub, emoji-64-turbo or emoji-64".to_owned())
-        }
+        error if error.is_absent_model() => Some(format!(
+            "give --model the folder of a complete diffusers model, an id on the hub, or a built-in model ({})",
+            noisefind::embedded::NAMES.join(", ")
+        )),
         _ => None,
     }
 }

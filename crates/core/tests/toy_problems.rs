@@ -4,7 +4,9 @@ mod common;
 
 use common::Settings;
 use common::doubles::{FunctionScorer, IdentityGenerator, linear_reward, quadratic_reward};
-use noisefind_core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, RunConfig};
+use noisefind_core::config::{
+    FindConfig, FindPart, MethodConfig, PaperConfig, RandomSearchConfig, RunConfig,
+};
 use noisefind_core::media::Media;
 use noisefind_core::noise::{NoiseShape, SampleKey};
 use noisefind_core::policy::NoisePolicy;
@@ -148,4 +150,39 @@ fn paper_reaches_the_optimum_of_a_quadratic_reward() {
     for (mean, best) in run.policy().components()[0].mean().iter().zip(&optimum) {
         assert!((mean - best).abs() < 0.15, "{mean} is far from {best}");
     }
+}
+
+/// Policy gradient moves the mean to the optimum `o` and shrinks sigma, so the mean reward rises from `-|o|^2 - d` towards 0.
+#[test]
+fn paper_and_each_of_its_ablations_approach_the_optimum_of_a_quadratic_reward() {
+    let shape = NoiseShape::image(1, 2, 4);
+    let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
+    let base = -optimum.iter().map(|x| f64::from(x * x)).sum::<f64>() - shape.numel() as f64;
+    let full = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };
+    let cases = [
+        ("full", full.clone()),
+        ("no calibration", PaperConfig { calibration: false, ..full.clone() }),
+        ("no ratio clipping", PaperConfig { ratio_clipping: false, ..full.clone() }),
+        ("no reuse", PaperConfig { reuse: false, ..full }),
+    ];
+    for (name, config) in cases {
+        let run = run_to_the_end(paper(config, 1600), shape, quadratic_reward(optimum.clone()));
+        let reached = mean(&fresh(run.best_policy(), quadratic_reward(optimum.clone())));
+        println!("paper, {name}: {reached:.2} of a base of {base:.2}");
+        assert!(reached < 0.0 && reached > 0.5 * base, "{name} reached {reached}, the base has {base}");
+    }
+}
+
+#[test]
+fn random_search_approaches_the_optimum_of_a_quadratic_reward() {
+    let shape = NoiseShape::image(1, 2, 4);
+    let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
+    let base = -optimum.iter().map(|x| f64::from(x * x)).sum::<f64>() - shape.numel() as f64;
+    let method = MethodConfig::RandomSearch(RandomSearchConfig::default());
+    let settings =
+        Settings { method, run: RunConfig { seed: 3, plateau_iterations: 0, ..RunConfig::default() } };
+    let run = run_to_the_end(settings, shape, quadratic_reward(optimum.clone()));
+    let reached = mean(&fresh(run.best_policy(), quadratic_reward(optimum)));
+    println!("random search: {reached:.2} of a base of {base:.2}");
+    assert!(reached < 0.0 && reached > 0.5 * base, "reached {reached}, the base has {base}");
 }

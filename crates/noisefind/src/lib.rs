@@ -46,7 +46,7 @@ pub use config::reward;
 pub use diagnose::{doctor, inspect, readiness, self_test};
 pub use error::{Error, Result};
 pub use evaluate::{baselines, comparison, evaluator, score};
-pub use models::{hashes, registry, scorers};
+pub use models::{embedded, hashes, registry, scorers};
 pub use noisefind_core as core;
 pub use noisefind_rundir as rundir;
 pub use run::{ask_tell, compare, prompts, sample, tune, verify};

@@ -184,7 +184,7 @@ fn an_id_is_opened_from_the_cache_or_explained() {
     assert!(message.contains("http://127.0.0.1:1 could not be reached"), "{message}");
     assert!(
         message
-            .ends_with("give --model the folder of a complete diffusers model, an id on the hub, emoji-64-turbo or emoji-64\n"),
+            .ends_with("give --model the folder of a complete diffusers model, an id on the hub, or a built-in model (emoji-64-turbo, emoji-64, emoji-64-video)\n"),
         "{message}"
     );
 }

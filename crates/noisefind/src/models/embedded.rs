@@ -16,6 +16,9 @@ pub const TEACHER: &str = "emoji-64";
 /// The default video model: 8 frames of 64 pixels a side. In builds with the feature `video-model`.
 pub const VIDEO: &str = "emoji-64-video";
 
+/// The names of the models that the program brings along, the default first.
+pub const NAMES: [&str; 3] = [DEFAULT_MODEL, TEACHER, VIDEO];
+
 /// Reward by the scorer of the default model and of its teacher that images which show the prompt usually reach: on the
 /// development half of the prompts of `bench/method`, policies of success 0.97 and more have 97 to 100 % of their rewards above it.
 pub const SUCCESS_REWARD: f64 = 0.5;
@@ -42,7 +45,7 @@ impl EmbeddedModel {
 
 /// Whether `name` stands for a model inside the program, in builds that carry it.
 pub fn is_name(name: &str) -> bool {
-    [DEFAULT_MODEL, TEACHER, VIDEO].contains(&name)
+    NAMES.contains(&name)
 }
 
 /// [`SUCCESS_REWARD`] of the models that it was measured with.

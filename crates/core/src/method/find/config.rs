@@ -26,14 +26,16 @@ pub struct FindConfig {
     /// Whether rewards count up to the mean of those that succeed: the policy is to show the prompt, not to have the
     /// highest reward.
     pub success_threshold: bool,
-    /// Success rate of fresh samples, as a one-sided 90 % lower confidence bound, at which the run stops; above 1: never.
+    /// Whether the run stops where fresh samples are known to succeed.
+    pub success_stop: bool,
+    /// Success rate of fresh samples, as a one-sided 90 % lower confidence bound, at which the run stops.
     pub success: f64,
     /// Reward that images which show the prompt usually reach; absent: unknown, so that a base without failures is not
     /// told from one without successes.
     pub success_reward: Option<f64>,
     /// How sigma follows the mean.
     pub spread: Spread,
-    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.2 for each dimension of the noise.
+    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.7 for each dimension of the noise.
     pub kl_budget_nats: Option<f64>,
     /// Most recent evaluations that the surrogate is fitted to; fewer where their noises would take more than 2 GiB.
     pub history_evaluations: usize,
@@ -48,6 +50,7 @@ impl Default for FindConfig {
             keep_base: true,
             base_evaluations: 64,
             success_threshold: true,
+            success_stop: true,
             success: 0.85,
             success_reward: None,
             spread: Spread::Uniform,
@@ -94,7 +97,7 @@ impl FindConfig {
             FindPart::SeveralComponents => Self { components: 1, ..self },
             FindPart::SuccessThreshold => Self { success_threshold: false, ..self },
             FindPart::KeptBase => Self { keep_base: false, ..self },
-            FindPart::SuccessStop => Self { success: 2.0, ..self },
+            FindPart::SuccessStop => Self { success_stop: false, ..self },
             FindPart::VariancePreservation => Self { spread: Spread::Unit, ..self },
         }
     }
@@ -104,7 +107,7 @@ impl FindConfig {
         at_least_one("base_evaluations", self.base_evaluations)?;
         at_least_one("history_evaluations", self.history_evaluations)?;
         fraction("radius", self.radius)?;
-        positive("success", self.success)?;
+        fraction("success", self.success)?;
         positive("kl_budget_nats", self.kl_budget_nats.unwrap_or(1.0))
     }
 }

@@ -1,6 +1,6 @@
-//! Draws a row of images from a model folder into a PPM file and says how long it took.
+//! Generates a row of images from a model folder into a PPM file and says how long it took.
 //!
-//! `cargo run --release -p noisefind-diffusion --example draw -- models/emoji-64 "a green dog" out.ppm 8 f32`
+//! `cargo run --release -p noisefind-diffusion --example generate -- models/emoji-64 "a green dog" out.ppm 8 f32`
 
 use std::time::Instant;
 
