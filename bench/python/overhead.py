@@ -1,13 +1,22 @@
 """What `noisefind.tune` costs beside the pipeline and the reward that it calls.
 
-    python bench/python/overhead.py [PIPELINE_FOLDER] [--evaluations 160] [--samples 32] [--repeats 3] [--threads 1]
+    python bench/python/overhead.py [MODEL_FOLDER] [--evaluations 160] [--samples 32] [--repeats 5] [--threads 1] [--record FILE]
 
-Each repeat is one call of `noisefind.tune`. Seconds inside the pipeline's own call and inside the reward are subtracted
-from its seconds; what is left is noise, learning, journal, image files, comparison, grid and report.
+Each repeat calls the pipeline by itself as often as a run does, and then `noisefind.tune`, with the steps and the guidance that
+the folder recommends. What is beside the pipeline is noise, learning, journal, image files, comparison, grid and report; the
+reward is subtracted. Two shares are told:
+
+- waiting: seconds of the run in which the pipeline does not generate, over those in which it does;
+- processor: processor seconds of the run beyond those of the pipeline by itself, over these. Much of it is spent while the
+  pipeline generates, in another thread.
+
+The record gets one line of JSON a repeat.
 """
 
 import argparse
 import functools
+import json
+import os
 import statistics
 import tempfile
 import time
@@ -16,9 +25,11 @@ from pathlib import Path
 import noisefind
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from noisefind.diffusers import load
 
-MODEL = Path(__file__).parents[2] / "models" / "emoji-64"
+MODEL = Path(__file__).parents[2] / "models" / "emoji-64-turbo"
+PROMPT = "a green dog"
+GENERATION_BATCH = 8
 
 
 class Stopwatch:
@@ -47,44 +58,60 @@ def green(images, prompt):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", default=MODEL)
+    parser.add_argument("folder", nargs="?", type=Path, default=MODEL)
     parser.add_argument("--evaluations", type=int, default=160)
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    pipe = DiffusionPipeline.from_pretrained(given.folder)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load(given.folder)
+    recommended = json.loads((given.folder / "noisefind.json").read_text())
+    call = {name: recommended[name] for name in ("num_inference_steps", "guidance_scale")}
     own_call = type(pipe).__call__
-    print(f"{'pipeline s':>11} {'reward s':>9} {'the rest s':>11} {'of pipeline':>12} {'processor':>10}")
-    shares = []
+    images = given.evaluations + 2 * given.samples
+    shape = noisefind.diffusers.noise_shape(pipe, PROMPT, **call)
+    policy = noisefind.NoisePolicy.standard(shape)
+    print(f"{'pipeline s':>11} {'waiting':>9} {'pipeline processor s':>21} {'processor':>10}")
+    waiting, processor = [], []
     for repeat in range(given.repeats):
-        pipeline, reward = Stopwatch(), Stopwatch()
+        alone, pipeline, reward = Stopwatch(), Stopwatch(), Stopwatch()
+        type(pipe).__call__ = alone.around(own_call)
+        for first in range(0, images, GENERATION_BATCH):
+            count = min(GENERATION_BATCH, images - first)
+            pipe([PROMPT] * count, latents=policy.latents(pipe, count, seed=first), **call)
         type(pipe).__call__ = pipeline.around(own_call)
         with tempfile.TemporaryDirectory() as folder:
             tune = Stopwatch()
             tune.around(noisefind.tune)(
                 pipe,
-                "a green dog",
+                PROMPT,
                 reward=reward.around(green),
                 evaluations=given.evaluations,
+                min_evaluations=given.evaluations,
                 samples=given.samples,
                 seed=repeat,
                 out=f"{folder}/run",
+                generation_batch=GENERATION_BATCH,
                 progress=False,
-                num_inference_steps=20,
-                guidance_scale=4.0,
+                **call,
             )
-        rest, rest_cpu = (
-            getattr(tune, clock) - getattr(pipeline, clock) - getattr(reward, clock) for clock in ("wall", "cpu")
-        )
-        shares.append(rest / pipeline.wall)
-        print(
-            f"{pipeline.wall:11.2f} {reward.wall:9.2f} {rest:11.2f} {shares[-1]:12.2%} {rest_cpu / pipeline.cpu:10.2%}",
-            flush=True,
-        )
-    print(f"median: {statistics.median(shares):.2%} of the pipeline's own time")
+        waiting.append((tune.wall - reward.wall - pipeline.wall) / pipeline.wall)
+        processor.append((tune.cpu - reward.cpu - alone.cpu) / alone.cpu)
+        print(f"{pipeline.wall:11.2f} {waiting[-1]:9.2%} {alone.cpu:21.2f} {processor[-1]:10.2%}", flush=True)
+        if given.record:
+            figures = {
+                "model": given.folder.name,
+                "images": images,
+                "threads": given.threads,
+                "processors": len(os.sched_getaffinity(0)),
+                "seconds": {"run": tune.wall, "pipeline": pipeline.wall, "reward": reward.wall, "alone": alone.wall},
+                "processor_seconds": {"run": tune.cpu, "reward": reward.cpu, "alone": alone.cpu},
+            }
+            with given.record.open("a") as record:
+                record.write(json.dumps(figures) + "\n")
+    print(f"medians: waiting {statistics.median(waiting):.2%}, processor {statistics.median(processor):.2%}")
 
 
 if __name__ == "__main__":

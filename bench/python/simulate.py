@@ -1,11 +1,11 @@
 """Pools that nobody has at hand, simulated from recorded times: where time goes with 8 to 512 workers.
 
-    python bench/python/scaling.py --times times.json && python bench/python/simulate.py times.json
+    python bench/python/simulate.py bench/python/results/scaling.json
 
-A worker takes a chunk when it is idle, as `noisefind.ray.Pool` lets it. An evaluation takes as long as one of the recorded
-ones, scaled to `--seconds`; of ten, one is a straggler that takes three times as long. The driver takes chunks in one
-after the other (`--driver-ms` for each image: decoding it, journaling its reward, saving it), and between two steps it
-learns. One prompt alone waits at the end of every step for its last evaluation; several prompts over one pool fill these
+The record is that of `scaling.py`. A worker takes a chunk of one image when it is idle, as `noisefind.ray.Pool` lets it. An
+evaluation takes as long as one of the recorded chunks, scaled so that their median is `--seconds`; of ten, one is a straggler
+that takes three times as long. The driver takes images in one after the other, each in the time recorded for 1024 x 1024
+pixels (decoding it, journaling its reward, saving it), and between two steps it learns. One prompt alone waits at the end of every step for its last evaluation; several prompts over one pool fill these
 gaps, because each is at another place of its step.
 """
 
@@ -61,12 +61,11 @@ def simulate(workers, prompts, batch, steps, draw, driver_a_chunk, driver_a_step
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("times", type=Path)
+    parser.add_argument("record", type=Path)
     parser.add_argument("--seconds", type=float, default=6.0, help="median of an evaluation")
-    parser.add_argument("--driver-ms", type=float, default=60.0, help="of the driver for an image")
     parser.add_argument("--stragglers", type=float, default=0.1)
     given = parser.parse_args()
-    recorded = json.loads(given.times.read_text())
+    recorded = json.loads(given.record.read_text())
     median = statistics.median(recorded["chunk_seconds"])
     times = [given.seconds * one / median for one in recorded["chunk_seconds"]]
     generator = random.Random(0)
@@ -74,17 +73,19 @@ def main():
     def draw():
         return generator.choice(times) * (3 if generator.random() < given.stragglers else 1)
 
-    step, image = recorded["driver_seconds_a_step"], given.driver_ms / 1000
-    print(f"evaluations of {given.seconds} s, {given.stragglers:.0%} three times as long, driver {image * 1000:.0f} ms an image")
-    print(f"{'workers':>8} | {'one prompt, a step as wide as the pool':^44} | {'160 evaluations, prompts = workers / 4':^44}")
-    heads = f"{'minutes':>10} {'workers busy':>14} {'driver busy':>14}"
-    print(f"{'':8} | {heads:44} | {heads:44}")
+    step, image = recorded["driver_seconds_a_step"], recorded["driver_seconds_an_image_of_1024_pixels"]
+    spread = max(times) / min(times)
+    print(f"evaluations of {given.seconds} s, the slowest of {len(times)} recorded {spread:.1f} times the fastest,")
+    print(f"{given.stragglers:.0%} stragglers; driver {image * 1000:.0f} ms an image and {step:.2f} s a step", end="\n\n")
+    heads = ("one prompt, ten steps as wide as the pool: minutes", "workers / 4 prompts, 160 evaluations each: minutes")
+    print(f"| workers | {' | workers busy | driver busy | '.join(heads)} | workers busy | driver busy |")
+    print("| --- " * 7 + "|")
     for workers in (8, 16, 32, 64, 128, 256, 512):
         batch = max(16, workers)
         wide = simulate(workers, 1, batch, 10, draw, image, step)
         many = simulate(workers, max(1, workers // 4), 16, 10, draw, image, step)
-        cells = [f"{total / 60:10.1f} {busy:14.0%} {driver:14.0%}" for total, busy, driver in (wide, many)]
-        print(f"{workers:8} | {cells[0]:44} | {cells[1]:44}")
+        cells = [f"{total / 60:.1f} | {busy:.0%} | {driver:.0%}" for total, busy, driver in (wide, many)]
+        print(f"| {workers} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,13 @@ class Scorer:
 @final
 class Run:
     def __new__(
-        cls, shape: Sequence[int], options: str, out: str | None, overwrite: bool, environment: Mapping[str, str]
+        cls,
+        shape: Sequence[int],
+        options: str,
+        out: str | None,
+        overwrite: bool,
+        environment: Mapping[str, str],
+        variety: float | None,
     ) -> Run: ...
     @staticmethod
     def resume(out: str) -> Run: ...

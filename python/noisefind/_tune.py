@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
@@ -43,7 +44,12 @@ class Tuned:
 
 
 class PipelineBackend:
-    """One pipeline in this process."""
+    """One pipeline in this process.
+
+    Attributes:
+        before_scoring: Called between generating and scoring a chunk: whoever saves answers behind our back waits here, so
+            that every reward is saved before the next is computed.
+    """
 
     def __init__(self, pipe: Any, prompt: str, scorer: Scorer, chunk_size: int, call: Mapping[str, Any]):
         from .diffusers import PipelineGenerator
@@ -53,6 +59,7 @@ class PipelineBackend:
         self.scorer = scorer
         self.width = 1
         self.chunk_size = chunk_size
+        self.before_scoring: Callable[[], None] = lambda: None
 
     def describe(self) -> Description:
         """What a run records."""
@@ -64,6 +71,7 @@ class PipelineBackend:
         """Evaluates chunk after chunk."""
         for at in chunks(keys, self.chunk_size):
             images = self.generator.generate(prompt, noise[at], [keys[one] for one in at], call)
+            self.before_scoring()
             scores = self.scorer(images, prompt)
             yield [Evaluated(keys[one], *score, image) for one, score, image in zip(at, scores, images)]
 
@@ -86,6 +94,8 @@ def tune(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
+    min_evaluations: int | None = None,
+    variety: float | None = None,
     generation_batch: int = 8,
     samples: int = 32,
     judge: Any = None,
@@ -104,10 +114,13 @@ def tune(
         pipe: Any pipeline of diffusers; None with a `backend`.
         prompt: What should be shown.
         reward: What is maximised: see `scorer_of`; None with a `backend`, which has its own.
-        evaluations: Images to generate and score.
+        evaluations: Images to generate and score at most.
         seed: Random seed; the same seed gives the same policy.
         out: The run folder; None: a new one under `runs/`.
         batch_size: Evaluations a step; None: 16, or as many as the backend does at the same time if that is more.
+        min_evaluations: Evaluations before which a run does not stop because its samples succeed; None: 48.
+        variety: From 0 to 1, how much images of the policy vary: 0 is one component, 0.5 is 16, 1 is 256, each further one
+            around another noise that succeeds; None: 0.5.
         generation_batch: Images that the pipeline generates together.
         samples: Fresh images of the comparison, for base and tuned each; 0 for none.
         judge: A scorer of the comparison whose rewards are 1 and 0, never optimised.
@@ -117,7 +130,8 @@ def tune(
         resume: Goes on with the run in `out`, whose settings hold.
         overwrite: Replaces a run in `out`.
         backend: Where evaluations run, such as a `noisefind.ray.Pool`; None: here.
-        options: More settings by the names of the flags of `noisefind tune`: `method`, `max_seconds` and so on.
+        options: More settings by the names of the flags of `noisefind tune`, as for `Run`: `success_reward`, `max_seconds`
+            and so on.
         call: Arguments of the pipeline's call: `num_inference_steps=28`; `output_type="pt"` gives the reward tensors.
 
     Raises:
@@ -146,11 +160,13 @@ def tune(
             out=out,
             prompt=prompt,
             overwrite=overwrite,
+            variety=variety,
             environment={"device": described.device, "dtype": described.dtype},
             evaluations=evaluations,
             batch_size=min(batch_size or max(DEFAULT_BATCH_SIZE, backend.width), evaluations),
             model=described.model,
             reward=described.reward,
+            **({"min_evaluations": min_evaluations} if min_evaluations is not None else {}),
             **({"samples": samples} if samples else {}),
             **({"judge": judged.name} if judged else {}),
             **({"holdout": list(held)} if held else {}),
@@ -190,22 +206,24 @@ class _Tuning:
         compared = self.run.comparison
         compares = self.compares and compared is None
         total = self.run.config["evaluations"] + (2 * self.run.config["samples"] if compares else 0)
-        with _bar(total, self.run.evaluations, self.progress) as bar:
-            going_on = self._steps(bar)
+        with _bar(total, self.run.evaluations, self.progress) as bar, _Saving() as saving:
+            if isinstance(self.backend, PipelineBackend):
+                self.backend.before_scoring = saving.wait
+            going_on = self._steps(bar, saving)
             if not going_on:
                 return Tuned(self.run.policy, self.run.out, self.run.evaluations, "stopped", None)
             self.run.save_policy()
             reason = self.run.stop_reason or ""
-            compared = self._compare(bar) if compares else compared
+            compared = self._compare(bar, saving) if compares else compared
         return Tuned(NoisePolicy.load(self.run.out), self.run.out, self.run.evaluations, reason, compared)
 
-    def _steps(self, bar: Any) -> bool:
+    def _steps(self, bar: Any, saving: _Saving) -> bool:
         """Steps until the run is over; False where the callback stopped it."""
         while not self.run.done:
             batch = self.run.ask()
-            line = None
             for done in self.backend.evaluate(self.prompt, batch.noise, batch.keys, self.call):
-                line = self.run.tell(
+                saving.save(
+                    self.run.tell,
                     [one.key for one in done],
                     [one.reward for one in done],
                     reasons=[one.reason for one in done],
@@ -213,6 +231,7 @@ class _Tuning:
                     images=[_array(one.image) for one in done],
                 )
                 bar.update(len(done))
+            line = saving.wait()
             if line is None:
                 raise RuntimeError("the backend left out noises of the step")
             bar.set_postfix(reward=line["reward_mean"], best=line["best_reward"])
@@ -220,20 +239,22 @@ class _Tuning:
                 return False
         return True
 
-    def _compare(self, bar: Any) -> Mapping[str, Any]:
+    def _compare(self, bar: Any, saving: _Saving) -> Mapping[str, Any]:
         arms: tuple[Arm, Arm] = ("base", "tuned")
         for arm in arms:
             batch = self.run.ask_comparison(arm)
             for done in self.backend.evaluate(self.prompt, batch.noise, batch.keys, self.call):
-                self._tell_comparison(arm, done)
+                self._tell_comparison(arm, done, saving)
                 bar.update(len(done))
+        saving.wait()
         return self.run.compare()
 
-    def _tell_comparison(self, arm: Arm, done: Sequence[Evaluated]) -> None:
+    def _tell_comparison(self, arm: Arm, done: Sequence[Evaluated], saving: _Saving) -> None:
         absent = next((one for one in done if one.image is None), None)
         if absent is not None:
             raise RuntimeError(f"an image of the comparison could not be generated: {absent.reason}")
-        self.run.tell_comparison(
+        saving.save(
+            self.run.tell_comparison,
             arm,
             [one.key for one in done],
             [one.reward for one in done],
@@ -249,6 +270,30 @@ class _Tuning:
         scores = scorer([one.image for one in there], self.prompt) if there else []
         known = {one.key: reward for one, (reward, _) in zip(there, scores)}
         return [known.get(one.key) for one in done]
+
+
+class _Saving:
+    """A thread that journals answers and writes their images while the pipeline generates the next ones."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "noisefind-saving")
+        self._last: Future[Any] | None = None
+
+    def __enter__(self) -> _Saving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def save(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Calls `function` after what is being saved; raises what that raised."""
+        self.wait()
+        self._last = self._thread.submit(function, *arguments, **named)
+
+    def wait(self) -> Any:
+        """What the last function returned or raised; None where there was none since the last time."""
+        last, self._last = self._last, None
+        return None if last is None else last.result()
 
 
 def _array(image: Any) -> np.ndarray | None:

@@ -9,8 +9,12 @@ over noisefind's own, of which those that the pipeline does not take are left ou
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
+import json
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ContextManager, Mapping, Sequence
 
 import numpy as np
@@ -64,8 +68,11 @@ def latents(pipe: Any, noise: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: Where the pipeline's family is unknown.
     """
-    family = known_family(pipe)
-    return family.latents_of(pipe, noise).to(device=pipe._execution_device, dtype=family.dtype(pipe))
+    return _latents(known_family(pipe), pipe, noise, pipe._execution_device)
+
+
+def _latents(family: Family, pipe: Any, noise: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return family.latents_of(pipe, noise).to(device=device, dtype=family.dtype(pipe))
 
 
 def intercepted(pipe: Any, noise: torch.Tensor) -> ContextManager[None]:
@@ -99,6 +106,9 @@ class PipelineGenerator:
         if unknown:
             raise TypeError(f"{type(pipe).__name__} takes no argument {unknown[0]!r}")
         self.noise_shape = noise_shape(pipe, prompt, **self._named(call, 1))
+        self._family = family_of(pipe) if "latents" in self.accepted else None
+        # A pipeline looks through all of its modules for its device; that takes milliseconds.
+        self._device = pipe._execution_device if self._family else None
 
     def setting(self, name: str) -> Any:
         """An argument of every call: as given, else the pipeline's own default; None where it takes none of that name."""
@@ -143,9 +153,9 @@ class PipelineGenerator:
         return list(media)
 
     def _noise(self, noise: torch.Tensor, named: dict[str, Any]) -> ContextManager[None]:
-        if family_of(self.pipe) is None or "latents" not in self.accepted:
+        if self._family is None:
             return intercepted(self.pipe, noise)
-        named["latents"] = latents(self.pipe, noise)
+        named["latents"] = _latents(self._family, self.pipe, noise, self._device)
         return contextlib.nullcontext()
 
     @staticmethod
@@ -160,15 +170,33 @@ def _seed_of(key: Key) -> int:
     return ((seed * 1000003 + iteration) * 1000003 + index) % 2**63
 
 
-def load(name: str) -> Any:
-    """A pipeline from a folder or the hub: in bfloat16 on a GPU, else in float32 on the CPU."""
+def load(name: str | os.PathLike[str]) -> Any:
+    """A pipeline from a folder or the hub: in bfloat16 on a GPU, else in float32 on the CPU.
+
+    Where `noisefind.json` in the folder names a `base`, as that of emoji-64-turbo does, the parts that the folder has not are
+    those of the base.
+    """
     import torch
     from diffusers import DiffusionPipeline
 
-    device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    pipe = DiffusionPipeline.from_pretrained(name, torch_dtype=dtype).to(device)
+    # On the CPU nothing is said of the dtype: float32 is the default, and the argument's name changes with the version.
+    given = {"torch_dtype": torch.bfloat16} if torch.cuda.is_available() else {}
+    folder = Path(name)
+    settings = folder / "noisefind.json"
+    base = json.loads(settings.read_text()).get("base") if settings.is_file() else None
+    if base is not None:
+        given |= {part: kind.from_pretrained(folder / part) for part, kind in _parts(folder).items()}
+    pipe = DiffusionPipeline.from_pretrained(folder / base if base else name, **given)
+    pipe = pipe.to("cuda", torch.bfloat16) if torch.cuda.is_available() else pipe.to("cpu")
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _parts(folder: Path) -> dict[str, Any]:
+    """The class of each part that a pipeline's folder holds."""
+    index = json.loads((folder / "model_index.json").read_text())
+    homes = {name: home for name, home in index.items() if isinstance(home, list) and (folder / name).is_dir()}
+    return {name: getattr(importlib.import_module(library), kind) for name, (library, kind) in homes.items()}
 
 
 def main(texts: Sequence[str] = sys.argv[1:]) -> None:

@@ -54,6 +54,7 @@ class Run:
         out: str | os.PathLike[str] | None = None,
         prompt: str = "",
         overwrite: bool = False,
+        variety: float | None = None,
         environment: Mapping[str, str] | None = None,
         **options: Any,
     ):
@@ -65,9 +66,11 @@ class Run:
             out: The run folder; None: a new one under `runs/`, named by day, prompt and seed.
             prompt: What is recorded as the prompt.
             overwrite: Whether to replace a run that is there already.
+            variety: From 0 to 1, how much samples of the policy vary: 0 is one component, 0.5 is 16, 1 is 256; None: 0.5.
             environment: `device` and `dtype` that are recorded.
-            options: As the flags of `noisefind tune`, with underscores: `evaluations` (160), `batch_size` (16),
-                `samples` (32), `max_seconds`, `method`, `reward`, `model` and so on.
+            options: As the flags of `noisefind tune`, with underscores: `evaluations` (at most, 160), `min_evaluations` (48),
+                `batch_size` (16), `success_reward`, `samples` (32), `max_seconds`, `reward`, `model` and so on; and `method`
+                as in `config.toml`, for example `{"name": "find", "radius": 0.9}`.
 
         Raises:
             ValueError: Where the shape or the seed is out of range.
@@ -77,7 +80,7 @@ class Run:
             raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2**64 - 1")
         text = json.dumps({"prompt": prompt or "(none)", "seed": seed, **options})
         path = None if out is None else os.fspath(out)
-        self._native = _noisefind.Run(list(shape), text, path, overwrite, dict(environment or {}))
+        self._native = _noisefind.Run(list(shape), text, path, overwrite, dict(environment or {}), variety)
 
     @classmethod
     def resume(cls, out: str | os.PathLike[str]) -> Run:
@@ -112,7 +115,11 @@ class Run:
 
     @property
     def stop_reason(self) -> str | None:
-        """`evaluations-used`, `plateau`, `held-out-fell`, `base-succeeds`, `seconds-used` or `rewards-missing`; None while it goes on."""
+        """Why the run is over; None while it goes on.
+
+        `policy-succeeds` (fresh samples of the policy are known to succeed), `base-succeeds` (the model needs no policy),
+        `evaluations-used`, `seconds-used`, `plateau`, `held-out-fell` or `rewards-missing`.
+        """
         return self._native.stop_reason
 
     @property

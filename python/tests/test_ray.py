@@ -1,13 +1,16 @@
 """A pool on a real cluster of several nodes: whatever dies, the policy file has the bytes of an undisturbed run."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,6 +187,46 @@ def test_nobody_comes_in_without_the_token(cluster):
     )
     assert refused.returncode != 0
     assert "auth" in refused.stderr.lower()
+
+
+class InProcess:
+    """What a pool needs of Ray, with the workers in this process; each computes in the thread that waits for it."""
+
+    exceptions = ray.exceptions
+
+    def remote(self, kind):
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *given: Local(kind(*given))))
+
+    def get(self, answers, timeout=None):
+        return [answer() for answer in answers] if isinstance(answers, list) else answers()
+
+    def kill(self, actor):
+        pass
+
+
+class Local:
+    def __init__(self, worker):
+        self._worker = worker
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=lambda *given: functools.partial(getattr(self._worker, name), *given))
+
+
+def test_forty_workers_have_an_evaluation_each_in_every_step(monkeypatch, tmp_path):
+    together = threading.Barrier(40)
+
+    def green(images, prompt):
+        # Whoever waits here for longer is fewer than forty.
+        together.wait(timeout=60)
+        return fake_pipeline.green(images, prompt)
+
+    monkeypatch.setattr(noisefind.ray, "_connected", lambda address: InProcess())
+    steps = []
+    with Pool(FakePipeline, lambda: green, num_workers=40) as workers:
+        settings = SETTINGS | {"evaluations": 80, "batch_size": None, "samples": 0}
+        noisefind.tune(None, PROMPT, backend=workers, out=tmp_path / "run", callback=steps.append, **settings)
+    assert [line["evaluations"] for line in steps] == [40, 80]
+    assert [line["missing"] for line in steps] == [0, 0]
 
 
 def journal(out):

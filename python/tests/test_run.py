@@ -171,12 +171,39 @@ def test_an_image_of_another_shape_is_refused_and_nothing_is_told(tmp_path):
         ({"evaluatons": 5}, "evaluatons"),
         ({"evaluations": 1}, "evaluations"),
         ({"model": "emoji-64"}, "noisefind tune"),
+        ({"variety": 1.5}, "variety is 1.5, expected a number from 0 to 1"),
+        ({"variety": 0.5, "method": {"name": "paper"}}, "variety belongs to find, and the method is paper"),
     ],
 )
 def test_wrong_options_are_refused_by_name(tmp_path, options, reason):
     with pytest.raises(noisefind.Error, match=reason):
         noisefind.Run(SHAPE, out=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("variety, components", [(None, 16), (0.0, 1), (0.25, 4), (1.0, 256)])
+def test_variety_is_the_number_of_components(tmp_path, variety, components):
+    run = noisefind.Run(SHAPE, out=tmp_path / "run", variety=variety, method={"name": "find", "radius": 0.9}, **SETTINGS)
+    method = run.config["method"]
+    assert (method["components"], method["radius"]) == (components, 0.9)
+    del run
+    assert noisefind.Run.resume(tmp_path / "run").config["method"] == method
+
+
+def succeeds(noise):
+    """Half of the base succeeds, and what succeeds cannot be mistaken."""
+    return float(noise[0].mean() > 0) + 0.01 * float(noise[0].mean())
+
+
+@pytest.mark.parametrize("least", [None, 144])
+def test_a_run_stops_when_its_samples_succeed(tmp_path, least):
+    options = {} if least is None else {"min_evaluations": least}
+    run = noisefind.Run(SHAPE, out=tmp_path / "run", success_reward=0.5, **SETTINGS | {"evaluations": 160} | options)
+    while not run.done:
+        batch = run.ask()
+        run.tell(batch.keys, [succeeds(noise) for noise in batch.noise])
+    assert run.stop_reason == "policy-succeeds"
+    assert run.evaluations == 144 if least else 48 <= run.evaluations < 144
 
 
 def test_wrong_keys_and_counts_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """From a pipeline and a reward to a policy, and policies as `latents=`."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ pytest.importorskip("PIL")
 import fake_pipeline
 import noisefind
 from fake_pipeline import FakePipeline, green
+from noisefind._tune import PipelineBackend
 
 PROMPT = "a green square"
 SETTINGS = {"evaluations": 48, "samples": 4, "seed": 7, "progress": False}
@@ -74,6 +76,66 @@ def test_a_reward_that_fails_can_be_resumed_from(tuned, tmp_path):
     tune(tmp_path / "run", resume=True)
     tensors = [data[8 + int.from_bytes(data[:8], "little") :] for data in map(policy_of, (tmp_path / "run", tuned.out))]
     assert tensors[0] == tensors[1]
+
+
+def test_every_reward_is_saved_before_the_next_is_computed(tmp_path):
+    saved = []
+
+    def counting(images, prompt):
+        saved.append(len((tmp_path / "run" / "rewards.jsonl").read_text().splitlines()))
+        return green(images, prompt)
+
+    tune(tmp_path / "run", reward=counting, generation_batch=4, samples=0)
+    assert saved == list(range(0, 48, 4))
+
+
+def test_a_disk_that_fails_while_the_next_images_are_generated_ends_the_run(tmp_path):
+    calls = []
+
+    def breaking(images, prompt):
+        calls.append(len(images))
+        if len(calls) == 2:
+            shutil.rmtree(tmp_path / "run" / "samples")
+            (tmp_path / "run" / "samples").write_text("no folder")
+        return green(images, prompt)
+
+    with pytest.raises(noisefind.Error, match="samples"):
+        tune(tmp_path / "run", reward=breaking, generation_batch=4)
+    assert len(calls) == 2
+
+
+class WideBackend(PipelineBackend):
+    """One that says that it evaluates 40 noises at the same time."""
+
+    def __init__(self):
+        super().__init__(FakePipeline(), PROMPT, noisefind.scorer_of(green), 8, {})
+        self.width = 40
+        self.steps = []
+
+    def evaluate(self, prompt, noise, keys, call):
+        self.steps.append(len(keys))
+        return super().evaluate(prompt, noise, keys, call)
+
+
+@pytest.mark.parametrize(
+    "settings, steps",
+    [
+        ({"evaluations": 100, "min_evaluations": 100}, [40, 40, 20]),
+        ({"evaluations": 30}, [30]),
+        ({"evaluations": 100, "min_evaluations": 100, "batch_size": 50}, [50, 50]),
+    ],
+)
+def test_a_step_asks_for_what_a_backend_does_at_the_same_time(tmp_path, settings, steps):
+    backend = WideBackend()
+    given = SETTINGS | {"samples": 0} | settings
+    noisefind.tune(None, PROMPT, backend=backend, out=tmp_path / "run", **given)
+    assert backend.steps == steps
+
+
+def test_variety_and_the_least_evaluations_reach_the_run(tmp_path):
+    tuned = tune(tmp_path / "run", variety=0.25, min_evaluations=32, samples=0)
+    config = noisefind.Run.resume(tuned.out).config
+    assert (config["method"]["components"], config["min_evaluations"]) == (4, 32)
 
 
 def test_another_prompt_is_not_resumed(tuned):

@@ -79,16 +79,11 @@ impl From<Part> for FindPart {
     }
 }
 
-/// Largest number of components of a variety: from one to 256, 16 in the middle.
-fn components(variety: f64) -> usize {
-    (8.0 * variety).exp2().round() as usize
-}
-
 impl MethodFlags {
     /// The method, where a flag says anything about it; `file` is what a config file says.
     ///
     /// # Errors
-    /// Where a part is turned off that belongs to another method.
+    /// Where a part is turned off that belongs to another method, or the variety is out of range.
     pub fn config(self, file: Option<&MethodConfig>) -> noisefind::Result<Option<MethodConfig>> {
         let named = self.method.map(MethodConfig::from);
         let of_paper = [
@@ -97,10 +92,6 @@ impl MethodFlags {
             (self.no_reuse, "--no-reuse"),
         ];
         let of_paper = of_paper.into_iter().find_map(|(given, flag)| given.then_some(flag));
-        if let Some(variety) = self.variety.filter(|variety| !(0.0..=1.0).contains(variety)) {
-            let reason = format!("--variety is {variety}, expected a number from 0 to 1");
-            return Err(noisefind::Error::Usage(reason));
-        }
         if self.without.is_empty() && of_paper.is_none() && self.variety.is_none() {
             return Ok(named);
         }
@@ -108,8 +99,10 @@ impl MethodFlags {
         let name = config.name();
         match (config, of_paper) {
             (MethodConfig::Find(find), None) => {
-                let components = self.variety.map_or(find.components, components);
-                let find = FindConfig { components, ..find };
+                let find = match self.variety {
+                    Some(variety) => find.with_variety(variety)?,
+                    None => find,
+                };
                 let parts = self.without.into_iter().map(FindPart::from);
                 Ok(Some(MethodConfig::Find(parts.fold(find, FindConfig::without))))
             }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use noisefind::ask_tell::{Answer, AskTell, ComparisonArm, OUTSIDE};
 use noisefind::config::TuneOptions;
+use noisefind::core::config::MethodConfig;
 use noisefind::core::noise::Noise;
 use noisefind::core::ports::Reward;
 use noisefind::reward::RewardTerm;
@@ -37,7 +38,8 @@ impl Run {
 
 #[pymethods]
 impl Run {
-    /// A new run with `options` in JSON, by the names of the flags of `noisefind tune`.
+    /// A new run with `options` in JSON, by the names of the flags of `noisefind tune`; `variety` is no setting of a run but
+    /// stands for one of `find`.
     #[new]
     fn new(
         py: Python<'_>,
@@ -46,12 +48,16 @@ impl Run {
         out: Option<&str>,
         overwrite: bool,
         environment: BTreeMap<String, String>,
+        variety: Option<f64>,
     ) -> PyResult<Self> {
         let shape = noise_shape(&shape)?;
         let mut options = serde_json::from_str::<TuneOptions>(options)
             .map_err(|error| crate::Error::new_err(format!("options: {error}")))?;
         options.generation.loading.model.get_or_insert_with(|| OUTSIDE.to_owned());
         options.reward.get_or_insert_with(|| vec![RewardTerm::new("told")]);
+        if let Some(variety) = variety {
+            options.method = Some(with_variety(options.method.unwrap_or_default(), variety)?);
+        }
         let if_occupied = if overwrite { IfOccupied::Replace } else { IfOccupied::Refuse };
         let known = |name: &str| environment.get(name).cloned().unwrap_or_default();
         let (device, dtype) = (known("device"), known("dtype"));
@@ -222,6 +228,16 @@ impl Run {
             })
         };
         keys.iter().enumerate().map(answer).collect()
+    }
+}
+
+fn with_variety(method: MethodConfig, variety: f64) -> PyResult<MethodConfig> {
+    match method {
+        MethodConfig::Find(find) => Ok(MethodConfig::Find(find.with_variety(variety).map_err(error)?)),
+        other => Err(crate::Error::new_err(format!(
+            "variety belongs to find, and the method is {}; leave one of them out",
+            other.name()
+        ))),
     }
 }
 
