@@ -1,8 +1,8 @@
 """Before and after, cell by cell: the model as it is, a policy, the same seeds under the policy.
 
-    python examples/python/before_and_after.py [PIPELINE_FOLDER] [PROMPT] [OUT]
+    python examples/python/before_and_after.py [PROMPT] [OUT]
 
-Without arguments it tunes the default model of the repository, on the CPU in about a minute on two cores.
+It tunes the default model of the repository on the CPU. For a pipeline of yours, change the first cell.
 """
 
 # %% The pipeline that you already have
@@ -10,15 +10,16 @@ import sys
 from pathlib import Path
 
 import noisefind
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 
-folder = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2] / "models" / "emoji-64"
-prompt = sys.argv[2] if len(sys.argv) > 2 else "a green dog"
-out = Path(sys.argv[3] if len(sys.argv) > 3 else "runs/before-and-after")
-pipe = DiffusionPipeline.from_pretrained(folder)
+prompt = sys.argv[1] if len(sys.argv) > 1 else "a dog on the moon"
+out = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/before-and-after")
+models = Path(__file__).parents[2] / "models"
+unet = UNet2DConditionModel.from_pretrained(models / "emoji-64-turbo" / "unet")
+pipe = DiffusionPipeline.from_pretrained(models / "emoji-64", unet=unet)
 pipe.set_progress_bar_config(disable=True)
-call = {"num_inference_steps": 20, "guidance_scale": 4.0}
+call = {"num_inference_steps": 4, "guidance_scale": 1.0}
 
 
 # %% What the model generates without tuning, from eight seeds

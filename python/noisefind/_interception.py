@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Iterator
 
+from ._extras import needed
+
 if TYPE_CHECKING:
     import torch
 
@@ -75,6 +77,7 @@ def native_noise(pipe: Any, call: Callable[[], object]) -> Drawn:
 
 @contextlib.contextmanager
 def _replaced(pipe: Any, answer: Callable[..., torch.Tensor]) -> Iterator[None]:
+    needed("torch", "diffusers")
     import torch
 
     homes = [sys.modules[kind.__module__] for kind in type(pipe).__mro__]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Mapping, Sequence
 import numpy as np
 
 from ._external import Key, Request, arguments, serve
+from ._extras import needed
 from ._families import FAMILIES, Family, family_of
 from ._interception import native_noise, noise_given
 from ._media import as_png
@@ -95,6 +96,7 @@ class PipelineGenerator:
     """
 
     def __init__(self, pipe: Any, prompt: str = "", **call: Any):
+        needed("torch", "diffusers")
         self.pipe = pipe
         self.call = call
         if not callable(pipe):
@@ -176,9 +178,7 @@ def load(name: str | os.PathLike[str]) -> Any:
     Where `noisefind.json` in the folder names a `base`, as that of emoji-64-turbo does, the parts that the folder has not are
     those of the base.
     """
-    import torch
-    from diffusers import DiffusionPipeline
-
+    torch, diffusers = (needed(name, "diffusers") for name in ("torch", "diffusers"))
     # On the CPU nothing is said of the dtype: float32 is the default, and the argument's name changes with the version.
     given = {"torch_dtype": torch.bfloat16} if torch.cuda.is_available() else {}
     folder = Path(name)
@@ -186,7 +186,7 @@ def load(name: str | os.PathLike[str]) -> Any:
     base = json.loads(settings.read_text()).get("base") if settings.is_file() else None
     if base is not None:
         given |= {part: kind.from_pretrained(folder / part) for part, kind in _parts(folder).items()}
-    pipe = DiffusionPipeline.from_pretrained(folder / base if base else name, **given)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder / base if base else name, **given)
     pipe = pipe.to("cuda", torch.bfloat16) if torch.cuda.is_available() else pipe.to("cpu")
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from . import _noisefind
+from ._extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +109,7 @@ class NoisePolicy:
             if generator is not None:
                 raise ValueError("give a seed or a generator, not both")
             return self._native.sample(count, seed)
-        import torch
-
+        torch = needed("torch", "diffusers")
         device = generator.device if generator is not None else None
         unit = torch.randn((count, *self.shape), generator=generator, device=device)
         return self._applied(unit)
@@ -135,8 +135,7 @@ class NoisePolicy:
         Raises:
             ValueError: Where the family is unknown, or its noises have another number of axes than the policy's.
         """
-        import torch
-
+        torch = needed("torch", "diffusers")
         from . import diffusers as adapters
 
         if seed is not None:

@@ -29,6 +29,7 @@ import numpy as np
 
 from ._backend import Description, Evaluated, chunks
 from ._external import Request, arguments, serve
+from ._extras import needed
 from ._media import as_png, of_png
 from ._rewards import Score, Scorer, scorer_of
 from .policy import Key
@@ -331,8 +332,7 @@ def _connected(address: str | None) -> Any:
         has_token = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
         if own and not has_token and not (Path.home() / ".ray" / "auth_token").exists():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    import ray
-
+    ray = needed("ray", "ray")
     if not ray.is_initialized():
         if own and os.environ.get("RAY_AUTH_MODE") != "token":
             warnings.warn(

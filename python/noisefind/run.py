@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, Mapping, Sequence
 
 import numpy as np
@@ -73,11 +74,13 @@ class Run:
                 as in `config.toml`, for example `{"name": "find", "radius": 0.9}`.
 
         Raises:
-            ValueError: Where the shape or the seed is out of range.
+            ValueError: Where the shape or the seed is out of range, or the variety is no number.
             noisefind.Error: Where an option is unknown or out of range, or the folder is taken.
         """
         if not isinstance(seed, int) or not 0 <= seed < 2**64:
             raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2**64 - 1")
+        if variety is not None and not isinstance(variety, Real):
+            raise ValueError(f"variety is {variety!r}, expected a number from 0 to 1")
         text = json.dumps({"prompt": prompt or "(none)", "seed": seed, **options})
         path = None if out is None else os.fspath(out)
         self._native = _noisefind.Run(list(shape), text, path, overwrite, dict(environment or {}), variety)

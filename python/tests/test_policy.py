@@ -24,6 +24,23 @@ def test_importing_imports_neither_torch_nor_diffusers():
     assert not {"torch", "diffusers", "ray", "PIL"} & set(loaded)
 
 
+@pytest.mark.parametrize(
+    "absent, extra, code",
+    [
+        ("torch", "diffusers", "noisefind.NoisePolicy.standard((4, 8, 8)).sample(2)"),
+        ("torch", "diffusers", "noisefind.tune(print, 'a dog', reward=print)"),
+        ("diffusers", "diffusers", "sys.modules['torch'] = noisefind; noisefind.diffusers.load('nowhere')"),
+        ("ray", "ray", "noisefind.ray.Pool(None, None)"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(absent, extra, code):
+    code = f"import sys, noisefind; sys.modules[{absent!r}] = None; {code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    expected = f'this needs the package {absent}, which is not installed; pip install "noisefind[{extra}]"'
+    assert last == f"ModuleNotFoundError: {expected}"
+
+
 def test_noises_are_named_by_their_keys():
     noises = policy().sample(4, seed=7)
     assert noises.shape == (4, *SHAPE) and noises.dtype == np.float32
