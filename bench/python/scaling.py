@@ -14,6 +14,7 @@ import contextlib
 import functools
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -124,6 +125,8 @@ def main():
     parser.add_argument("--wait", type=float, default=0.0)
     parser.add_argument("--record", type=Path)
     given = parser.parse_args()
+    # Ray's workers give way to every other process (niceness 15), which on a busy machine would be measured too.
+    os.environ["RAY_worker_niceness"] = "0"
     from noisefind._tune import PipelineBackend
     from noisefind.ray import Pool
 
@@ -147,7 +150,7 @@ def main():
         own = PipelineBackend(make(), PROMPT, noisefind.scorer_of(scorer()), given.chunk_size, call)
         pools = {
             f"pool of {workers}": stack.enter_context(
-                Pool(make, scorer, num_workers=workers, num_gpus=0, chunk_size=given.chunk_size, **call)
+                Pool(make, scorer, num_workers=workers, num_gpus=0, resources={"num_cpus": 0}, chunk_size=given.chunk_size, **call)
             )
             for workers in map(int, given.workers.split(","))
         }

@@ -212,6 +212,9 @@ class _Tuning:
             going_on = self._steps(bar, saving)
             if not going_on:
                 return Tuned(self.run.policy, self.run.out, self.run.evaluations, "stopped", None)
+            # It may have stopped before its budget was spent.
+            bar.total = self.run.evaluations + (2 * self.run.config["samples"] if compares else 0)
+            bar.refresh()
             self.run.save_policy()
             reason = self.run.stop_reason or ""
             compared = self._compare(bar, saving) if compares else compared
@@ -317,4 +320,7 @@ class _NoBar:
         """Does nothing."""
 
     def set_postfix(self, **figures: object) -> None:
+        """Does nothing."""
+
+    def refresh(self) -> None:
         """Does nothing."""

@@ -149,11 +149,14 @@ class Pool:
             resources: More options of the actors, as for `Actor.options`.
             call: Arguments of the pipeline's call.
 
+        Where the cluster has no room for all of them, a warning says so, and this waits for it.
+
         Raises:
             RuntimeError: Where a worker cannot be made.
         """
         ray = _connected(address)
         options = {"num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": 0, **(resources or {})}
+        _warn_of_too_little(ray.available_resources(), num_workers, options)
         self._ray = ray
         self._attempts = max(attempts, 1)
         self._chunk_seconds = chunk_seconds
@@ -321,6 +324,21 @@ def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # Of an actor that could not be made, the trace is all there is, and its last line is the error.
     return lines[-1] if "creation task" in lines[0] else lines[0]
+
+
+def _warn_of_too_little(free: Mapping[str, float], workers: int, options: Mapping[str, Any]) -> None:
+    """Ray starts an actor that finds no room when there is some, and says nothing meanwhile."""
+    # An actor whose GPUs are told keeps one CPU too, unless something else is told.
+    wanted = {"GPU": options["num_gpus"], "CPU": options.get("num_cpus", 1)}
+    for kind, each in wanted.items():
+        if workers * each > free.get(kind, 0):
+            warnings.warn(
+                f"the cluster has {free.get(kind, 0):g} {kind} free, and {workers} workers need {workers * each:g}: the pool waits "
+                "until there are as many; to start at once, give fewer num_workers, or less of it to each "
+                "(num_gpus, resources={'num_cpus': ...})",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
 
 def _connected(address: str | None) -> Any:

@@ -156,6 +156,17 @@ def broken_factory():
     raise OSError("no such model")
 
 
+def test_a_cluster_without_room_for_the_pool_is_warned_of():
+    with pytest.warns(RuntimeWarning, match="has 2 GPU free, and 3 workers need 3: the pool waits"):
+        noisefind.ray._warn_of_too_little({"CPU": 8.0, "GPU": 2.0}, 3, {"num_gpus": 1})
+    with pytest.warns(RuntimeWarning, match="has 2 CPU free, and 3 workers need 3"):
+        noisefind.ray._warn_of_too_little({"CPU": 2.0}, 3, {"num_gpus": 0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        noisefind.ray._warn_of_too_little({"CPU": 2.0}, 3, {"num_gpus": 0, "num_cpus": 0.5})
+        noisefind.ray._warn_of_too_little({"CPU": 3.0, "GPU": 3.0}, 3, {"num_gpus": 1})
+
+
 def test_different_devices_are_recorded_and_warned_of_once(cluster):
     with pool() as workers:
         with pytest.warns(RuntimeWarning, match="cpu in float32, other in bfloat16"):
@@ -193,6 +204,9 @@ class InProcess:
     """What a pool needs of Ray, with the workers in this process; each computes in the thread that waits for it."""
 
     exceptions = ray.exceptions
+
+    def available_resources(self):
+        return {"CPU": 40.0, "GPU": 40.0}
 
     def remote(self, kind):
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *given: Local(kind(*given))))
