@@ -344,12 +344,14 @@ def _warn_of_too_little(free: Mapping[str, float], workers: int, options: Mappin
 def _connected(address: str | None) -> Any:
     """Ray, connected. A cluster that is started here asks for a token that only this user has."""
     own = address is None and not os.environ.get("RAY_ADDRESS")
+    has_own_token = False
     if "ray" not in sys.modules:
         # Ray reads these once, while it is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         has_token = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
         if own and not has_token and not (Path.home() / ".ray" / "auth_token").exists():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            has_own_token = True
     ray = needed("ray", "ray")
     if not ray.is_initialized():
         if own and os.environ.get("RAY_AUTH_MODE") != "token":
@@ -359,7 +361,14 @@ def _connected(address: str | None) -> Any:
                 RuntimeWarning,
                 stacklevel=3,
             )
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if own else None)
+        options = {"log_to_driver": False, "include_dashboard": False if own else None}
+        try:
+            ray.init(address=address, **options)
+        except ConnectionError:
+            # Ray found the cluster of another program on this machine, which has another token.
+            if not has_own_token:
+                raise
+            ray.init(address="local", **options)
     return ray
 
 

@@ -167,6 +167,28 @@ def test_a_cluster_without_room_for_the_pool_is_warned_of():
         noisefind.ray._warn_of_too_little({"CPU": 3.0, "GPU": 3.0}, 3, {"num_gpus": 1})
 
 
+def test_a_cluster_of_another_program_on_this_machine_is_left_alone(monkeypatch, tmp_path):
+    addresses = []
+
+    def init(address, **_):
+        addresses.append(address)
+        if address is None:
+            raise ConnectionError("another token")
+
+    monkeypatch.setattr(noisefind.ray, "needed", lambda *_: SimpleNamespace(init=init, is_initialized=lambda: False))
+    monkeypatch.delitem(sys.modules, "ray")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with monkeypatch.context() as without_token:
+        without_token.setenv("RAY_AUTH_TOKEN", "")
+        without_token.delenv("RAY_AUTH_TOKEN")
+        noisefind.ray._connected(None)
+    assert addresses == [None, "local"]
+    # Whoever has a token means a cluster that knows it.
+    with pytest.raises(ConnectionError):
+        noisefind.ray._connected(None)
+
+
 def test_different_devices_are_recorded_and_warned_of_once(cluster):
     with pool() as workers:
         with pytest.warns(RuntimeWarning, match="cpu in float32, other in bfloat16"):
