@@ -10,6 +10,8 @@ sys.path.insert(0, tests)
 os.environ |= {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0" * 64,
+    # By default workers give way to everything else, so that a busy machine looks like one whose workers died.
+    "RAY_worker_niceness": "0",
     "PYTHONPATH": os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")])),
 }
 
