@@ -35,7 +35,7 @@ pub struct FindConfig {
     pub success_reward: Option<f64>,
     /// How sigma follows the mean.
     pub spread: Spread,
-    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.7 for each dimension of the noise.
+    /// Hard bound on the divergence to `N(0, I)` in nats; absent: 1.2 for each dimension of the noise.
     pub kl_budget_nats: Option<f64>,
     /// Most recent evaluations that the surrogate is fitted to; fewer where their noises would take more than 2 GiB.
     pub history_evaluations: usize,

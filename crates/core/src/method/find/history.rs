@@ -35,12 +35,6 @@ impl History {
         self.samples.iter().map(|sample| sample.reward).collect()
     }
 
-    /// The rewards of the observed evaluations.
-    pub(super) fn observed_rewards(&self) -> impl Iterator<Item = f64> {
-        let unobserved = self.samples.len() - self.observed.len();
-        self.samples[unobserved..].iter().map(|sample| sample.reward)
-    }
-
     /// Adds an evaluation; the oldest observation leaves where there are too many.
     pub(super) fn add(&mut self, sample: ScoredKey, noise: &[f32]) {
         let direction = direction(noise);

@@ -27,8 +27,9 @@ use crate::state::{MethodHeader, MethodState, NamedTensor, ScoredKey, find_tenso
 use crate::statistics::{mean, standard_deviation};
 use crate::threshold::{self, BaseSuccess, NEWEST, is_success_known};
 
-/// Nats for each dimension of the noise where the user gives no budget: a little more than the largest radius takes.
-const DEFAULT_NATS_PER_DIMENSION: f64 = 1.7;
+/// Nats for each dimension of the noise where the user gives no budget: means of rms 0.95 with a sigma to match, a little
+/// more than the usual radius takes.
+const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
 
 /// Components and their radius where failures cannot be told from successes: a few, so that graded rewards of many
 /// evaluations tell the best of them.
@@ -41,14 +42,6 @@ const OBSERVED_BYTES: usize = 2 << 30;
 fn observations_in_memory(shape: NoiseShape) -> usize {
     (OBSERVED_BYTES / (size_of::<f32>() * shape.numel().max(1))).max(1)
 }
-
-/// Cosine similarity from which an evaluation is one around a centre.
-const NEIGHBOUR_COSINE: f64 = 0.5;
-/// Radius where an evaluation around the centre failed.
-const CLOSE_RADIUS: f64 = 0.98;
-/// Radius where this many evaluations around the centre succeeded and none failed.
-const WIDE_RADIUS: f64 = 0.9;
-const SURE_SUCCESSES: usize = 4;
 
 /// The method between two batches.
 pub struct Find {
@@ -67,7 +60,7 @@ pub struct Find {
 struct Mixture {
     /// The iteration after which the policy was made.
     iteration: u32,
-    /// For each component a weight for each observed noise of length 1; their combination is the component's mean.
+    /// For each component a weight for each observed noise of length 1, in units of the length `sqrt(d)`.
     weights: Vec<Vec<f32>>,
 }
 
@@ -162,27 +155,12 @@ impl Find {
         learnt.map(|one| one.reward).collect()
     }
 
-    /// The radius of a component: told by the evaluations around its centre.
-    fn radius_of(&self, centre: &Centre) -> f64 {
-        let radius = self.extent().1;
-        let Some(threshold) = self.success_reward() else { return radius };
-        let rewards = self.history.observed_rewards();
-        let near = centre.cosines.iter().zip(rewards).filter(|(cosine, _)| **cosine >= NEIGHBOUR_COSINE);
-        let (successes, failures): (Vec<f64>, Vec<f64>) =
-            near.map(|(_, reward)| reward).partition(|&reward| reward >= threshold);
-        if !failures.is_empty() {
-            radius.max(CLOSE_RADIUS)
-        } else if successes.len() >= SURE_SUCCESSES {
-            radius.min(WIDE_RADIUS)
-        } else {
-            radius
-        }
-    }
-
-    /// The policy whose means are these combinations of the observed noises.
+    /// The policy whose centres are these combinations of the observed noises.
     fn policy_from(&self, weights: &[Vec<f32>]) -> Result<NoisePolicy> {
+        let radius = self.extent().1 as f32;
         let component = |weights: &Vec<f32>| {
-            let mean = self.history.combination(weights, self.shape().numel());
+            let centre = self.history.combination(weights, self.shape().numel());
+            let mean: Vec<f32> = centre.into_iter().map(|value| radius * value).collect();
             let sigma = kl_bound::sigma_for(&mean, self.config.spread);
             kl_bound::project(Gaussian::new(mean, sigma)?, self.budget_nats)
         };
@@ -220,10 +198,7 @@ impl Method for Find {
             return Ok(Update { expected_reward, ..Update::default() });
         }
         let length = (self.shape().numel() as f64).sqrt();
-        let scaled = |centre: &Centre| {
-            let scale = length * self.radius_of(centre);
-            centre.weights.iter().map(|weight| (weight * scale) as f32).collect()
-        };
+        let scaled = |centre: &Centre| centre.weights.iter().map(|weight| (weight * length) as f32).collect();
         let weights: Vec<Vec<f32>> = centres.iter().map(scaled).collect();
         self.policy = self.policy_from(&weights)?;
         self.mixtures.push(Mixture { iteration: batch.iteration, weights });

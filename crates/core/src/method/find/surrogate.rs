@@ -13,8 +13,6 @@
 //! A centre is a linear combination of the observed noises. Everything is computed from their Gram matrix and costs
 //! the same whatever the size of a noise.
 
-use std::cmp::Ordering;
-
 use super::linear_system::{cholesky, solve};
 use crate::method::effective_sample_size;
 
@@ -49,8 +47,6 @@ pub(super) struct Observation<'a> {
 pub(super) struct Centre {
     /// Weights of the observed noises of length 1; their combination has length 1.
     pub weights: Vec<f64>,
-    /// Its cosine similarity with each observed noise.
-    pub cosines: Vec<f64>,
     /// Kish's effective size of the weights that the posterior mean gives to the observations.
     pub effective_sample_size: f64,
 }
@@ -72,13 +68,7 @@ pub(super) fn best_observation(observations: &[Observation]) -> Option<Centre> {
     let reward = |at: usize| observations[at].reward;
     let best = (0..observations.len()).max_by(|&a, &b| reward(a).total_cmp(&reward(b)))?;
     let weights = (0..observations.len()).map(|at| if at == best { 1.0 } else { 0.0 }).collect();
-    let cosine_with = |at: usize| match at.cmp(&best) {
-        Ordering::Less => observations[best].cosines[at],
-        Ordering::Equal => 1.0,
-        Ordering::Greater => observations[at].cosines[best],
-    };
-    let cosines = (0..observations.len()).map(cosine_with).collect();
-    (!is_flat(observations)).then_some(Centre { weights, cosines, effective_sample_size: 1.0 })
+    (!is_flat(observations)).then_some(Centre { weights, effective_sample_size: 1.0 })
 }
 
 fn is_flat(observations: &[Observation]) -> bool {
@@ -143,8 +133,7 @@ impl Surrogate {
         let centre = |point: Point| {
             let (_, weights) = self.observation_weights(&point, radius);
             let sizes: Vec<f64> = weights.into_iter().map(f64::abs).collect();
-            let Point { weights, cosines } = point;
-            Centre { effective_sample_size: effective_sample_size(&sizes), weights, cosines }
+            Centre { effective_sample_size: effective_sample_size(&sizes), weights: point.weights }
         };
         chosen.into_iter().map(centre).collect()
     }
