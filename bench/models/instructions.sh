@@ -19,7 +19,7 @@ count() {
 cargo build --release --workspace --bin bench-models --bin noisefind
 one=$(count target/release/bench-models calls 1)
 three=$(count target/release/bench-models calls 3)
-run=$(count target/release/noisefind --threads 1 tune "a dog on the moon" --seed 0 --evaluations 32 --samples 0 --out "$folder/run")
+run=$(count target/release/noisefind --threads 1 tune "a dog on the moon" --seed 0 --evaluations 32 --samples 2 --out "$folder/run")
 
 weights() {
     sha256sum "models/$1"/unet/*.safetensors | cut -d ' ' -f 1
@@ -29,7 +29,7 @@ cat > "$file" <<END
   "isa": "$NOISEFIND_ISA",
   "compiler": "$(rustc --version)",
   "call": { "case": "default-unet batch=1 f32", "unet_sha256": "$(weights emoji-64)", "instructions": $(((three - one) / 2)) },
-  "run": { "case": "tune 32 evaluations, no comparison", "unet_sha256": "$(weights emoji-64-turbo)", "instructions": $run }
+  "run": { "case": "tune 32 evaluations, 2 samples compared", "unet_sha256": "$(weights emoji-64-turbo)", "instructions": $run }
 }
 END
 cat "$file"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .diffusers import PipelineGenerator
 
 DEFAULT_BATCH_SIZE = 16
+# What these names open without a folder, and the shape of the noise of the only models that it fits.
+BUILT_IN_SCORERS, BUILT_IN_NOISE = ("clip-score", "scene-judge"), (4, 16, 16)
 # Settings of a call that have the name of one of noisefind's flags are recorded under it.
 RECORDED = ("num_inference_steps", "guidance_scale", "eta", "negative_prompt", "height", "width", "num_frames", "clip_skip")
 
@@ -136,7 +138,7 @@ def tune(
 
     Raises:
         noisefind.Error: Where a setting is out of range, the folder is taken, or too many rewards in a row are missing.
-        ValueError: Where the pipeline does not ask for its noise in the way of diffusers.
+        ValueError: Where the pipeline does not ask for its noise in the way of diffusers, or a scorer knows other images.
     """
     if backend is not None and (pipe is not None or reward is not None):
         raise ValueError("a backend has its own pipeline and reward; give None for both")
@@ -146,6 +148,12 @@ def tune(
     if backend is None:
         backend = PipelineBackend(pipe, prompt, scorer_of(reward), generation_batch, call)
         call = {}
+    for name in (reward, judge, *held):
+        if isinstance(name, str) and name in BUILT_IN_SCORERS and tuple(backend.noise_shape) != BUILT_IN_NOISE:
+            raise ValueError(
+                f"{name} without a folder is the scorer of the built-in models, which knows nothing but their images; "
+                f"this pipeline is another model: give {name}:FOLDER, or another reward"
+            )
     if resume:
         if out is None:
             raise ValueError("resume needs out, the folder of the run to go on with")

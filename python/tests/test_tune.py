@@ -46,6 +46,14 @@ def test_tuning_raises_the_reward_and_leaves_a_run_folder(tuned):
     assert provenance["num_inference_steps"] == 3, "the pipeline's own default is recorded"
 
 
+def test_a_scorer_of_the_built_in_models_is_refused_beside_another_model(tmp_path):
+    with pytest.raises(ValueError, match="clip-score:FOLDER"):
+        tune(tmp_path / "run", reward="clip-score")
+    with pytest.raises(ValueError, match="scene-judge without a folder"):
+        tune(tmp_path / "run", judge="scene-judge")
+    assert not (tmp_path / "run").exists()
+
+
 def test_batches_of_generation_change_nothing(tuned, tmp_path):
     tune(tmp_path / "run", generation_batch=3)
     assert policy_of(tmp_path / "run") == policy_of(tuned.out)

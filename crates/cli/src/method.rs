@@ -3,28 +3,30 @@
 use clap::{Args, ValueEnum};
 use noisefind::core::config::{FindConfig, FindPart, MethodConfig, PaperConfig, RandomSearchConfig};
 
+/// Where help lists these flags.
+const HEADING: &str = "Method";
+
 /// Which method learns, and which of its parts are off.
 #[derive(Args)]
-#[command(next_help_heading = "Method")]
 pub struct MethodFlags {
     /// How the policy learns [default: find]
-    #[arg(long, value_enum)]
+    #[arg(help_heading = HEADING, long, value_enum)]
     method: Option<Method>,
     /// How much samples of the policy of find vary, from 0 to 1: 0 is one component, 0.5 is 16, 1 is 256, each further one
     /// around another noise that succeeds [default: 0.5]
-    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    #[arg(help_heading = HEADING, long, value_name = "0..1", allow_negative_numbers = true)]
     variety: Option<f64>,
     /// Part of find to turn off, to measure what it contributes; repeatable
-    #[arg(long, value_enum, value_name = "PART")]
+    #[arg(help_heading = HEADING, long, value_enum, value_name = "PART")]
     without: Vec<Part>,
     /// Part of paper: use rewards as they are, without the value network as a baseline
-    #[arg(long)]
+    #[arg(help_heading = HEADING, long)]
     no_calibration: bool,
     /// Part of paper: do not clip the ratio of new to old policy
-    #[arg(long)]
+    #[arg(help_heading = HEADING, long)]
     no_ratio_clipping: bool,
     /// Part of paper: one pass over the newest batch, not several over recent batches
-    #[arg(long)]
+    #[arg(help_heading = HEADING, long)]
     no_reuse: bool,
 }
 

@@ -23,6 +23,7 @@ pub mod rollout;
 pub mod run;
 pub mod state;
 pub mod statistics;
+mod stop_reason;
 pub mod threshold;
 
 pub use error::{Error, Result};

@@ -41,10 +41,7 @@ fn its_settings_start_a_new_run_and_its_state_says_so() {
         "{stderr}"
     );
 
-    succeed(
-        folder.path(),
-        &["tune", "--config", "run/config.toml", "--evaluations", "8", "--samples", "0", "--out", "new"],
-    );
+    succeed(folder.path(), &["tune", "--config", "run/config.toml", "--evaluations", "8", "--out", "new"]);
     let settings = std::fs::read_to_string(folder.path().join("new/config.toml")).unwrap();
     for setting in ["components = 4", "radius = 0.92", "surrogate = true"] {
         assert!(settings.contains(setting), "{settings}");

@@ -21,8 +21,8 @@ use crate::evaluation::Batch;
 use crate::noise::{Noise, NoiseShape};
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
-use crate::run::StopReason;
 use crate::state::MethodState;
+use crate::stop_reason::StopReason;
 
 /// Learns a noise policy from the rewards of its samples.
 ///

@@ -7,8 +7,8 @@ mod progress;
 mod record;
 mod state;
 mod step;
-mod stop_reason;
 
+pub use crate::stop_reason::StopReason;
 pub use config::{ResultPolicy, RunConfig};
 pub use diagnostics::held_out_warning;
 pub use held_out::{HeldOut, HeldOutRecord};
@@ -16,7 +16,6 @@ pub use progress::{Level, PredictiveR2, Progress};
 pub use record::StepRecord;
 pub use state::{RunHeader, RunState};
 pub use step::{Step, step};
-pub use stop_reason::StopReason;
 
 use crate::error::{Error, Result};
 use crate::evaluation::{Batch, Evaluation};

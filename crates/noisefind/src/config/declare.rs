@@ -3,20 +3,19 @@
 /// Declares a struct of optional settings, `None` where the user gave nothing.
 ///
 /// `name: T` becomes the field `pub name: Option<T>` and the key `name` of config files and policies; with the feature
-/// `clap` it is also the flag that `#[arg(...)]` describes, and its documentation is the flag's help. `T` has to be a
-/// [`Setting`](crate::config::setting::Setting). Help lists the flags below the heading after `in`. A struct after the
-/// colon contributes its settings too.
+/// `clap` it is also the flag that `#[arg(...)]` describes, below the heading after `in`, and its documentation is the
+/// flag's help. `#[no_flag(skip)]` marks a setting without a flag. `T` has to be a
+/// [`Setting`](crate::config::setting::Setting). A struct after the colon contributes its settings too.
 macro_rules! settings {
     (
         $(#[$meta:meta])*
         pub struct $name:ident in $heading:literal $(: $inner:ident as $inner_type:ident)? {
-            $($(#[doc = $doc:expr])* #[arg($($arg:tt)*)] $field:ident: $type:ty,)*
+            $($(#[doc = $doc:expr])* $(#[arg($($arg:tt)*)])? $(#[no_flag($skip:ident)])? $field:ident: $type:ty,)*
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
         #[cfg_attr(feature = "clap", derive(clap::Args))]
-        #[cfg_attr(feature = "clap", command(next_help_heading = $heading))]
         pub struct $name {
             $(
                 #[doc = concat!("See [`", stringify!($inner_type), "`].")]
@@ -27,7 +26,8 @@ macro_rules! settings {
             $(
                 $(#[doc = $doc])*
                 #[serde(skip_serializing_if = "Option::is_none")]
-                #[cfg_attr(feature = "clap", arg($($arg)*))]
+                $(#[cfg_attr(feature = "clap", arg(help_heading = $heading, $($arg)*))])?
+                $(#[cfg_attr(feature = "clap", arg($skip))])?
                 pub $field: Option<$type>,
             )*
         }

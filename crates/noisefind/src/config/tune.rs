@@ -17,7 +17,7 @@ settings! {
     #[serde(try_from = "Map<String, Value>")]
     pub struct TuneOptions in "Reward and budget": generation as GenerationConfig {
         /// What the image should show
-        #[arg(skip)]
+        #[no_flag(skip)]
         prompt: String,
         /// Scorer to optimise: a name, with the folder or the hub id of its weights, or an external process; `noisefind
         /// doctor` lists the names. Repeatable: the sum is optimised, each times its WEIGHT, which stands before the colon
@@ -49,26 +49,26 @@ settings! {
         #[arg(long, value_name = "N")]
         seed: u64,
         /// Samples with the highest rewards to save, with their noises; default 4
-        #[arg(skip)]
+        #[no_flag(skip)]
         best_noises: usize,
         /// Updates without progress after which the run stops, 0 for never; default 8
-        #[arg(skip)]
+        #[no_flag(skip)]
         plateau_iterations: u32,
         /// Reward that an image which shows the prompt usually reaches, for prompts whose rewards have no two modes
         /// [default: the model's own for its own scorer, else unknown]
         #[arg(long, value_name = "REWARD", allow_negative_numbers = true)]
         success_reward: f64,
         /// Which of the policies that were sampled from is the result; default `best`
-        #[arg(skip)]
+        #[no_flag(skip)]
         result: ResultPolicy,
         /// Rewards missing in a row after which the run stops; default 64
-        #[arg(skip)]
+        #[no_flag(skip)]
         max_missing_in_a_row: usize,
         /// Fresh samples of the final comparison, for base and tuned each [default: 32]
         #[arg(long, value_name = "N")]
         samples: u32,
         /// The method with its own settings; default `find`
-        #[arg(skip)]
+        #[no_flag(skip)]
         method: MethodConfig,
     }
 }

@@ -22,9 +22,9 @@ use crate::method::{Method, Start, Update};
 use crate::noise::NoiseShape;
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
-use crate::run::StopReason;
 use crate::state::{MethodHeader, MethodState, NamedTensor, ScoredKey, find_tensor};
 use crate::statistics::{mean, standard_deviation};
+use crate::stop_reason::StopReason;
 use crate::threshold::{self, BaseSuccess, NEWEST, is_success_known};
 
 /// Nats for each dimension of the noise where the user gives no budget: means of rms 0.95 with a sigma to match, a little
