@@ -153,23 +153,25 @@ fn paper_reaches_the_optimum_of_a_quadratic_reward() {
 }
 
 /// Policy gradient moves the mean to the optimum `o` and shrinks sigma, so the mean reward rises from `-|o|^2 - d` towards 0.
+/// Without reuse there is one update an evaluation, which comes half as far.
 #[test]
 fn paper_and_each_of_its_ablations_approach_the_optimum_of_a_quadratic_reward() {
     let shape = NoiseShape::image(1, 2, 4);
     let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
     let base = -optimum.iter().map(|x| f64::from(x * x)).sum::<f64>() - shape.numel() as f64;
     let full = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };
+    // How much of the way from the optimum to the base may be left.
     let cases = [
-        ("full", full.clone()),
-        ("no calibration", PaperConfig { calibration: false, ..full.clone() }),
-        ("no ratio clipping", PaperConfig { ratio_clipping: false, ..full.clone() }),
-        ("no reuse", PaperConfig { reuse: false, ..full }),
+        ("full", 0.35, full.clone()),
+        ("no calibration", 0.35, PaperConfig { calibration: false, ..full.clone() }),
+        ("no ratio clipping", 0.35, PaperConfig { ratio_clipping: false, ..full.clone() }),
+        ("no reuse", 0.7, PaperConfig { reuse: false, ..full }),
     ];
-    for (name, config) in cases {
+    for (name, left, config) in cases {
         let run = run_to_the_end(paper(config, 1600), shape, quadratic_reward(optimum.clone()));
         let reached = mean(&fresh(run.best_policy(), quadratic_reward(optimum.clone())));
         println!("paper, {name}: {reached:.2} of a base of {base:.2}");
-        assert!(reached < 0.0 && reached > 0.5 * base, "{name} reached {reached}, the base has {base}");
+        assert!(reached < 0.0 && reached > left * base, "{name} reached {reached}, the base has {base}");
     }
 }
 
