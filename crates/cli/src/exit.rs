@@ -65,7 +65,7 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
         },
         error if error.is_absent_model() => Some(format!(
             "give --model the folder of a complete diffusers model, an id on the hub, or a built-in model ({})",
-            noisefind::embedded::NAMES.join(", ")
+            noisefind::BUILT_IN_MODELS.join(", ")
         )),
         _ => None,
     }
