@@ -51,11 +51,16 @@ def prompts(rng, count):
     return made
 
 
+def labelled():
+    """The generated images with their labels; None before there are any."""
+    state = torch.load(PATH, weights_only=False) if PATH.exists() else {}
+    return state if "right" in state else None
+
+
 class Preferences:
     """Batches of (right, wrong) images of one prompt, from every prompt that has both."""
 
-    def __init__(self):
-        state = torch.load(PATH, weights_only=False)
+    def __init__(self, state):
         self.images, tokenizer = state["images"], load_tokenizer()
         label = lambda wanted: [np.flatnonzero(row & sure) for row, sure in zip(state["right"] == wanted, state["sure"])]
         self.right, self.wrong = label(True), label(False)

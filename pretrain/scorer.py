@@ -212,7 +212,8 @@ def main():
     tokenizer = load_tokenizer()
     run_seed = time.time_ns() % 2**31 if PATH.exists() else 31
     source = pictures.Source("scorer", 303, 1.0, run_seed, kinds=KINDS, twin=True, redraw=Redraw(levels=(100, 300), steps=4, guidance=4.0))
-    preferred = preferences.Preferences() if preferences.PATH.exists() else None
+    pool = preferences.labelled()
+    preferred = preferences.Preferences(pool) if pool else None
     rng = np.random.default_rng(run_seed)
     model = new_model().to(dev)
     average = Average(model, 0.997)

@@ -70,10 +70,11 @@ pub fn cost(args: &CostArgs) -> Result<()> {
                 "{noise}, d = {dimensions}, {evaluations} evaluations: {milliseconds:.3} ms each, {memory}"
             ));
             all.push(cost);
+            // The last cases take long; what is measured is kept.
+            if let Some(path) = &args.json {
+                fs::write(path, serde_json::to_string_pretty(&all)? + "\n")?;
+            }
         }
-    }
-    if let Some(path) = &args.json {
-        fs::write(path, serde_json::to_string_pretty(&all)? + "\n")?;
     }
     Ok(())
 }

@@ -18,6 +18,14 @@ use noisefind_core::statistics::{mean, standard_deviation};
 
 const SHAPE: NoiseShape = NoiseShape::image(4, 16, 16);
 
+/// Optimum `o` of the quadratic rewards over noise of shape [1, 2, 4].
+const OPTIMUM: [f32; 8] = [0.5, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
+
+/// Mean quadratic reward of `N(0, I)`: `-|o|^2 - d`.
+fn quadratic_base() -> f64 {
+    -OPTIMUM.iter().map(|x| f64::from(x * x)).sum::<f64>() - OPTIMUM.len() as f64
+}
+
 /// Fraction of the way from the best component to the base that `find` may miss after 160 evaluations.
 const MISSED: f64 = 0.1;
 
@@ -100,7 +108,7 @@ fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
 #[test]
 fn find_reaches_the_best_component_for_a_quadratic_reward() {
     let shape = NoiseShape::image(1, 2, 4);
-    let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
+    let optimum = OPTIMUM.to_vec();
     let one = FindConfig::default().without(FindPart::SeveralComponents);
     let (radius, d) = (one.radius, shape.numel() as f64);
     let run = run_to_the_end(find(one), shape, quadratic_reward(optimum.clone()));
@@ -157,8 +165,8 @@ fn paper_reaches_the_optimum_of_a_quadratic_reward() {
 #[test]
 fn paper_and_each_of_its_ablations_approach_the_optimum_of_a_quadratic_reward() {
     let shape = NoiseShape::image(1, 2, 4);
-    let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
-    let base = -optimum.iter().map(|x| f64::from(x * x)).sum::<f64>() - shape.numel() as f64;
+    let optimum = OPTIMUM.to_vec();
+    let base = quadratic_base();
     let full = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };
     // How much of the way from the optimum to the base may be left.
     let cases = [
@@ -178,8 +186,8 @@ fn paper_and_each_of_its_ablations_approach_the_optimum_of_a_quadratic_reward() 
 #[test]
 fn random_search_approaches_the_optimum_of_a_quadratic_reward() {
     let shape = NoiseShape::image(1, 2, 4);
-    let optimum = vec![0.5f32, -1.25, 1.75, 0.5, -1.5, 0.25, 0.5, -0.75];
-    let base = -optimum.iter().map(|x| f64::from(x * x)).sum::<f64>() - shape.numel() as f64;
+    let optimum = OPTIMUM.to_vec();
+    let base = quadratic_base();
     let method = MethodConfig::RandomSearch(RandomSearchConfig::default());
     let settings =
         Settings { method, run: RunConfig { seed: 3, plateau_iterations: 0, ..RunConfig::default() } };

@@ -63,11 +63,9 @@ impl Error {
     }
 
     /// The same error with what to do about content that is not what it should be.
-    pub(crate) fn with_advice(self, advice: impl ToString) -> Self {
+    pub(crate) fn with_advice(self, advice: &str) -> Self {
         match self {
-            Self::Invalid { path, reason } => {
-                Self::invalid(&path, format!("{reason}; {}", advice.to_string()))
-            }
+            Self::Invalid { path, reason } => Self::Invalid { path, reason: format!("{reason}; {advice}") },
             other => other,
         }
     }

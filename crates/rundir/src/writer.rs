@@ -96,7 +96,7 @@ impl RunWriter {
         let checkpoint = match saved_steps(&layout)?.last() {
             Some(step) => {
                 let read = TensorFile::read(&layout.checkpoint(*step));
-                Some((*step, read.map_err(|error| error.with_advice(advice(&layout)))?))
+                Some((*step, read.map_err(|error| error.with_advice(&advice(&layout)))?))
             }
             None => None,
         };
@@ -169,10 +169,12 @@ pub(crate) fn saved_steps(layout: &Layout) -> Result<Vec<u32>> {
 /// What to do where a saved state cannot be read: a run goes on bit for bit, which needs the state as it was saved.
 fn advice(layout: &Layout) -> String {
     let config = layout.config();
-    format!(
-        "the run's policy can still be sampled and compared; start anew with --config {}",
-        config.display()
-    )
+    let anew = format!("start anew with --config {}", config.display());
+    if layout.policy().is_file() {
+        format!("the run's policy can still be sampled and compared; {anew}")
+    } else {
+        anew
+    }
 }
 
 pub(crate) fn read_config(layout: &Layout) -> Result<String> {
