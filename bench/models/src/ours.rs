@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bench_common::Failure;
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind::config::GenerationConfig;
 use noisefind::core::noise::{Noise, SampleKey};
 use noisefind::core::policy::NoisePolicy;
@@ -156,7 +156,7 @@ fn tensor<const D: usize>(placement: &Placement, shape: [usize; D]) -> Tensor<D>
 /// Reads the result, which nobody could otherwise know to be computed.
 fn finite<const D: usize>(output: Tensor<D>) -> Result<(), Failure> {
     let numbers: Vec<f32> = output
-        .cast(burn::tensor::DType::F32)
+        .cast(burn_tensor::DType::F32)
         .into_data()
         .try_into_vec()
         .map_err(|error| format!("the output cannot be read: {error:?}"))?;

@@ -5,6 +5,8 @@
 //! next is scored, so that the caller can record it, show it, save it or stop.
 
 use std::ops::ControlFlow;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,9 @@ use crate::ports::{Generator, Reward, Scorer};
 const DEFAULT_BATCH_VALUES: usize = 8 * 32 * 32;
 /// Most noises that are generated at once where the caller says nothing.
 const LARGEST_DEFAULT_BATCH: usize = 8;
+
+/// Longest batch that is generated ahead of the scores of the one before it: a stop waits for it and throws it away.
+const LONGEST_WAIT_SECONDS: f64 = 2.0;
 
 /// A generator with the scorers that see its media.
 pub struct Rollout<'a> {
@@ -88,6 +93,9 @@ impl<'a> Rollout<'a> {
     /// Generates and scores a sample for each noise, in order; `each` gets every finished sample and decides whether to
     /// go on.
     ///
+    /// While a batch is scored and handed over, the next is generated in another thread, where batches take so little
+    /// time that who stops the rollout can wait for one.
+    ///
     /// # Errors
     /// Where the generator takes noise of another shape, a port fails or answers with the wrong number of things, or
     /// `each` fails.
@@ -96,39 +104,103 @@ impl<'a> Rollout<'a> {
         noises: Vec<Noise>,
         mut each: impl FnMut(Sample) -> std::result::Result<ControlFlow<()>, E>,
     ) -> std::result::Result<(), E> {
+        let Self { prompt, generator, rewards, judge, held_out, generation_batch, with_latents } = self;
+        let request = Request { prompt, with_latents: *with_latents };
+        let mut scorers = Scorers { prompt, rewards, judge, held_out };
         let mut left = noises.into_iter();
-        loop {
-            let batch: Vec<Noise> = left.by_ref().take(self.generation_batch.max(1)).collect();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let generated = self.generate(&batch)?;
-            for (noise, (media, latents)) in batch.into_iter().zip(generated) {
-                let scores = self.score(&media)?;
-                if each(Sample { noise, media, latents, scores })?.is_break() {
-                    return Ok(());
-                }
-            }
+        let mut next_batch = || left.by_ref().take((*generation_batch).max(1)).collect::<Vec<Noise>>();
+        let batch = next_batch();
+        if batch.is_empty() {
+            return Ok(());
         }
+        thread::scope(|scope| {
+            let mut generator = &mut **generator;
+            let (mut current, mut seconds) = request.generate(generator, batch);
+            loop {
+                let generated = current?;
+                let batch = next_batch();
+                let ahead = if !batch.is_empty() && seconds <= LONGEST_WAIT_SECONDS {
+                    Ahead::Started(scope.spawn(move || {
+                        let generated = request.generate(generator, batch);
+                        (generator, generated)
+                    }))
+                } else {
+                    Ahead::Waiting(generator, batch)
+                };
+                for (noise, media, latents) in generated {
+                    let scores = scorers.score(&media)?;
+                    if each(Sample { noise, media, latents, scores })?.is_break() {
+                        return Ok(());
+                    }
+                }
+                let next = match ahead {
+                    Ahead::Waiting(_, batch) if batch.is_empty() => return Ok(()),
+                    Ahead::Waiting(generator, batch) => {
+                        let generated = request.generate(generator, batch);
+                        (generator, generated)
+                    }
+                    Ahead::Started(thread) => {
+                        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                    }
+                };
+                (generator, (current, seconds)) = next;
+            }
+        })
+    }
+}
+
+/// A batch that is generated while the one before it is scored, or its noises, which wait.
+enum Ahead<'scope, 'a, 'b> {
+    Started(ScopedJoinHandle<'scope, (&'a mut (dyn Generator + 'b), Timed)>),
+    Waiting(&'a mut (dyn Generator + 'b), Vec<Noise>),
+}
+
+/// What became of a batch, and the seconds that it took.
+type Timed = (Result<Vec<Generated>>, f64);
+/// A noise, what was generated from it, and the final latents where they were asked for.
+type Generated = (Noise, Media, Option<Vec<f32>>);
+
+/// What is asked of a generator beside noises.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    prompt: &'a str,
+    with_latents: bool,
+}
+
+impl Request<'_> {
+    fn generate(self, generator: &mut dyn Generator, noises: Vec<Noise>) -> Timed {
+        let started = Instant::now();
+        let generated = self.generated(generator, noises);
+        (generated, started.elapsed().as_secs_f64())
     }
 
-    fn generate(&mut self, noises: &[Noise]) -> Result<Vec<(Media, Option<Vec<f32>>)>> {
-        let expected = self.generator.noise_shape();
+    fn generated(self, generator: &mut dyn Generator, noises: Vec<Noise>) -> Result<Vec<Generated>> {
+        let expected = generator.noise_shape();
         if let Some(other) = noises.iter().find(|noise| noise.shape() != expected) {
             return Err(Error::NoiseShape { expected: expected.dims(), found: other.shape().dims() });
         }
         let generated: Vec<_> = if self.with_latents {
-            let pairs =
-                self.generator.generate_with_latents(self.prompt, noises).map_err(Error::Generator)?;
+            let pairs = generator.generate_with_latents(self.prompt, &noises).map_err(Error::Generator)?;
             pairs.into_iter().map(|(media, latents)| (media, Some(latents))).collect()
         } else {
-            let media = self.generator.generate(self.prompt, noises).map_err(Error::Generator)?;
+            let media = generator.generate(self.prompt, &noises).map_err(Error::Generator)?;
             media.into_iter().map(|media| (media, None)).collect()
         };
         check_count("the generator", "media", noises.len(), generated.len())?;
-        Ok(generated)
+        let joined = noises.into_iter().zip(generated);
+        Ok(joined.map(|(noise, (media, latents))| (noise, media, latents)).collect())
     }
+}
 
+/// The scorers of a rollout.
+struct Scorers<'a, 'b> {
+    prompt: &'a str,
+    rewards: &'a mut Vec<&'b mut dyn Scorer>,
+    judge: &'a mut Option<&'b mut dyn Scorer>,
+    held_out: &'a mut Vec<&'b mut dyn Scorer>,
+}
+
+impl Scorers<'_, '_> {
     fn score(&mut self, media: &Media) -> Result<Scores> {
         let prompt = self.prompt;
         let media = std::slice::from_ref(media);
@@ -137,9 +209,9 @@ impl<'a> Rollout<'a> {
             Ok(each.collect::<Result<Vec<_>>>()?.concat())
         };
         Ok(Scores {
-            rewards: all(&mut self.rewards)?,
+            rewards: all(self.rewards)?,
             judgement: all(self.judge.as_mut_slice())?.pop(),
-            held_out: all(&mut self.held_out)?,
+            held_out: all(self.held_out)?,
         })
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Instant;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn_tensor::{DType, Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_diffusion::denoiser::{self, AddedConditioning, Conditioning};
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, single_file};
@@ -38,7 +38,7 @@ impl Recorded {
 
     fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         let (shape, values) = &self.0[name];
-        let device = burn::tensor::Device::flex();
+        let device = burn_tensor::Device::flex();
         Tensor::from_data(TensorData::new(values.clone(), shape.clone()), (&device, DType::F32))
     }
 }

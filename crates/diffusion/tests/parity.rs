@@ -4,7 +4,7 @@
 
 mod common;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use common::{Golden, assert_close, placements, tensor, tiny, values};
 use noisefind_diffusion::decoder::Vae;
 use noisefind_diffusion::denoiser::AddedConditioning;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use burn::tensor::{DType, Tensor};
+use burn_tensor::{DType, Tensor};
 use common::{F32, Golden, assert_close, copy, golden_folder, placements, tensor, tiny};
 use noisefind_diffusion::denoiser::{self, Conditioning, DenoiserConfig, MotionAdapter};
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement};

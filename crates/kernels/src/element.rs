@@ -29,6 +29,31 @@ impl Dtype {
     }
 }
 
+/// How the weights of a product are kept in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WeightStorage {
+    /// Without loss: as they multiply, or in 16 bits where that holds every one of them.
+    #[default]
+    Lossless,
+    /// As 8-bit integers with a scale for each column of the output.
+    Int8,
+}
+
+/// The number formats of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Format {
+    /// Storage type of the activations; with `bf16`, weights are rounded to it.
+    pub activations: Dtype,
+    /// How the weights are kept.
+    pub weights: WeightStorage,
+}
+
+impl From<Dtype> for Format {
+    fn from(activations: Dtype) -> Self {
+        Self { activations, weights: WeightStorage::Lossless }
+    }
+}
+
 mod sealed {
     use half::bf16;
 

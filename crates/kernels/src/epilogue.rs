@@ -54,6 +54,8 @@ pub(crate) struct Finish<'a, K, T> {
     pub(crate) sums: &'a [f32],
     /// `[WIDTH]`
     pub(crate) bias: &'a [f32],
+    /// `[WIDTH]`, what the sums of integer weights are multiplied by.
+    pub(crate) scale: Option<&'a [f32]>,
     /// Whether the second half of the columns gates the first.
     pub(crate) gated: bool,
     /// Rows of the product.
@@ -87,9 +89,14 @@ impl<K: MicroKernel, T: Element> Finish<'_, K, T> {
         let samples = self.epilogue.sample_bias.map_or(1, |bias| bias.len() / self.n);
         let rows_per_sample = (self.out_rows / samples).max(1);
         let bias = [K::Vector::load(self.bias), K::Vector::load(&self.bias[lanes..])];
+        let scale = self.scale.map(|scale| [K::Vector::load(scale), K::Vector::load(&scale[lanes..])]);
         let (first, count) = (self.columns.start, self.columns.len());
         for (row, sums) in self.rows.clone().zip(self.sums.chunks_exact(2 * lanes)) {
-            let values = [K::Vector::load(sums).add(bias[0]), K::Vector::load(&sums[lanes..]).add(bias[1])];
+            let mut values = [K::Vector::load(sums), K::Vector::load(&sums[lanes..])];
+            if let Some(scale) = scale {
+                values = [values[0].mul(scale[0]), values[1].mul(scale[1])];
+            }
+            let values = [values[0].add(bias[0]), values[1].add(bias[1])];
             let row = self.place.of(row);
             let start = row * self.n + first;
             let sample_bias = self

@@ -33,7 +33,7 @@ mod vector;
 pub use activation::Activation;
 pub use attention::{AttentionShape, HeadRows, attention};
 pub use conv::{ConvGeometry, ImageSize, PackedConv, Resample, conv2d, conv2d_cropped, packed_window_len};
-pub use element::{Dtype, Element};
+pub use element::{Dtype, Element, Format, WeightStorage};
 pub use elementwise::{activate, concat_channels, swap_middle, upsample_nearest};
 pub use epilogue::Epilogue;
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use half::bf16;
 
 use crate::conv::{ImageSize, TiledConv, TiledProduct};
-use crate::element::{Dtype, Element};
+use crate::element::{Dtype, Element, Format, WeightStorage};
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result, check_length, check_shape};
 use crate::isa::Isa;
@@ -15,7 +15,7 @@ use crate::micro::{
     avx2::Avx2Fma,
     avx512::{Avx512, Avx512Bf16},
 };
-use crate::panel::Panels;
+use crate::panel::{Packing, Panels};
 use crate::product::{Product, SharedOutput};
 
 /// The weights of a linear layer in the order in which the kernels read them, and its bias.
@@ -64,12 +64,18 @@ macro_rules! with_panels {
 }
 
 impl PackedMatrix {
-    /// Packs `weights` `[n, k]` and `bias` `[n]` for activations stored as `dtype`; with `bf16`, weights are rounded to it.
+    /// Packs `weights` `[n, k]` and `bias` `[n]` in a format.
     ///
     /// # Errors
     /// A length that does not fit, or a size of 0.
-    pub fn pack(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize, dtype: Dtype) -> Result<Self> {
-        Self::pack_for(Isa::current(), weights, bias, [n, k], Gating::None, dtype)
+    pub fn pack(
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        n: usize,
+        k: usize,
+        format: impl Into<Format>,
+    ) -> Result<Self> {
+        Self::pack_for(Isa::current(), weights, bias, [n, k], Gating::None, format.into())
     }
 
     /// Packs the projection of a GEGLU layer: `weights` `[2 inner, k]` with the values' half first, then the gates';
@@ -82,9 +88,9 @@ impl PackedMatrix {
         bias: Option<&[f32]>,
         inner: usize,
         k: usize,
-        dtype: Dtype,
+        format: impl Into<Format>,
     ) -> Result<Self> {
-        Self::pack_for(Isa::current(), weights, bias, [inner, k], Gating::Geglu, dtype)
+        Self::pack_for(Isa::current(), weights, bias, [inner, k], Gating::Geglu, format.into())
     }
 
     /// Packs for an instruction set that this machine has.
@@ -94,7 +100,7 @@ impl PackedMatrix {
         bias: Option<&[f32]>,
         [n, k]: [usize; 2],
         gating: Gating,
-        dtype: Dtype,
+        format: Format,
     ) -> Result<Self> {
         check_shape("columns", "at least 1", n, n > 0)?;
         check_shape("inner size", "at least 1", k, k > 0)?;
@@ -104,28 +110,30 @@ impl PackedMatrix {
         if let Some(bias) = bias {
             check_length("bias", rows, bias.len())?;
         }
+        let dtype = format.activations;
         // Kernels that multiply as f32 still see the weights that bf16 storage can hold.
         let rounded: Vec<f32>;
-        let weights = if dtype == Dtype::Bf16 {
+        let weights = if dtype == Dtype::Bf16 && format.weights == WeightStorage::Lossless {
             rounded = weights.iter().map(|&weight| bf16::narrow(weight).widen()).collect();
             &rounded
         } else {
             weights
         };
+        let packing = Packing { n, k, gated, storage: format.weights };
         let panels = match (isa, dtype) {
             #[cfg(target_arch = "aarch64")]
-            (Isa::Neon, _) => AnyPanels::Neon(Panels::pack(weights, bias, n, k, gated)),
+            (Isa::Neon, _) => AnyPanels::Neon(Panels::pack(weights, bias, packing)),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2Fma, _) => AnyPanels::Avx2Fma(Panels::pack(weights, bias, n, k, gated)),
+            (Isa::Avx2Fma, _) => AnyPanels::Avx2Fma(Panels::pack(weights, bias, packing)),
             #[cfg(target_arch = "x86_64")]
-            (Isa::AmxBf16, Dtype::Bf16) => AnyPanels::Amx(Panels::pack(weights, bias, n, k, gated)),
+            (Isa::AmxBf16, Dtype::Bf16) => AnyPanels::Amx(Panels::pack(weights, bias, packing)),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512Bf16, Dtype::Bf16) => AnyPanels::Avx512Bf16(Panels::pack(weights, bias, n, k, gated)),
+            (Isa::Avx512Bf16, Dtype::Bf16) => AnyPanels::Avx512Bf16(Panels::pack(weights, bias, packing)),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512 | Isa::Avx512Bf16 | Isa::AmxBf16, _) => {
-                AnyPanels::Avx512(Panels::pack(weights, bias, n, k, gated))
+                AnyPanels::Avx512(Panels::pack(weights, bias, packing))
             }
-            _ => AnyPanels::Portable(Panels::pack(weights, bias, n, k, gated)),
+            _ => AnyPanels::Portable(Panels::pack(weights, bias, packing)),
         };
         Ok(Self { panels, n, k, is_gated: gated, dtype })
     }
@@ -143,6 +151,11 @@ impl PackedMatrix {
     /// How many weights there are, which is also how many multiplications a row takes.
     pub fn weights(&self) -> usize {
         if self.is_gated { 2 * self.n * self.k } else { self.n * self.k }
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        with_panels!(self, panels => panels.weight_bytes())
     }
 
     /// Storage type of the activations.

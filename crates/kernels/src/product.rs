@@ -126,6 +126,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
             panels.len()
         };
         let mut sums = Scratch::<f32>::take(tile * if blocks.len() > 1 { tiles.len() * chunk } else { 2 });
+        let mut widened = self.panels.room_to_widen(blocks);
         for first_panel in panels.clone().step_by(chunk) {
             let panels = first_panel..panels.end.min(first_panel + chunk);
             let mut pending = None;
@@ -141,7 +142,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
                     }
                 };
                 for panel in panels.clone() {
-                    let b = self.panels.weights(panel, &block.depths);
+                    let b = self.panels.weights(panel, &block.depths, &mut widened);
                     let narrow = self.panels.is_narrow(panel);
                     for (index, (unit, group)) in tiles.iter().enumerate() {
                         let call = (panel - panels.start) * tiles.len() + index;
@@ -190,6 +191,7 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>, R: RowSource<T>> Product<'
         let finish = Finish::<K, T> {
             sums: &sums[at * K::ROWS * K::WIDTH..],
             bias: &self.panels.bias[panel * K::WIDTH..(panel + 1) * K::WIDTH],
+            scale: self.panels.scale.as_ref().map(|scale| &scale[panel * K::WIDTH..(panel + 1) * K::WIDTH]),
             gated: self.panels.gated,
             rows: first_row..first_row + rows,
             columns: first_column..self.panels.n.min(first_column + per_panel),

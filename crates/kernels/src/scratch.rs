@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-use half::bf16;
+use half::{bf16, f16};
 
 /// One cache line; buffers made of these start on a line, as tile and vector loads want it.
 #[repr(C, align(64))]
@@ -21,6 +21,10 @@ pub unsafe trait Plain: Copy + 'static {}
 unsafe impl Plain for f32 {}
 // SAFETY: bf16 is a transparent u16.
 unsafe impl Plain for bf16 {}
+// SAFETY: f16 is a transparent u16.
+unsafe impl Plain for f16 {}
+// SAFETY: every pattern of 8 bits is an i8.
+unsafe impl Plain for i8 {}
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };

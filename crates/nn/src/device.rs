@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::{DType, Device};
-use noisefind_kernels::Isa;
+use burn_tensor::{DType, Device};
+use noisefind_kernels::{Isa, WeightStorage};
 
 use crate::error::{Error, Result};
 
@@ -42,11 +42,11 @@ impl DeviceChoice {
             #[cfg(feature = "rocm")]
             Self::Rocm => Ok(Device::rocm(0)),
             #[cfg(feature = "vulkan")]
-            Self::Vulkan => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::Vulkan => Ok(Device::vulkan(burn_tensor::DeviceKind::DefaultDevice)),
             #[cfg(feature = "metal")]
-            Self::Metal => Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::Metal => Ok(Device::metal(burn_tensor::DeviceKind::DefaultDevice)),
             #[cfg(feature = "webgpu")]
-            Self::WebGpu => Ok(Device::webgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::WebGpu => Ok(Device::webgpu(burn_tensor::DeviceKind::DefaultDevice)),
             #[allow(unreachable_patterns, reason = "a build with every device has nothing left to refuse")]
             absent => Err(Error::Device {
                 device: absent.to_string(),
@@ -131,15 +131,17 @@ pub enum DtypeChoice {
     Bf16,
     /// 16-bit floats with more digits and a small range.
     F16,
+    /// Weights of the denoiser as 8-bit integers with a scale for each column, the rest as by `Auto`; on the CPU.
+    Int8,
 }
 
 impl DtypeChoice {
     /// The format that a model on `device` runs in.
     pub fn resolve(self, device: &Device) -> DType {
         match self {
-            Self::Auto if is_cpu(device) && Isa::current().has_bf16() => DType::BF16,
-            Self::Auto if is_cpu(device) => DType::F32,
-            Self::Auto => {
+            Self::Auto | Self::Int8 if is_cpu(device) && Isa::current().has_bf16() => DType::BF16,
+            Self::Auto | Self::Int8 if is_cpu(device) => DType::F32,
+            Self::Auto | Self::Int8 => {
                 if device.supports_dtype(DType::BF16) {
                     DType::BF16
                 } else {
@@ -162,10 +164,11 @@ impl FromStr for DtypeChoice {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
             "f16" => Ok(Self::F16),
+            "int8" => Ok(Self::Int8),
             _ => Err(Error::Option {
                 option: "dtype",
                 found: text.to_owned(),
-                expected: "auto, f32, bf16 or f16".into(),
+                expected: "auto, f32, bf16, f16 or int8".into(),
             }),
         }
     }
@@ -179,6 +182,7 @@ pub struct Placement {
     /// How weights and activations are stored.
     pub dtype: DType,
     kernels: Kernels,
+    weights: WeightStorage,
 }
 
 /// Which bodies the operations take on the CPU.
@@ -199,6 +203,10 @@ impl Placement {
     /// Where the device is not available, or does not know the format.
     pub fn open(device: DeviceChoice, dtype: DtypeChoice) -> Result<Self> {
         let opened = device.open()?;
+        if dtype == DtypeChoice::Int8 && !is_cpu(&opened) {
+            let reason = "8-bit weights are for the CPU only; use --dtype f16 or bf16".into();
+            return Err(Error::Device { device: device.to_string(), reason });
+        }
         let dtype = dtype.resolve(&opened);
         let kernels = if is_cpu(&opened) { Kernels::Packed } else { Kernels::Portable };
         if is_cpu(&opened) && dtype == DType::F16 {
@@ -213,12 +221,18 @@ impl Placement {
                 reason: format!("it does not compute in {dtype:?}; use --dtype f32"),
             });
         }
-        Ok(Self { device: opened, dtype, kernels })
+        Ok(Self { device: opened, dtype, kernels, weights: WeightStorage::Lossless })
     }
 
     /// The same place with plain Burn operations only, to compare the CPU kernels with.
     pub fn portable(self) -> Self {
         Self { kernels: Kernels::Portable, ..self }
+    }
+
+    /// The same place for a part whose weights are kept as this choice of a number format says.
+    pub fn storing(&self, dtype: DtypeChoice) -> Self {
+        let weights = if dtype == DtypeChoice::Int8 { WeightStorage::Int8 } else { WeightStorage::Lossless };
+        Self { weights, ..self.clone() }
     }
 
     /// The same place for layers that are only checked: they get no numbers, take no memory, and must not be run.
@@ -234,6 +248,11 @@ impl Placement {
     /// The same place with another number format.
     pub fn with_dtype(&self, dtype: DType) -> Self {
         Self { dtype, ..self.clone() }
+    }
+
+    /// How weights are kept in the CPU kernels.
+    pub(crate) fn weight_storage(&self) -> WeightStorage {
+        self.weights
     }
 
     /// Whether operations run in the CPU kernels.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use burn::tensor::DType;
+use burn_tensor::DType;
 
 use crate::json::JsonError;
 

@@ -1,6 +1,6 @@
 //! Each operation's CPU kernels against its plain Burn body, in f32 and bf16, at odd sizes.
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn_tensor::{DType, Tensor, TensorData};
 use noisefind_core::noise::SampleKey;
 use noisefind_core::rng::{Domain, Stream};
 use noisefind_nn::ops::{

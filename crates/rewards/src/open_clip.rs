@@ -3,7 +3,7 @@
 //! Reference: `mlfoundations/open_clip`, `src/open_clip/{model,transformer}.py`. Unlike in transformers, queries, keys
 //! and values are one matrix, and the projections multiply from the right.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::{Int, Tensor, TensorData};
 use noisefind_nn::Placement;
 use noisefind_nn::ops::{Activation, Attention, LayerNorm, Linear, attention_fused};
 use noisefind_nn::weights::Scope;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{DType, Tensor};
+use burn_tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_nn::{DeviceChoice, DtypeChoice, ModelFiles, Placement};

@@ -10,7 +10,7 @@ pub mod tiny;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Tensor};
+use burn_tensor::{DType, Tensor};
 
 use crate::model_index::PartClass;
 use noisefind_nn::config::Keys;
@@ -262,7 +262,7 @@ impl Vae {
 mod tests {
     use std::path::PathBuf;
 
-    use burn::tensor::{Device, TensorData};
+    use burn_tensor::{Device, TensorData};
 
     use super::*;
     use noisefind_nn::device::{DeviceChoice, DtypeChoice};

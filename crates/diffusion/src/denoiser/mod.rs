@@ -9,7 +9,7 @@ pub mod unet2d;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind_core::noise::NoiseShape;
 
 use crate::model_index::PartClass;

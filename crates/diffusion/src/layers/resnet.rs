@@ -1,6 +1,6 @@
 //! The residual block of denoiser and decoder, `ResnetBlock2D` of diffusers.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, GroupNorm, Linear};
 use noisefind_nn::weights::Scope;

@@ -6,7 +6,7 @@
 //! Everything else in these models treats a frame as a sample, so activations stay `[clips * frames, height, width, channels]`
 //! and only these layers take the frames apart.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use noisefind_nn::device::Placement;
 use noisefind_nn::ops::{

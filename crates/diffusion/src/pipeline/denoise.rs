@@ -2,7 +2,7 @@
 //!
 //! Samples stay on the device between steps, in f32 and in the denoiser's layout `[batch, frames, height, width, channels]`.
 
-use burn::tensor::{DType, Int, Tensor};
+use burn_tensor::{DType, Int, Tensor};
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::rng::SampleStream;
 

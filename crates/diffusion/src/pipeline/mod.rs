@@ -69,7 +69,7 @@ impl DiffusionModel {
         let mut denoiser_info = config.info();
         repair::repair_sample_size(&index, &files, &mut denoiser_info, &mut notes)?;
         check_denoiser(&files, &index, &denoiser_info)?;
-        let denoiser = config.open(&files, &placement, &adapters)?;
+        let denoiser = config.open(&files, &placement.storing(options.dtype), &adapters)?;
         adapters.finish()?;
         let (vae_files, folder) = match &options.vae {
             Some(name) if Path::new(name).is_file() => (single_file::open_vae(Path::new(name), &files)?, ""),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind_core::noise::NoiseShape;
 
 use super::{DiffusionModel, GenerationOptions};

@@ -4,7 +4,7 @@
 //! Every implemented scheduler has this form, so a scheduler is a list of coefficients, and one function
 //! ([`State::advance`]) executes all of them on the device, in f32 and in the denoiser's layout.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind_nn::error::Result;
 
 use super::SchedulerConfig;
@@ -247,7 +247,7 @@ fn magnitude_quantile(samples: &Samples, quantile: f32) -> Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use burn_tensor::{Device, TensorData};
 
     fn samples(values: &[f32]) -> Samples {
         Tensor::from_data(TensorData::new(values.to_vec(), [1, 1, 1, 1, values.len()]), &Device::flex())

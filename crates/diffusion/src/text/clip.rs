@@ -1,6 +1,6 @@
 //! CLIP's text tower, `CLIPTextModel` and `CLIPTextModelWithProjection` of transformers.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::{EncodedTexts, Opening, TextEncoder};
 use noisefind_nn::clip::{ClipTextModel, ClipTextOutput};

@@ -8,7 +8,7 @@ mod clip;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use crate::denoiser::DenoiserInfo;
 use crate::model_index::ModelIndex;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Tensor, TensorData};
+use burn_tensor::{Tensor, TensorData};
 use noisefind_core::noise::{Noise, NoiseShape, SampleKey};
 use noisefind_diffusion::{
     Decoding, DeviceChoice, DiffusionModel, DtypeChoice, LoadOptions, ModelFiles, Placement,
@@ -149,7 +149,7 @@ pub fn tensor<const D: usize>(placement: &Placement, values: Vec<f32>, shape: [u
 }
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.cast(burn::tensor::DType::F32).into_data().try_into_vec().expect("it was cast to f32")
+    tensor.cast(burn_tensor::DType::F32).into_data().try_into_vec().expect("it was cast to f32")
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@
 //! convolution of Shi et al., "Is the deconvolution layer the same as a convolutional layer?" (2016), read backwards.
 
 use super::{ConvGeometry, ImageRows, ImageSize, Resample};
-use crate::element::{Dtype, Element};
+use crate::element::{Element, Format};
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::left::Place;
@@ -27,7 +27,7 @@ pub(super) fn split(
     weights: &[f32],
     bias: Option<&[f32]>,
     geometry: ConvGeometry,
-    dtype: Dtype,
+    format: Format,
 ) -> Result<Option<[Part; 4]>> {
     let ConvGeometry { kernel, stride, padding, resample, .. } = geometry;
     if resample != Resample::NearestDouble || (kernel, stride, padding) != ([3, 3], 1, [1, 1]) {
@@ -45,7 +45,7 @@ pub(super) fn split(
             }
         }
         let shape = [geometry.out_channels, 4 * channels];
-        let matrix = PackedMatrix::pack_for(isa, &sums, bias, shape, Gating::None, dtype)?;
+        let matrix = PackedMatrix::pack_for(isa, &sums, bias, shape, Gating::None, format)?;
         let geometry = ConvGeometry { kernel: [2, 2], resample: Resample::None, ..geometry };
         Ok(Part { matrix, geometry, parity })
     };
@@ -81,7 +81,7 @@ fn windows_hold_what_is_gathered() {
     const CHANNELS: usize = 32;
     let geometry =
         ConvGeometry { resample: Resample::NearestDouble, ..ConvGeometry::square(CHANNELS, 1, 3, 1, 1) };
-    let parts = split(Isa::Portable, &vec![1.0; 9 * CHANNELS], None, geometry, Dtype::Bf16);
+    let parts = split(Isa::Portable, &vec![1.0; 9 * CHANNELS], None, geometry, bf16::DTYPE.into());
     let parts = parts.expect("sizes agree").expect("this is what parts are for");
     for [batch, height, width] in [[2, 8, 16], [3, 4, 4], [1, 9, 17], [1, 40, 16], [2, 35, 17]] {
         let size = ImageSize { batch, height, width };

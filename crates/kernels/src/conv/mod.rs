@@ -4,7 +4,7 @@ mod doubled;
 mod image;
 mod tiles;
 
-use crate::element::{Dtype, Element};
+use crate::element::{Element, Format};
 use crate::epilogue::Epilogue;
 use crate::error::{Result, check_length, check_shape};
 use crate::isa::Isa;
@@ -153,12 +153,17 @@ enum Body {
 }
 
 impl PackedConv {
-    /// Packs `weights` `[out_channels, in_channels (both inputs), rows, columns]` and `bias` `[out_channels]`.
+    /// Packs `weights` `[out_channels, in_channels (both inputs), rows, columns]` and `bias` `[out_channels]` in a format.
     ///
     /// # Errors
     /// A length that does not fit, or a size of 0.
-    pub fn pack(weights: &[f32], bias: Option<&[f32]>, geometry: ConvGeometry, dtype: Dtype) -> Result<Self> {
-        Self::pack_for(Isa::current(), weights, bias, geometry, dtype)
+    pub fn pack(
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        geometry: ConvGeometry,
+        format: impl Into<Format>,
+    ) -> Result<Self> {
+        Self::pack_for(Isa::current(), weights, bias, geometry, format.into())
     }
 
     /// Packs for an instruction set that this machine has.
@@ -167,7 +172,7 @@ impl PackedConv {
         weights: &[f32],
         bias: Option<&[f32]>,
         geometry: ConvGeometry,
-        dtype: Dtype,
+        format: Format,
     ) -> Result<Self> {
         let taps = geometry.kernel[0] * geometry.kernel[1];
         let channels = geometry.in_channels[0] + geometry.in_channels[1];
@@ -182,12 +187,12 @@ impl PackedConv {
                 }
             }
         }
-        if let Some(tiles) = TiledConv::pack(isa, &tap_major, bias, geometry, dtype)? {
+        if let Some(tiles) = TiledConv::pack(isa, &tap_major, bias, geometry, format)? {
             return Ok(Self { geometry, body: Body::Tiles(tiles) });
         }
         let shape = [geometry.out_channels, k];
-        let whole = PackedMatrix::pack_for(isa, &tap_major, bias, shape, Gating::None, dtype)?;
-        let body = match doubled::split(isa, &tap_major, bias, geometry, dtype)? {
+        let whole = PackedMatrix::pack_for(isa, &tap_major, bias, shape, Gating::None, format)?;
+        let body = match doubled::split(isa, &tap_major, bias, geometry, format)? {
             Some(parts) => Body::Doubled { whole, parts: Box::new(parts) },
             None => Body::Windows(whole),
         };
@@ -197,6 +202,17 @@ impl PackedConv {
     /// The sizes given at packing.
     pub fn geometry(&self) -> &ConvGeometry {
         &self.geometry
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        match &self.body {
+            Body::Windows(matrix) => matrix.weight_bytes(),
+            Body::Doubled { whole, parts } => {
+                whole.weight_bytes() + parts.iter().map(|part| part.matrix.weight_bytes()).sum::<usize>()
+            }
+            Body::Tiles(tiles) => tiles.matrix().weight_bytes(),
+        }
     }
 
     /// Multiplications for each pixel of the output, where `crop` is left out of the enlarged input.

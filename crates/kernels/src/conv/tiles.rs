@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{ConvGeometry, ImageSize, Resample};
 use crate::activation::{Activation, Map, maps, with_map};
-use crate::element::{Dtype, Element};
+use crate::element::{Dtype, Element, Format, WeightStorage};
 use crate::epilogue::{Epilogue, finish_vector};
 use crate::error::Result;
 use crate::isa::Isa;
@@ -64,7 +64,7 @@ impl TiledConv {
         weights: &[f32],
         bias: Option<&[f32]>,
         geometry: ConvGeometry,
-        dtype: Dtype,
+        format: Format,
     ) -> Result<Option<Self>> {
         let ConvGeometry {
             in_channels: [channels, more],
@@ -76,8 +76,10 @@ impl TiledConv {
         } = geometry;
         let keeps_size = resample == Resample::None && (kernel, stride, padding) == ([3, 3], 1, [1, 1]);
         // Tiles of a matrix unit multiply faster than anything could be transformed.
-        let has_tiles = isa == Isa::AmxBf16 && dtype == Dtype::Bf16;
-        if !keeps_size || more > 0 || has_tiles || !pays(n, channels) {
+        let has_tiles = isa == Isa::AmxBf16 && format.activations == Dtype::Bf16;
+        // Transformed weights are sums of several, which 8 bits hold too roughly.
+        let is_rough = format.weights == WeightStorage::Int8;
+        if !keeps_size || more > 0 || has_tiles || is_rough || !pays(n, channels) {
             return Ok(None);
         }
         let columns = n.next_multiple_of(COLUMN_ALIGN);
@@ -97,7 +99,7 @@ impl TiledConv {
             }
         }
         let shape = [POSITIONS * columns, channels];
-        let matrix = PackedMatrix::pack_for(isa, &transformed, None, shape, Gating::None, dtype)?;
+        let matrix = PackedMatrix::pack_for(isa, &transformed, None, shape, Gating::None, format)?;
         let mut padded_bias = AlignedBox::zeros(columns);
         padded_bias.iter_mut().zip(bias.unwrap_or_default()).for_each(|(to, &bias)| *to = bias);
         Ok(Some(Self { matrix, bias: padded_bias, n }))
@@ -170,13 +172,14 @@ impl<K: MicroKernel, T: Element + LoadAs<K::Operand>> TiledProduct<'_, K, T> {
         unsafe { K::vectorise(stage) };
         let blocks = DepthBlock::even(depth, K::MAX_DEPTH, K::DEPTH_ALIGN);
         let mut sums = Scratch::<f32>::take(POSITIONS * count * K::WIDTH);
+        let mut widened = self.panels.room_to_widen(&blocks);
         let panels = self.panels.count() / POSITIONS;
         for panel in 0..self.conv.n.div_ceil(K::WIDTH) {
             let narrow = self.conv.n - panel * K::WIDTH <= K::WIDTH / 2;
             let positions = staged.chunks_exact(count * depth).zip(sums.chunks_exact_mut(count * K::WIDTH));
             for (position, (rows, sums)) in positions.enumerate() {
                 for (number, block) in blocks.iter().enumerate() {
-                    let b = self.panels.weights(position * panels + panel, &block.depths);
+                    let b = self.panels.weights(position * panels + panel, &block.depths, &mut widened);
                     for (group, sums) in sums.chunks_mut(K::ROWS * K::WIDTH).enumerate() {
                         let first = &rows[group * K::ROWS * depth + block.depths.start..];
                         let rows = Rows::dense::<K>(first, depth, sums.len() / K::WIDTH);

@@ -61,7 +61,8 @@ fn check<T: Element>(isa: Isa, geometry: ConvGeometry, size: ImageSize, crop: [u
             }
         }
     }
-    let packed = PackedConv::pack_for(isa, &weights, Some(&bias), geometry, T::DTYPE).expect("sizes agree");
+    let packed =
+        PackedConv::pack_for(isa, &weights, Some(&bias), geometry, T::DTYPE.into()).expect("sizes agree");
     let (first, second) = (Guarded::new(&stored::<T>(&first)), Guarded::new(&stored::<T>(&second)));
     let (sample_bias, residual) = (Guarded::new(&sample_bias), Guarded::new(&residual));
     let mut out = Guarded::<T>::output(expected.len());
@@ -182,12 +183,12 @@ fn tiles_round_no_more_than_bf16_does() {
         let wide: Vec<f32> = x.iter().map(|&value| bf16::widen(value)).collect();
         let output = geometry.output_size(size).expect("sizes agree").pixels() * CHANNELS;
         let mut exact = vec![0.0; output];
-        let packed = PackedConv::pack_for(Isa::Portable, &weights, None, geometry, Dtype::F32);
+        let packed = PackedConv::pack_for(Isa::Portable, &weights, None, geometry, Dtype::F32.into());
         let packed = packed.expect("sizes agree");
         conv2d(&wide, None, size, &packed, &Epilogue::default(), &mut exact).expect("sizes agree");
         for isa in Isa::available() {
             let packed =
-                PackedConv::pack_for(isa, &weights, None, geometry, Dtype::Bf16).expect("sizes agree");
+                PackedConv::pack_for(isa, &weights, None, geometry, Dtype::Bf16.into()).expect("sizes agree");
             let mut out = vec![bf16::ZERO; output];
             conv2d(&x, None, size, &packed, &Epilogue::default(), &mut out).expect("sizes agree");
             let square = |value: f64| value * value;

@@ -1,10 +1,10 @@
 //! Matrix products and their epilogues.
 
-use half::bf16;
+use half::{bf16, f16};
 
 use super::{Guarded, assert_close, numbers, rounded, stored, sum_tolerance};
 use crate::activation::Activation;
-use crate::element::Element;
+use crate::element::{Dtype, Element, Format, WeightStorage};
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::matrix::{Gating, PackedMatrix, gemm};
@@ -50,8 +50,8 @@ fn check<T: Element>(isa: Isa, case: &Case) {
     let (x, weights, bias) = (numbers(m * k, 1), numbers(rows * k, 2), numbers(rows, 3));
     let (sample_bias, residual) =
         (stored::<T>(&numbers(case.samples * n, 4)), stored::<T>(&numbers(m * n, 5)));
-    let packed =
-        PackedMatrix::pack_for(isa, &weights, Some(&bias), [n, k], gating, T::DTYPE).expect("sizes agree");
+    let packed = PackedMatrix::pack_for(isa, &weights, Some(&bias), [n, k], gating, T::DTYPE.into())
+        .expect("sizes agree");
     let dot = |row: usize, column: usize| {
         let terms = (0..k).map(|at| rounded::<T>(x[row * k + at]) * rounded::<T>(weights[column * k + at]));
         terms.sum::<f64>() + f64::from(bias[column])
@@ -141,7 +141,7 @@ fn threads_do_not_change_the_bits() {
     let (m, n, k) = (150, 200, 1300);
     let (x, weights) = (stored::<bf16>(&numbers(m * k, 1)), numbers(n * k, 2));
     for isa in Isa::available() {
-        let packed = PackedMatrix::pack_for(isa, &weights, None, [n, k], Gating::None, bf16::DTYPE)
+        let packed = PackedMatrix::pack_for(isa, &weights, None, [n, k], Gating::None, bf16::DTYPE.into())
             .expect("sizes agree");
         let with_threads = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
@@ -174,4 +174,75 @@ fn wrong_operands_are_named() {
         message(gemm(&x, &packed, &Epilogue::default(), &mut out)),
         "packed weights: expected f32 activations, found bf16"
     );
+}
+
+/// Weights that 16 bits hold give the bits that they give as they multiply.
+#[test]
+fn short_weights_change_no_bit() {
+    let (m, n, k) = (37, 70, 1100);
+    let (x, weights, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
+    let product = |isa, weights: &[f32]| {
+        let packed =
+            PackedMatrix::pack_for(isa, weights, Some(&bias), [n, k], Gating::None, Dtype::F32.into())
+                .expect("sizes agree");
+        let mut out = vec![0.0; m * n];
+        gemm(&x, &packed, &Epilogue::default(), &mut out).expect("sizes agree");
+        (packed.weight_bytes(), out)
+    };
+    let halves: [fn(f32) -> f32; 2] = [|x| f16::from_f32(x).to_f32(), |x| bf16::from_f32(x).to_f32()];
+    for isa in Isa::available() {
+        for half in halves {
+            let short: Vec<f32> = weights.iter().map(|&weight| half(weight)).collect();
+            let (bytes, found) = product(isa, &short);
+            // A column more, whose weights no 16 bits hold, keeps all of them as they multiply.
+            let long = [&short[..(n - 1) * k], &[0.1][..], &short[(n - 1) * k + 1..]].concat();
+            let (long_bytes, expected) = product(isa, &long);
+            assert_eq!(2 * bytes, long_bytes, "{isa:?}");
+            for row in 0..m {
+                let columns = row * n..row * n + n - 1;
+                assert_eq!(found[columns.clone()], expected[columns], "{isa:?} row {row}");
+            }
+        }
+    }
+}
+
+/// Integers differ from the weights by half a step at most, so a product differs by half a step for each of its terms.
+#[test]
+fn integer_weights_are_within_half_a_step() {
+    let format = Format { activations: Dtype::F32, weights: WeightStorage::Int8 };
+    let (m, n, k) = (19, 41, 333);
+    let (x, bias) = (numbers(m * k, 1), numbers(2 * n, 3));
+    let mut weights = numbers(2 * n * k, 2);
+    weights[5 * k..6 * k].fill(0.0);
+    let dot = |row: usize, column: usize| {
+        let terms = (0..k).map(|at| f64::from(x[row * k + at]) * f64::from(weights[column * k + at]));
+        let sum = terms.sum::<f64>() + f64::from(bias[column]);
+        let largest = weights[column * k..][..k].iter().fold(0.0_f64, |a, &b| a.max(f64::from(b).abs()));
+        let size: f64 = x[row * k..][..k].iter().map(|x| f64::from(x.abs())).sum();
+        (sum, 0.5 * largest / 127.0 * size * 1.001 + 1e-4)
+    };
+    for isa in Isa::available() {
+        let mut out = vec![0.0; m * n];
+        let packed =
+            PackedMatrix::pack_for(isa, &weights[..n * k], Some(&bias[..n]), [n, k], Gating::None, format)
+                .expect("sizes agree");
+        gemm(&x, &packed, &Epilogue::default(), &mut out).expect("sizes agree");
+        let mut errors = 0.0_f64;
+        for (at, &found) in out.iter().enumerate() {
+            let (expected, allowed) = dot(at / n, at % n);
+            let error = (f64::from(found) - expected).abs();
+            assert!(error <= allowed, "{isa:?} element {at}: {found} instead of {expected}");
+            errors = errors.max(error);
+        }
+        assert!(errors > 1e-3, "{isa:?}: nothing was rounded");
+        let packed = PackedMatrix::pack_for(isa, &weights, Some(&bias), [n, k], Gating::Geglu, format)
+            .expect("sizes agree");
+        gemm(&x, &packed, &Epilogue::default(), &mut out).expect("sizes agree");
+        for (at, &found) in out.iter().enumerate() {
+            let ((value, value_error), (gate, gate_error)) = (dot(at / n, at % n), dot(at / n, n + at % n));
+            let expected = value * activation(Activation::GeluErf, gate);
+            let allowed = value_error * (gate.abs() + gate_error + 1.0) + 1.2 * gate_error * value.abs();
+            assert!((f64::from(found) - expected).abs() <= allowed, "{isa:?} gated element {at}");
+        }
+    }
 }

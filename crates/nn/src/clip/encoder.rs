@@ -1,6 +1,6 @@
 //! The transformer that both towers consist of: pre-norm layers of self-attention and a feed-forward network.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use crate::device::Placement;
 use crate::ops::{Activation, Attention, LayerNorm, Linear, attention_fused};

@@ -1,6 +1,6 @@
 //! Both towers with their projections, `CLIPModel` of transformers: scores how well an image fits a text.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::text::ClipTextModel;
 use super::vision::ClipVisionModel;

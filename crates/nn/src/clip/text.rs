@@ -1,6 +1,6 @@
 //! CLIP's text tower, `CLIPTextModel` and `CLIPTextModelWithProjection` of transformers.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::{Int, Tensor, TensorData};
 
 use super::encoder::{Encoder, EncoderOptions};
 use crate::config::ClipTextConfig;

@@ -1,6 +1,6 @@
 //! CLIP's vision tower, `CLIPVisionModel` of transformers.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::encoder::{Encoder, EncoderOptions};
 use crate::config::ClipVisionConfig;

@@ -2,8 +2,8 @@
 //!
 //! Vaswani et al., "Attention Is All You Need", NeurIPS 2017.
 
-use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{DType, Tensor, module};
+use burn_tensor::ops::AttentionModuleOptions;
+use burn_tensor::{DType, Tensor, module};
 use noisefind_kernels::{AttentionShape, Dtype, HeadRows};
 
 use super::buffers;

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution with what follows it in a residual block.
 
-use burn::tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, InterpolateOptions};
-use burn::tensor::{Tensor, module};
+use burn_tensor::ops::{ConvOptions as BurnConvOptions, InterpolateMode, InterpolateOptions};
+use burn_tensor::{Tensor, module};
 use noisefind_kernels::{ConvGeometry, Dtype, Epilogue, ImageSize, PackedConv, Resample, conv2d_cropped};
 
 use super::buffers;
@@ -111,10 +111,10 @@ impl Conv2d {
         };
         let weight = scope.tensor_of_any("weight", shapes).unwrap_or_default();
         let placement = scope.placement();
-        if let Some(dtype) = placement.kernel_dtype()
-            && let Ok(packed) = PackedConv::pack(&weight, bias.as_deref(), geometry, dtype)
+        if let Some(format) = placement.kernel_format()
+            && let Ok(packed) = PackedConv::pack(&weight, bias.as_deref(), geometry, format)
         {
-            return Self { body: Body::Packed(Box::new(packed), dtype), geometry };
+            return Self { body: Body::Packed(Box::new(packed), format.activations), geometry };
         }
         // A weight that is absent makes a layer without numbers; the loading ends with an error that names it.
         let output = if weight.is_empty() { 0 } else { output };

@@ -1,35 +1,32 @@
 //! Zero-copy passage between Burn's CPU tensors and the slices that the kernels work on.
 
-use burn::backend::Flex;
-use burn::tensor::{DType, Device, Element as BurnElement, Tensor, TensorData};
+use burn_flex::{Flex, FlexTensor};
+use burn_tensor::{DType, Device, Element as BurnElement, Tensor, TensorData};
 use half::bf16;
 use noisefind_kernels as kernels;
 
 use super::buffers::{self, Shelved};
 
-/// Burn's CPU tensor: shared storage with a shape.
-type HostTensor = burn::backend::tensor::FloatTensor<Flex>;
-
 /// A type that both the kernels and Burn's CPU tensors store.
 pub(crate) trait Storage: kernels::Element + BurnElement + Shelved {
     /// The numbers of a contiguous tensor.
-    fn slice(tensor: &HostTensor) -> Option<&[Self]>;
+    fn slice(tensor: &FlexTensor) -> Option<&[Self]>;
 }
 
 impl Storage for f32 {
-    fn slice(tensor: &HostTensor) -> Option<&[Self]> {
+    fn slice(tensor: &FlexTensor) -> Option<&[Self]> {
         tensor.as_slice()
     }
 }
 
 impl Storage for bf16 {
-    fn slice(tensor: &HostTensor) -> Option<&[Self]> {
+    fn slice(tensor: &FlexTensor) -> Option<&[Self]> {
         tensor.as_slice()
     }
 }
 
 /// A CPU tensor whose numbers lie in memory order.
-pub(crate) struct Host(HostTensor);
+pub(crate) struct Host(FlexTensor);
 
 impl Host {
     /// Takes a CPU tensor; copies only where it is a transposed or strided view.
@@ -54,7 +51,7 @@ impl Drop for Host {
         if !(self.0.is_unique() && is_whole) {
             return;
         }
-        let empty = HostTensor::zeros([0].into(), self.0.dtype());
+        let empty = FlexTensor::zeros([0].into(), self.0.dtype());
         let data = std::mem::replace(&mut self.0, empty).into_data();
         match data.dtype() {
             DType::F32 => data.try_into_vec().map(buffers::give::<f32>),

@@ -1,6 +1,6 @@
 //! Linear layers, with the residual and the activation that follow them, and the gated linear unit of transformers.
 
-use burn::tensor::{Tensor, TensorData, module};
+use burn_tensor::{Tensor, TensorData, module};
 use noisefind_kernels::{Epilogue, PackedMatrix, gemm};
 
 use super::buffers;
@@ -91,8 +91,8 @@ impl Linear {
         input: usize,
         placement: &Placement,
     ) -> Self {
-        if let Some(dtype) = placement.kernel_dtype()
-            && let Ok(packed) = PackedMatrix::pack(weight, bias, output, input, dtype)
+        if let Some(format) = placement.kernel_format()
+            && let Ok(packed) = PackedMatrix::pack(weight, bias, output, input, format)
         {
             return Self { body: Body::Packed(packed) };
         }
@@ -138,8 +138,8 @@ impl Geglu {
         let weight = scope.tensor("weight", &[2 * inner, input]).unwrap_or_default();
         let bias = scope.tensor("bias", &[2 * inner]);
         let placement = scope.placement();
-        if let Some(dtype) = placement.kernel_dtype()
-            && let Ok(packed) = PackedMatrix::pack_geglu(&weight, bias.as_deref(), inner, input, dtype)
+        if let Some(format) = placement.kernel_format()
+            && let Ok(packed) = PackedMatrix::pack_geglu(&weight, bias.as_deref(), inner, input, format)
         {
             return Self { body: Body::Packed(packed) };
         }

@@ -13,7 +13,7 @@ mod linear;
 mod norm;
 mod record;
 
-use burn::tensor::{DType, Tensor, TensorData, activation as burn_activation};
+use burn_tensor::{DType, Tensor, TensorData, activation as burn_activation};
 
 pub use attention::{Attention, attention, attention_fused};
 pub use conv::{Conv2d, ConvOptions};
@@ -73,6 +73,12 @@ pub fn swap_middle(x: Tensor<4>, placement: &Placement) -> Tensor<4> {
 
 impl Placement {
     /// The kernels' storage type, where tensors are on the CPU and the kernels are in use.
+    pub(crate) fn kernel_format(&self) -> Option<noisefind_kernels::Format> {
+        let activations = self.kernel_dtype()?;
+        Some(noisefind_kernels::Format { activations, weights: self.weight_storage() })
+    }
+
+    /// The storage type of activations in the CPU kernels; none where other bodies run.
     pub(crate) fn kernel_dtype(&self) -> Option<noisefind_kernels::Dtype> {
         if self.uses_kernels() { kernel_dtype(self.dtype) } else { None }
     }

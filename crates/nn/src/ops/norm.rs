@@ -1,6 +1,6 @@
 //! Group and layer normalisation; statistics are f32 whatever the storage.
 
-use burn::tensor::{DType, Tensor, module};
+use burn_tensor::{DType, Tensor, module};
 use noisefind_kernels::{Dtype, GroupNormShape, group_norm, layer_norm};
 
 use super::buffers;

@@ -23,7 +23,8 @@ settings! {
         /// Device: auto, cpu, or a GPU backend that this program was built with [default: auto]
         #[arg(long)]
         device: String,
-        /// Number format of weights and activations: auto, f32, bf16 or f16 [default: auto]
+        /// Number format of weights and activations: auto, f32, bf16, f16, or int8, which keeps the weights of the denoiser
+        /// in 8 bits on the CPU and the rest as auto does [default: auto]
         #[arg(long)]
         dtype: String,
         /// Images computed together. Changes memory and speed, not results [default: 8 for small models, else 1]

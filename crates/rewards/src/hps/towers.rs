@@ -1,6 +1,6 @@
 //! The vision tower of HPSv2: open_clip's, sizes taken from the tensors.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind_nn::Placement;
 use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, LayerNorm};
 use noisefind_nn::weights::Scope;

@@ -9,7 +9,7 @@ mod text;
 pub(crate) mod tokenizer;
 mod vision;
 
-use burn::tensor::{DType, Tensor};
+use burn_tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_nn::weights::Weights;

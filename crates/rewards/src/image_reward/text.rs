@@ -2,7 +2,7 @@
 //!
 //! Li et al., "BLIP", ICML 2022; Devlin et al., "BERT", NAACL 2019. Layers are normalised after their residual.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::{Int, Tensor, TensorData};
 use noisefind_nn::ops::{Activation, Attention, LayerNorm, Linear, attention, attention_fused};
 use noisefind_nn::weights::Scope;
 use noisefind_nn::{ModelFiles, Placement};

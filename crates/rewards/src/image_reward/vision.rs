@@ -2,7 +2,7 @@
 //!
 //! Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind_nn::Placement;
 use noisefind_nn::ops::{Activation, Attention, Conv2d, ConvOptions, LayerNorm, Linear, attention_fused};
 use noisefind_nn::weights::Scope;

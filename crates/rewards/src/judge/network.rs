@@ -2,7 +2,7 @@
 //!
 //! Reference: `Judge` and `Reader.maps` in `pretrain/judge.py`; batch norms are folded into the convolutions.
 
-use burn::tensor::{DType, Tensor};
+use burn_tensor::{DType, Tensor};
 use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, Linear};
 use noisefind_nn::weights::{Scope, Weights};
 use noisefind_nn::{ModelFiles, Placement};

@@ -8,7 +8,7 @@
 mod tests;
 mod vision;
 
-use burn::tensor::{DType, Tensor};
+use burn_tensor::{DType, Tensor};
 use noisefind_core::media::Media;
 use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_nn::ops::Activation;

@@ -2,7 +2,7 @@
 //!
 //! Reference: `OpenGVLab/InternVideo`, `Data/InternVid/viclip/viclip_vision.py`.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use noisefind_nn::Placement;
 use noisefind_nn::ops::{Activation, Conv2d, ConvOptions, LayerNorm};
 use noisefind_nn::weights::Scope;

@@ -4,7 +4,7 @@ mod config;
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 pub use config::AutoencoderKlConfig;
 

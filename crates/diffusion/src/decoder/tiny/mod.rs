@@ -6,7 +6,7 @@ mod config;
 
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, activation};
+use burn_tensor::{Tensor, activation};
 
 pub use config::AutoencoderTinyConfig;
 

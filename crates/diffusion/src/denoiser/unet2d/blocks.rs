@@ -1,6 +1,6 @@
 //! The levels of the U-Net: down, middle and up, with or without attention.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::Conditioning;
 use super::config::{MidBlockConfig, UnetAttention, UnetBlock, UnetConfig};

@@ -1,6 +1,6 @@
 //! How the denoiser learns the time, the guidance scale and SDXL's image sizes.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::super::AddedConditioning;
 use super::UnetConfig;

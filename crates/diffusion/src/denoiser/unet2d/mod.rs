@@ -15,7 +15,7 @@ mod video_config;
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 pub use config::{MidBlockConfig, MotionConfig, TemporalConfig, UnetAttention, UnetBlock, UnetConfig};
 pub use motion::MotionUnetConfig;

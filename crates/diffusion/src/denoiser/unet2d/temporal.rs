@@ -2,7 +2,7 @@
 //! convolution after each residual block and a temporal transformer after each spatial one; AnimateDiff has a motion module
 //! after each layer.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::config::{TemporalConfig, UnetConfig};
 use crate::layers::{TemporalConv, TemporalTransformer, TemporalTransformerOptions};

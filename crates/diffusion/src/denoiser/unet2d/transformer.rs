@@ -1,6 +1,6 @@
 //! The spatial transformer between residual blocks, `Transformer2DModel` of diffusers.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use super::Conditioning;
 use noisefind_nn::ops::{
