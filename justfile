@@ -29,6 +29,14 @@ python:
 instructions:
     bench/models/instructions.sh
 
+# The kernels on 64-bit Arm, emulated where this is another machine (needs rustup's target aarch64-unknown-linux-gnu, and
+# qemu-user and gcc-aarch64-linux-gnu from Debian). Emulated children cannot be started as programs, so the tests of the
+# guard pages are left to machines of that kind.
+neon:
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+    cargo test --release --target aarch64-unknown-linux-gnu -p noisefind-kernels -- --skip too_far_is_the_end
+
 # Reference numbers from diffusers and transformers (needs the Python packages of golden/requirements.txt).
 golden:
     python3 golden/make_all.py
