@@ -41,6 +41,12 @@ pub struct Cell {
     /// Mean pairwise distance of those that the judge accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_diversity: Option<f64>,
+    /// Vendi score of those that the judge accepts: how many different images they amount to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_vendi: Option<f64>,
+    /// `success_diversity` over that of the base; from both cells, when they are read.
+    #[serde(skip)]
+    pub success_diversity_ratio: Option<f64>,
     /// The same seeds with verification, where the run tells a threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<VerifiedArm>,

@@ -80,13 +80,21 @@ const PARTS: [(&str, FindPart); 6] = [
     ("variance-preservation", FindPart::VariancePreservation),
 ];
 
+/// What `--variety` is set to beside its default, in percent.
+const VARIETIES: [u8; 4] = [0, 25, 75, 100];
+
 /// All names.
 pub fn names() -> Vec<String> {
-    let fixed = [BASE, "find", "paper", "random-search", "snes", "released", "released-corrected"];
+    let fixed =
+        [BASE, "find", "paper", "paper-tuned", "random-search", "snes", "released", "released-corrected"];
     let of_find = PARTS.iter().map(|(name, _)| *name).chain(["plateau-stop", "best-policy"]);
     let of_find = of_find.map(|part| format!("find-without-{part}"));
+    let varieties = VARIETIES.iter().map(|percent| format!("find-variety-{percent}"));
+    let of_find = of_find.chain(varieties);
     let of_paper = ["calibration", "ratio-clipping", "reuse"].map(|part| format!("paper-without-{part}"));
-    fixed.map(str::to_owned).into_iter().chain(of_find).chain(of_paper).collect()
+    let of_tuned =
+        ["calibration", "ratio-clipping", "reuse"].map(|part| format!("paper-tuned-without-{part}"));
+    fixed.map(str::to_owned).into_iter().chain(of_find).chain(of_paper).chain(of_tuned).collect()
 }
 
 impl Method {
@@ -150,7 +158,12 @@ fn settings(name: &str) -> Option<(RunConfig, MethodConfig)> {
         let run = RunConfig { batch_size: 1, plateau_iterations: 0, ..RunConfig::default() };
         (run, MethodConfig::Paper(paper))
     };
-    let (full_find, full_paper) = (FindConfig::default(), PaperConfig::default());
+    // As the program runs it: the usual batch, and the whole budget.
+    let tuned = |paper: PaperConfig| {
+        (RunConfig { plateau_iterations: 0, ..RunConfig::default() }, MethodConfig::Paper(paper))
+    };
+    let (full_find, full_paper, full_tuned) =
+        (FindConfig::default(), PaperConfig::default(), PaperConfig::tuned());
     Some(match name {
         "find" => find(full_find),
         "find-without-plateau-stop" => {
@@ -160,11 +173,19 @@ fn settings(name: &str) -> Option<(RunConfig, MethodConfig)> {
             let run = RunConfig { result: ResultPolicy::Newest, ..RunConfig::default() };
             (run, MethodConfig::Find(full_find))
         }
+        "paper-tuned" => tuned(full_tuned),
+        "paper-tuned-without-calibration" => tuned(PaperConfig { calibration: false, ..full_tuned }),
+        "paper-tuned-without-ratio-clipping" => tuned(PaperConfig { ratio_clipping: false, ..full_tuned }),
+        "paper-tuned-without-reuse" => tuned(PaperConfig { reuse: false, ..full_tuned }),
         "paper" => paper(full_paper),
         "paper-without-calibration" => paper(PaperConfig { calibration: false, ..full_paper }),
         "paper-without-ratio-clipping" => paper(PaperConfig { ratio_clipping: false, ..full_paper }),
         "paper-without-reuse" => paper(PaperConfig { reuse: false, ..full_paper }),
         _ => {
+            if let Some(percent) = name.strip_prefix("find-variety-") {
+                let percent = VARIETIES.into_iter().find(|one| one.to_string() == percent)?;
+                return Some(find(full_find.with_variety(f64::from(percent) / 100.0).ok()?));
+            }
             let part = name.strip_prefix("find-without-")?;
             find(full_find.without(PARTS.iter().find(|(name, _)| *name == part)?.1))
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use noisefind::comparison::Arm;
+use noisefind::comparison::{Arm, vendi_score};
 use noisefind::core::policy::NoisePolicy;
 use noisefind::core::ports::Reward;
 use noisefind::core::statistics::{
@@ -22,7 +22,11 @@ use crate::workbench::{Workbench, WorkbenchArgs};
 use crate::{records, say};
 
 /// Sizes of best-of-n that are told of every base cell.
-const BEST_OF: [usize; 4] = [2, 4, 8, 16];
+const BEST_OF: [usize; 5] = [2, 4, 6, 8, 16];
+
+/// Distance of images at which the Vendi score counts them as well apart: the usual distance of two images of the
+/// default model is 0.25.
+const VENDI_BANDWIDTH: f64 = 0.1;
 
 /// Measure every (prompt, method, seed) that is not recorded yet
 ///
@@ -131,7 +135,8 @@ fn measure(
     let sampled = workbench.look(&prompt.text, &learnt.policy, &fresh_seeds(key.seed, key.samples))?;
     let rewards: Vec<Option<f64>> = sampled.rewards.iter().map(Reward::given).collect();
     let arm = Arm::new(&sampled, key.seed);
-    let success_diversity = Arm::new(&successes(&sampled), key.seed).diversity;
+    let successes = successes(&sampled);
+    let success_diversity = Arm::new(&successes, key.seed).diversity;
     let gain = base.and_then(|base| standardised_gain(&base.rewards, &rewards, key.seed));
     let base_diversity = base.and_then(|base| base.arm.diversity).filter(|diversity| *diversity > 0.0);
     let verified = match learnt.threshold {
@@ -155,6 +160,8 @@ fn measure(
         held_out: held_out(workbench, &sampled),
         judgements: sampled.judgements.iter().map(Reward::given).collect(),
         success_diversity,
+        success_vendi: vendi_score(&successes.media, VENDI_BANDWIDTH),
+        success_diversity_ratio: None,
         verified,
         best_of: if base.is_none() { best_of(&sampled) } else { Vec::new() },
         standardised_gain: gain.map(|gain| gain.value),

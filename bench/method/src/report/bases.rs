@@ -58,7 +58,15 @@ pub fn is_base(cell: &Cell) -> bool {
 /// `cells` with all gains of a prompt in the spread of its base images over all seeds.
 pub fn in_one_unit(mut cells: Vec<Cell>) -> Vec<Cell> {
     let bases = Bases::new(&cells);
+    let of_successes: BTreeMap<(String, u64), f64> = cells
+        .iter()
+        .filter(|cell| cell.key.method == BASE)
+        .filter_map(|cell| Some(((cell.key.prompt.clone(), cell.key.seed), cell.success_diversity?)))
+        .collect();
     for cell in &mut cells {
+        let base = of_successes.get(&(cell.key.prompt.clone(), cell.key.seed));
+        cell.success_diversity_ratio =
+            cell.success_diversity.zip(base).filter(|(_, base)| **base > 0.0).map(|(own, base)| own / base);
         let Some(base) = bases.of(cell) else { continue };
         let factor = base.own_spread / base.spread;
         cell.standardised_gain = cell.standardised_gain.map(|gain| factor * gain);

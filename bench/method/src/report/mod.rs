@@ -13,15 +13,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use self::page::Records;
 use crate::cell::Cell;
 use crate::records;
 
 /// Write the results page and its plots from recorded cells
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Records of `run`, and of the peers
-    #[arg(required = true)]
-    records: Vec<PathBuf>,
+    /// Folder of the records: forty.jsonl, fresh.jsonl, easy.jsonl and video.jsonl, each of a list of prompts, and a folder
+    /// emoji-64 with those of the model before its distillation; what is absent is left out of the page
+    #[arg(long, default_value = "bench/results")]
+    records: PathBuf,
     /// Page to write; the plots go into a folder of the same name beside it
     #[arg(long, default_value = "bench/RESULTS.md")]
     page: PathBuf,
@@ -40,15 +42,34 @@ pub struct TableArgs {
 
 /// Writes page and plots.
 pub fn report(args: &ReportArgs) -> Result<()> {
-    let cells = read(&args.records)?;
+    let list = |name: &str| {
+        let path = args.records.join(name);
+        if path.exists() { read(&[path]) } else { Ok(Vec::new()) }
+    };
+    let undistilled = args.records.join("emoji-64");
+    let undistilled = if undistilled.is_dir() {
+        read(&[undistilled.join("cells.jsonl"), undistilled.join("dpok.jsonl")])?
+    } else {
+        Vec::new()
+    };
+    let records = Records {
+        forty: list("forty.jsonl")?,
+        fresh: list("fresh.jsonl")?,
+        easy: list("easy.jsonl")?,
+        video: list("video.jsonl")?,
+        undistilled,
+    };
+    if records.forty.is_empty() {
+        bail!("{} holds no forty.jsonl", args.records.display());
+    }
     let folder = args.page.with_extension("").with_file_name("results");
     fs::create_dir_all(&folder)?;
-    let plots = plots::draw_all(&cells)?;
+    let plots = plots::draw_all(&records.forty)?;
     for (name, png) in &plots {
         fs::write(folder.join(name), png)?;
     }
     let names: Vec<&str> = plots.iter().map(|(name, _)| *name).collect();
-    fs::write(&args.page, page::page(&cells, &names)).with_context(|| args.page.display().to_string())
+    fs::write(&args.page, page::page(&records, &names)).with_context(|| args.page.display().to_string())
 }
 
 /// Prints the table.

@@ -6,6 +6,7 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
 use super::bases::Bases;
+use super::page::front;
 use super::summary::{
     Contender, Figure, Scope, by_prompt, contenders, counts, estimate, gain_curve, mean_curve,
 };
@@ -56,6 +57,9 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
         draw("success-by-category.png", "Success by category", &|area| bars(area, cells, &shown))?,
         draw("diversity-against-gain.png", "Diversity against gain", &|area| {
             scatter(area, cells, &with_policy)
+        })?,
+        draw("success-against-diversity.png", "Success against diversity, by --variety", &|area| {
+            front_plot(area, cells)
         })?,
         draw("step-norm-and-kl.png", "Step norm and KL", &|area| {
             let area = beside_legend(area, &named(&with_policy))?;
@@ -177,6 +181,41 @@ fn scatter(area: &Area<'_>, cells: &[Cell], shown: &[Shown]) -> Drawing {
         let marks =
             points(cells, contender).into_iter().map(|point| Circle::new(point, 4, colour.mix(0.7).filled()));
         chart.draw_series(marks).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A mark for each setting of `--variety`, joined in their order, and one for the base.
+fn front_plot(area: &Area<'_>, cells: &[Cell]) -> Drawing {
+    let settings = front(cells);
+    let point = |contender: &Contender, own: &[Cell]| {
+        let of = |figure| Some(estimate(own, contender, figure, Scope::default())?.value);
+        Some((of(Figure::DiversityRatio)?, of(Figure::Success)?))
+    };
+    let marks: Vec<(f64, (f64, f64))> =
+        settings.iter().filter_map(|(variety, one, own)| Some((*variety, point(one, own)?))).collect();
+    let of_base: Vec<Cell> = cells
+        .iter()
+        .filter(|cell| {
+            Contender::base().owns(cell)
+                && settings
+                    .iter()
+                    .flat_map(|(_, _, own)| own)
+                    .any(|own| (&own.key.prompt, own.key.seed) == (&cell.key.prompt, cell.key.seed))
+        })
+        .cloned()
+        .collect();
+    let mut chart = builder(area).build_cartesian_2d(0.0..1.1, 0.0..1.05).map_err(failed)?;
+    mesh(&mut chart, "diversity over that of the base", "success")?;
+    let line: Vec<(f64, f64)> = marks.iter().map(|mark| mark.1).collect();
+    chart.draw_series(LineSeries::new(line, TUNED.stroke_width(2))).map_err(failed)?;
+    let base = point(&Contender::base(), &of_base);
+    let named = marks.into_iter().map(|(variety, at)| (variety.to_string(), at, TUNED));
+    for (name, at, colour) in named.chain(base.map(|at| ("base".to_owned(), at, BASE))) {
+        let mark = EmptyElement::at(at)
+            + Circle::new((0, 0), 5, colour.filled())
+            + Text::new(name, (8, -8), (FONT, 15).into_font().color(&INK));
+        chart.draw_series(std::iter::once(mark)).map_err(failed)?;
     }
     Ok(())
 }

@@ -32,10 +32,16 @@ pub enum Figure {
     Gain,
     /// Diversity over that of the base.
     DiversityRatio,
+    /// The same among the images that the judge accepts.
+    SuccessDiversityRatio,
+    /// Vendi score of the images that the judge accepts.
+    SuccessVendi,
+    /// Success where samples are verified.
+    VerifiedSuccess,
+    /// Images generated for each one that verification keeps.
+    VerifiedGenerations,
     /// Divergence from N(0, I) in nats.
     KlNats,
-    /// `sqrt(E |z|^2 / d)`.
-    NoiseNormRatio,
     /// Images generated and scored for learning.
     Evaluations,
     /// Seconds of learning.
@@ -74,7 +80,7 @@ impl Contender {
 
     /// Whether it is another method without one of its parts, or with one that was taken out.
     pub fn is_variant(&self) -> bool {
-        matches!(self, Self::Method(name, _) if name.contains("-without-") || name.contains("-with-"))
+        matches!(self, Self::Method(name, _) if ["-without-", "-with-", "-variety-"].iter().any(|part| name.contains(part)))
     }
 
     /// Whether `cell` is one of its own.
@@ -97,11 +103,14 @@ impl Contender {
         match figure {
             Figure::Success => cell.arm.success_rate,
             Figure::Gain if cell.key.method == BASE => Some(0.0),
-            Figure::DiversityRatio if cell.key.method == BASE => Some(1.0),
+            Figure::DiversityRatio | Figure::SuccessDiversityRatio if cell.key.method == BASE => Some(1.0),
             Figure::Gain => cell.standardised_gain,
             Figure::DiversityRatio => cell.diversity_ratio,
+            Figure::SuccessDiversityRatio => cell.success_diversity_ratio,
+            Figure::SuccessVendi => cell.success_vendi,
+            Figure::VerifiedSuccess => cell.verified?.success_rate,
+            Figure::VerifiedGenerations => Some(cell.verified?.generations_per_image),
             Figure::KlNats => cell.kl_nats,
-            Figure::NoiseNormRatio => cell.noise_norm_ratio,
             Figure::Evaluations => Some(cell.evaluations as f64),
             Figure::Seconds => Some(cell.learning_seconds),
             Figure::ExplainedShare => cell.curve.last()?.predictive_r2,

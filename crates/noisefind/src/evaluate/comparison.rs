@@ -7,6 +7,7 @@ use noisefind_core::statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::diversity::mean_pairwise_distance;
+pub use crate::evaluate::diversity::vendi_score;
 use crate::evaluate::evaluator::Evaluated;
 
 /// Lower and upper end of a 95 % interval.
