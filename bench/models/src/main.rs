@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a measuring program prints its table")]
 
 mod compare;
+mod formats;
 mod ours;
 mod peer;
 mod profile;
@@ -29,7 +30,7 @@ const OPTIONS: [&str; 10] = [
 
 fn main() -> Result<(), Failure> {
     let mut arguments = Arguments::of_process(&OPTIONS)?;
-    let commands = "expected compare, profile, scaling, psnr, report or calls";
+    let commands = "expected compare, profile, formats, scaling, psnr, report or calls";
     if arguments.words.is_empty() {
         return Err(commands.into());
     }
@@ -41,6 +42,7 @@ fn main() -> Result<(), Failure> {
     match arguments.words.remove(0).as_str() {
         "compare" => arguments.in_pool(|| compare::run(&arguments, &folders)),
         "profile" => arguments.in_pool(|| profile::run(&arguments, &folders)),
+        "formats" => arguments.in_pool(|| formats::run(&arguments, &folders)),
         "scaling" => scaling::run(&arguments, &folders),
         "psnr" => arguments.in_pool(|| psnr::run(&arguments, &folders)),
         "report" => report::run(&arguments),

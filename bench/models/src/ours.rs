@@ -81,7 +81,7 @@ impl Case {
 /// One call of a denoiser at its native size. Text projections and the time embedding lie outside of it, because a run
 /// computes them once.
 pub fn unet(folder: &Path, batch: usize, dtype: &str) -> Result<Call, Failure> {
-    let placement = Placement::open(DeviceChoice::Cpu, dtype.parse()?)?;
+    let placement = Placement::open(DeviceChoice::Cpu, dtype.parse()?)?.storing(dtype.parse()?);
     let unet = Unet::open(&ModelFiles::directory(folder)?, &placement)?;
     let config = unet.config();
     let [height, width] = config.sample_size.unwrap_or([64, 64]);

@@ -1,4 +1,4 @@
-//! How far bf16 images are from f32 images of the same noises.
+//! How far images in bf16, and those of 8-bit weights, are from f32 images of the same noises.
 
 use bench_common::{Arguments, Failure};
 use noisefind::core::policy::NoisePolicy;
@@ -13,17 +13,19 @@ use crate::ours::{Folders, PROMPT, noises};
 /// ratio of each.
 pub fn run(arguments: &Arguments, folders: &Folders) -> Result<(), Failure> {
     let seeds = arguments.value("--seeds", 32usize)?;
-    let [single, half] = [DtypeChoice::F32, DtypeChoice::Bf16].map(|dtype| draw(folders, dtype, seeds));
-    let mut decibels: Vec<f64> = single?.iter().zip(&half?).map(|(a, b)| psnr(a, b)).collect();
-    for (seed, decibels) in decibels.iter().enumerate() {
-        println!("seed {seed:3} {decibels:6.1} dB");
+    let single = draw(folders, DtypeChoice::F32, seeds)?;
+    let mut rows = Vec::new();
+    for (name, dtype) in [("bf16", DtypeChoice::Bf16), ("int8", DtypeChoice::Int8)] {
+        let other = draw(folders, dtype, seeds)?;
+        let by_seed: Vec<f64> = single.iter().zip(&other).map(|(a, b)| psnr(a, b)).collect();
+        let mut sorted = by_seed.clone();
+        sorted.sort_by(f64::total_cmp);
+        let (lowest, middle) = (*sorted.first().ok_or("--seeds is 0, expected 1 or more")?, middle(&sorted));
+        println!("{name}: median {middle:.1} dB, lowest {lowest:.1} dB, over {seeds} seeds of {PROMPT:?}");
+        rows.push(json!({ "format": name, "median_decibels": middle, "lowest_decibels": lowest,
+                          "decibels_by_seed": by_seed }));
     }
-    let by_seed = decibels.clone();
-    decibels.sort_by(f64::total_cmp);
-    let (lowest, middle) = (*decibels.first().ok_or("--seeds is 0, expected 1 or more")?, middle(&decibels));
-    println!("median {middle:.1} dB, lowest {lowest:.1} dB, over {seeds} seeds of {PROMPT:?}");
-    arguments.report(&json!({ "prompt": PROMPT, "median_decibels": middle, "lowest_decibels": lowest,
-                              "decibels_by_seed": by_seed }))
+    arguments.report(&json!({ "prompt": PROMPT, "rows": rows }))
 }
 
 fn draw(folders: &Folders, dtype: DtypeChoice, seeds: usize) -> Result<Vec<DecodedImage>, Failure> {

@@ -12,16 +12,30 @@ const FOLDER: &str = "bench/models/recorded";
 /// A recording's file, its heading, and what makes a table of it.
 type Section = (&'static str, &'static str, fn(&Value) -> String);
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 17] = [
     ("compare.json", "Whole models against PyTorch", comparison),
+    ("compare-avx2.json", "Whole models against PyTorch, on a machine without AVX-512", comparison),
+    ("formats-avx2.json", "Number formats of the default denoiser there", formats),
+    ("formats-sd15-avx2.json", "Number formats of the denoiser of Stable Diffusion 1.5 there", formats),
+    ("profile-avx2.json", "Where the time of the default denoiser goes there, f32", profile),
+    (
+        "profile-sd15-avx2.json",
+        "Where the time of the denoiser of Stable Diffusion 1.5 goes there, f32",
+        profile,
+    ),
     ("compare-video-f32.json", "A denoiser of clips against PyTorch, f32", comparison),
     ("compare-video-bf16.json", "A denoiser of clips against PyTorch, bf16", comparison),
     ("scaling.json", "Two threads against one", scaling),
-    ("psnr.json", "bf16 images against f32 images of the same noises", distance),
+    ("psnr.json", "Images in shorter formats against f32 images of the same noises", distance),
     ("profile-bf16.json", "Where the time of the default denoiser goes, bf16", profile),
     ("profile-f32.json", "Where the time of the default denoiser goes, f32", profile),
     ("profile-sd15-bf16.json", "Where the time of the denoiser of Stable Diffusion 1.5 goes, bf16", profile),
     ("profile-sd15-vae-bf16.json", "Where the time of its decoder goes, bf16", profile),
+    (
+        "profile-video-avx2.json",
+        "Where the time of a denoiser of clips goes on a machine without AVX-512, f32",
+        profile,
+    ),
     ("profile-video-bf16.json", "Where the time of a denoiser of clips goes, bf16", profile),
     ("operations.json", "Operations against PyTorch", operations),
 ];
@@ -85,9 +99,23 @@ fn scaling(report: &Value) -> String {
 }
 
 fn distance(report: &Value) -> String {
-    let seeds = report["decibels_by_seed"].as_array().map_or(0, Vec::len);
-    let [middle, lowest] = ["median_decibels", "lowest_decibels"].map(|key| number(report, key));
-    format!("{seeds} seeds: median {middle:.1} dB, lowest {lowest:.1} dB.")
+    let line = |row: &Value| {
+        let seeds = row["decibels_by_seed"].as_array().map_or(0, Vec::len);
+        let [middle, lowest] = ["median_decibels", "lowest_decibels"].map(|key| number(row, key));
+        format!("| {} | {seeds} | {middle:.1} | {lowest:.1} |", text(row, "format"))
+    };
+    table(&["format", "seeds", "median dB", "lowest dB"], rows(report).iter().map(line))
+}
+
+/// Memory and time of each number format.
+fn formats(report: &Value) -> String {
+    let about =
+        format!("{}, {}, threads {}\n\n", text(report, "case"), text(report, "isa"), report["threads"]);
+    let line = |row: &Value| {
+        let (memory, seconds) = (number(row, "weights_mib"), number(row, "median_seconds"));
+        format!("| {} | {memory:.0} | {:.1} |", text(row, "format"), 1e3 * seconds)
+    };
+    about + &table(&["format", "weights MiB", "call ms"], rows(report).iter().map(line))
 }
 
 /// Each operation, each kind, and what lies between them.

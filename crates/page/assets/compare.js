@@ -44,7 +44,7 @@ const ROWS = [
   ["Success, base", (run) => percent(run.success_base)],
   ["Success, tuned", (run) => percent(run.success_tuned)],
   ["Gain, baseline deviations", (run) => signed(run.gain)],
-  ["Variety of the base", (run) => times(run.diversity_ratio)],
+  ["Diversity of the base", (run) => times(run.diversity_ratio)],
   ["KL, nats", (run) => number(run.kl_nats, 1)],
   ["Evaluations", (run) => count(run.evaluations)],
   ["Tuning time", (run) => seconds(run.elapsed_seconds)],
@@ -66,7 +66,7 @@ function Curves({ views, mark }) {
     ["Gain", "baseline standard deviations", (step) => step.standardised_gain, 2],
     ["Reward", rewards.size > 1 ? "these runs have different scorers" : [...rewards][0], (step) => step.reward.value, 3],
     ["KL divergence", "nats", (step) => step.kl_nats, 1],
-    ["Variety", "mean pairwise distance in a step", (step) => step.diversity, 3],
+    ["Diversity", "mean pairwise distance in a step", (step) => step.diversity, 3],
   ];
   return html`<div class="charts">${charts.filter(([, , of]) => has(of)).map(([name, note, of, digits]) => html`
     <${Chart} key=${name} name=${name} note=${note} x=${x} series=${series(of)} digits=${digits} cursorKey="compare" mark=${mark} />`)}</div>`;

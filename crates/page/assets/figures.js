@@ -28,12 +28,12 @@ export function Curves({ run }) {
     values: steps.map((step) => step.held_out[at]?.standardised_gain),
     colour: `series-${at % 4}`,
   }));
-  const hasVariety = steps.some((step) => step.diversity != null);
+  const hasDiversity = steps.some((step) => step.diversity != null);
   return html`
     <div class="charts">
       <div class="wide-chart"><${Chart} name="Reward" note="band: 95 % interval of the mean" x=${x} series=${reward} cursorKey="run" height=${280} /></div>
       <${Chart} name="KL divergence" note="nats from the standard normal" x=${x} series=${one("KL", "kl_nats", "accent")} digits=${1} cursorKey="run" />
-      ${hasVariety ? html`<${Chart} name="Variety" note="mean pairwise distance in a step" x=${x} series=${one("diversity", "diversity", "accent")} cursorKey="run" />` : null}
+      ${hasDiversity ? html`<${Chart} name="Diversity" note="mean pairwise distance in a step" x=${x} series=${one("diversity", "diversity", "accent")} cursorKey="run" />` : null}
       <${Chart} name="Speed" note="evaluations a second" x=${x} series=${one("evaluations a second", "evaluations_per_second", "accent")} digits=${2} cursorKey="run" />
       ${heldOut.length ? html`<${Chart} name="Held-out scorers" note="baseline standard deviations" x=${x} series=${heldOut} digits=${2} cursorKey="run" />` : null}
     </div>`;
@@ -51,7 +51,7 @@ export function KeyFigures({ run }) {
       <${Key} strong name="Success" value=${summary.success_tuned == null ? "–" : html`<span class="before">${percent(summary.success_base)}</span> ${percent(summary.success_tuned)}`}
         note=${summary.success_tuned == null ? null : "base, then tuned"} />
       <${Key} strong name="Gain" value=${signed(summary.gain)} note=${interval ? `${signed(interval[0])} to ${signed(interval[1])}` : "baseline deviations"} />
-      <${Key} strong name="Variety" value=${times(summary.diversity_ratio)} note="of the base" />
+      <${Key} strong name="Diversity" value=${times(summary.diversity_ratio)} note="of the base" />
       <${Key} name="Evaluations" value=${count(summary.evaluations)} note=${summary.budget === summary.evaluations ? null : `of ${count(summary.budget)}`} />
       <${Key} name="Tuning" value=${seconds(summary.elapsed_seconds)} />
       <${Key} name="KL" value=${summary.kl_nats == null ? "–" : Math.round(summary.kl_nats)} note="nats" />

@@ -8,7 +8,7 @@ const SORTS = {
   changed: ["Newest", (run) => -run.changed],
   success: ["Success", (run) => -(run.success_tuned ?? -1)],
   gain: ["Gain", (run) => -(run.gain ?? -1e9)],
-  variety: ["Variety", (run) => -(run.diversity_ratio ?? -1)],
+  diversity: ["Diversity", (run) => -(run.diversity_ratio ?? -1)],
   time: ["Time", (run) => run.elapsed_seconds],
   prompt: ["Prompt", (run) => run.prompt.toLowerCase()],
 };
@@ -89,7 +89,7 @@ function Row({ run, at, total, chosen, full }) {
       <dl class="row-figures">
         <${Figure} name="Success"><${Success} run=${run} /></${Figure}>
         <${Figure} name="Gain">${signed(run.gain)}</${Figure}>
-        <${Figure} name="Variety">${times(run.diversity_ratio)}</${Figure}>
+        <${Figure} name="Diversity">${times(run.diversity_ratio)}</${Figure}>
         <${Figure} name="Evaluations">${run.state === "finished" ? count(run.evaluations) : html`
           ${count(run.evaluations)}<span class="faint"> / ${count(run.budget)}</span>
           <${Progress} done=${run.evaluations} total=${run.budget} label="Evaluations" />`}</${Figure}>
