@@ -194,8 +194,21 @@ impl Surrogate {
 
     /// A combination of observed noises, scaled to length 1; `None` of a zero.
     fn combination(&self, weights: Vec<f64>) -> Option<Point> {
-        let rows = self.gram.chunks_exact(self.alpha.len().max(1));
-        let cosines = rows.map(|row| row.iter().zip(&weights).map(|(a, b)| a * b).sum()).collect();
+        // The matrix is symmetric, so its rows can be added as columns, four at a time: each sum is taken in the order of
+        // the observations as before, but neighbouring sums are vector code.
+        let count = weights.len();
+        let mut cosines = vec![0.0; count];
+        let (fours, rest) = weights.as_chunks::<4>();
+        let mut rows = self.gram.chunks_exact(count.max(1));
+        for four in fours {
+            let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| rows.next()) else { break };
+            for ((((sum, a), b), c), d) in cosines.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *sum = *sum + a * four[0] + b * four[1] + c * four[2] + d * four[3];
+            }
+        }
+        for (row, weight) in rows.zip(rest) {
+            cosines.iter_mut().zip(row).for_each(|(sum, cosine)| *sum += cosine * weight);
+        }
         Point { weights, cosines }.scaled()
     }
 }
