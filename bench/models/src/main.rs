@@ -30,7 +30,7 @@ const OPTIONS: [&str; 10] = [
 
 fn main() -> Result<(), Failure> {
     let mut arguments = Arguments::of_process(&OPTIONS)?;
-    let commands = "expected compare, profile, formats, scaling, psnr, report or calls";
+    let commands = "expected compare, profile, formats, scaling, psnr, report, readme or calls";
     if arguments.words.is_empty() {
         return Err(commands.into());
     }
@@ -46,6 +46,7 @@ fn main() -> Result<(), Failure> {
         "scaling" => scaling::run(&arguments, &folders),
         "psnr" => arguments.in_pool(|| psnr::run(&arguments, &folders)),
         "report" => report::run(&arguments),
+        "readme" => report::readme(&arguments),
         "calls" => arguments.in_pool(|| calls(&arguments, &folders)),
         other => Err(format!("{other} is no command, {commands}").into()),
     }

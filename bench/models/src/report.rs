@@ -56,6 +56,60 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the README's table tells: the recording and what it is called there.
+const MACHINES: [(&str, &str); 2] =
+    [("compare.json", "Zen 4, AVX-512-BF16, two cores"), ("compare-avx2.json", "Zen 3, AVX2, one core")];
+const BEGIN: &str = "<!-- speed: begin -->\n";
+const END: &str = "<!-- speed: end -->";
+
+/// Puts the table of the recordings between the marks of the README.
+pub fn readme(arguments: &Arguments) -> Result<(), Failure> {
+    let folder: PathBuf = arguments.words.first().map_or(FOLDER.into(), PathBuf::from);
+    let path = Path::new("README.md");
+    let page = std::fs::read_to_string(path)?;
+    let marks = || page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = marks().ok_or("README.md has no marks for the table of speeds")?;
+    let mut machines = Vec::new();
+    for (file, machine) in MACHINES {
+        if folder.join(file).is_file() {
+            machines.push((machine, read(&folder.join(file))?));
+        }
+    }
+    let key = |row: &Value| (named(text(row, "case")), text(row, "peer").to_owned());
+    let mut keys: Vec<(String, String)> = Vec::new();
+    for row in machines.iter().flat_map(|(_, report)| rows(report)) {
+        if !keys.contains(&key(row)) {
+            keys.push(key(row));
+        }
+    }
+    let line = |(case, peer): &(String, String)| {
+        let ratio = |report: &Value| {
+            let found = rows(report).iter().find(|row| key(row) == (case.clone(), peer.clone()));
+            found.map_or("-".to_owned(), |row| format!("{:.2}", number(row, "ratio")))
+        };
+        let ratios: Vec<String> = machines.iter().map(|(_, report)| ratio(report)).collect();
+        format!("| {case} | {peer} | {} |", ratios.join(" | "))
+    };
+    let columns: Vec<&str> =
+        ["what", "PyTorch"].into_iter().chain(machines.iter().map(|(machine, _)| *machine)).collect();
+    let table = table(&columns, keys.iter().map(line));
+    Ok(std::fs::write(path, format!("{before}{BEGIN}\n{table}\n{END}{after}"))?)
+}
+
+/// A case in words.
+fn named(case: &str) -> String {
+    let kinds = [
+        ("default-unet", "denoiser of emoji-64, "),
+        ("sd15-unet", "denoiser of Stable Diffusion 1.5, latents of 64 x 64, "),
+        ("sd15-vae", "its decoder, an image of 512 x 512, "),
+        ("video-unet", "denoiser of ModelScope, latents of 16 x 16, "),
+        ("end-to-end", "emoji-64 with the same loop in diffusers, generated and scored, "),
+    ];
+    let (kind, size) = case.split_once(' ').unwrap_or((case, ""));
+    let known = kinds.iter().find(|(own, _)| *own == kind);
+    known.map_or(case.to_owned(), |(_, name)| format!("{name}{}", size.replace('=', " ")))
+}
+
 fn read(path: &Path) -> Result<Value, Failure> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let bytes = std::fs::read(path).map_err(|error| named(&error))?;
