@@ -19,10 +19,6 @@ pub const VIDEO: &str = "emoji-64-video";
 /// The names of the models that the program brings along, the default first.
 pub const NAMES: [&str; 3] = [DEFAULT_MODEL, TEACHER, VIDEO];
 
-/// Reward by the scorer of the default model and of its teacher that images which show the prompt usually reach: on the
-/// development half of the prompts of `bench/method`, policies of success 0.97 and more have 97 to 100 % of their rewards above it.
-pub const SUCCESS_REWARD: f64 = 0.5;
-
 /// One model inside the program.
 #[derive(Debug)]
 pub struct EmbeddedModel {
@@ -46,11 +42,6 @@ impl EmbeddedModel {
 /// Whether `name` stands for a model inside the program, in builds that carry it.
 pub fn is_name(name: &str) -> bool {
     NAMES.contains(&name)
-}
-
-/// [`SUCCESS_REWARD`] of the models that it was measured with.
-pub fn success_reward(name: &str) -> Option<f64> {
-    [DEFAULT_MODEL, TEACHER].contains(&name).then_some(SUCCESS_REWARD)
 }
 
 /// The files of the model called `name`.
@@ -87,7 +78,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::ModelDefaults;
     use crate::models::registry::ModelSource;
 
     /// The folder of the distilled model names its base, so that opening the folder gives what is inside the program.
@@ -98,10 +88,8 @@ mod tests {
             let folder = ModelSource::find(&folder.display().to_string()).unwrap();
             let inside = ModelSource::find(name).unwrap();
             assert_eq!(inside.hashes().unwrap(), folder.hashes().unwrap(), "{name}");
-            // What a right image scores is known of the model by its name, not of any folder.
-            let known = inside.defaults().unwrap();
-            assert_eq!(known.success_reward, (name != VIDEO).then_some(0.5));
-            assert_eq!(ModelDefaults { success_reward: None, ..known }, folder.defaults().unwrap(), "{name}");
+            assert_eq!(inside.defaults().unwrap(), folder.defaults().unwrap(), "{name}");
+            assert_eq!(inside.defaults().unwrap().success_reward.is_some(), name != VIDEO);
         }
     }
 

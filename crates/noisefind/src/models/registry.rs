@@ -77,6 +77,8 @@ pub(crate) struct Recommended {
     pub(crate) default_scorer: Option<String>,
     /// Folder of the `CLIPModel` for scorers of that kind, where the default reward is of another.
     pub(crate) default_clip: Option<String>,
+    /// Value of the default reward that images which show the prompt usually reach.
+    success_reward: Option<f64>,
     /// Folder of the judge.
     pub(crate) default_judge: Option<String>,
     /// Folder of the model whose files complete this one's, relative to this one's.
@@ -169,7 +171,7 @@ impl ModelSource {
             reward: there(recommended.default_scorer)
                 .map(|_| default_reward.unwrap_or_else(|| CLIP_SCORE.to_owned())),
             judge: there(recommended.default_judge).map(|_| JUDGE.to_owned()),
-            success_reward: embedded::success_reward(&self.name),
+            success_reward: recommended.success_reward,
         })
     }
 
