@@ -14,9 +14,6 @@ use crate::vector::Loop;
 /// Largest magnitude of an 8-bit weight; symmetric, so that a scale is all that is kept beside them.
 const LARGEST_INTEGER: f32 = 127.0;
 
-/// Matrices of fewer weights stay as they multiply: a cache holds them, and widening is all that shortness would cost.
-const FEWEST_SHORT_WEIGHTS: usize = 0;
-
 /// Weights in the order of one micro-kernel, and what follows their sums, both padded to whole panels with zeros.
 #[derive(Clone, Debug)]
 pub(crate) struct Panels<K: MicroKernel> {
@@ -158,7 +155,7 @@ impl<O: Operand> Stored<O> {
         if storage == WeightStorage::Int8 {
             return Self::Int8(converted(&weights));
         }
-        if O::DTYPE == Dtype::Bf16 || weights.len() < FEWEST_SHORT_WEIGHTS {
+        if O::DTYPE == Dtype::Bf16 {
             return Self::Operands(weights);
         }
         if holds_all::<O, bf16>(&weights) {
