@@ -3,12 +3,12 @@
 use std::arch::x86_64::*;
 
 use super::{Block, MicroKernel};
-use crate::vector::{Array, vectorised};
+use crate::vector::{Vector256, vectorised};
 
 /// AVX2 with FMA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2Fma;
-vectorised!(Avx2Fma, Array<8>, "avx2,fma");
+vectorised!(Avx2Fma, Vector256, "avx2,fma");
 
 impl MicroKernel for Avx2Fma {
     type Operand = f32;

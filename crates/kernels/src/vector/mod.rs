@@ -2,9 +2,13 @@
 
 mod array;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 
 pub(crate) use array::Array;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Vector256;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::{BitwiseRounding, NativeRounding, Vector512};
 
