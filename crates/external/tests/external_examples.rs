@@ -143,6 +143,44 @@ fn the_vision_scorer_says_which_variable_is_absent() {
     assert!(message.contains("set VISION_MODEL"), "{message}");
 }
 
+#[test]
+#[ignore = "needs Python"]
+fn the_count_scorer_rewards_the_number_that_was_asked_for() {
+    let python = python("json, importlib.util");
+    let folder = tempfile::tempdir().unwrap();
+    let detector = folder.path().join("detector.py");
+    // Bright columns that are apart are things; a dim one is half a thing.
+    let source = format!(
+        "import sys\nsys.path.insert(0, {:?})\nfrom scorer import read_png\n\
+         def detect(path, noun):\n    assert noun == 'red dogs', noun\n    row = read_png(path)[:16]\n    \
+         return [red / 255 for red, _, _ in row if red > 50]\n",
+        root().join("examples/external").display().to_string()
+    );
+    std::fs::write(&detector, source).unwrap();
+    let image = |columns: &[(usize, f32)]| {
+        let mut values = vec![0.0; 3 * 8 * 16];
+        for &(at, brightness) in columns {
+            (0..8).for_each(|row| values[row * 16 + at] = brightness);
+        }
+        Media::quantise(1, 8, 16, &values).expect("the values fit")
+    };
+    let images = [
+        image(&[(1, 1.0), (5, 1.0), (9, 1.0)]),
+        image(&[(1, 1.0), (5, 1.0)]),
+        image(&[(1, 1.0), (3, 1.0), (5, 1.0), (9, 0.6)]),
+        image(&[]),
+    ];
+    let command = format!("{} '{}'", command(&python, "count_scorer.py"), detector.display());
+    let mut scorer = ExternalScorer::open(&command, ExternalOptions::default()).unwrap();
+    let rewards = scorer.score("three red dogs", &images).unwrap();
+    let expected = [1.0, 2.0 / 3.0, 0.8, 0.0];
+    for (found, expected) in rewards.iter().zip(expected) {
+        assert!((found.given().unwrap() - expected).abs() < 1e-3, "{rewards:?}");
+    }
+    let message = scorer.score("red dogs", &images).unwrap_err().to_string();
+    assert!(message.contains("does not begin with a number"), "{message}");
+}
+
 /// Serves a pipeline and generates two noises together and the second alone; gives the first image.
 fn serve_and_generate(python: &str, arguments: &str) -> Media {
     let package = root().join("python");
