@@ -24,8 +24,8 @@ pub fn mean_pairwise_distance(media: &[Media]) -> Option<f64> {
 }
 
 /// Vendi score of images (Friedman and Dieng, "The Vendi Score", 2023, eq. 1): the exponential of the entropy of the
-/// eigenvalues of `K / n`, between 1 (all the same) and `n` (all different). `K` is a Gaussian kernel of the distances of
-/// [`mean_pairwise_distance`] with this bandwidth. `None` of no image, or of images of different sizes.
+/// eigenvalues of `K / n`, between 1 (all the same) and `n` (all different). `K` is a Gaussian kernel of the distances that
+/// diversity is measured by, with this bandwidth. `None` of no image, or of images of different sizes.
 pub fn vendi_score(media: &[Media], bandwidth: f64) -> Option<f64> {
     let small = media.iter().map(averaged).collect::<Vec<_>>();
     let length = small.first()?.len();
