@@ -243,10 +243,12 @@ fn front_table(cells: &[Cell]) -> String {
     if front.len() < 2 {
         return String::new();
     }
-    let mut text = "On the development half; 0.5 is the default. The plot is below.\n\n\
+    let prompts = front[0].2.len();
+    let mut text = format!(
+        "On {prompts} prompts of the development half, one seed; 0.5 is the default. The plot is below.\n\n\
                     | --variety | components at most | success | verified | diversity | among successes | Vendi score of successes | evaluations |\n\
                     | --- | --- | --- | --- | --- | --- | --- | --- |\n"
-        .to_owned();
+    );
     for (variety, contender, own) in front {
         let of = |figure, digits| {
             number(estimate(&own, &contender, figure, Scope::default()).map(|it| it.value), digits)
