@@ -21,6 +21,8 @@ from .tokenizer import LENGTH, load as load_tokenizer
 from .trajectories import Generator
 
 PATH = WORK / "pool-preferences.pt"
+# Those of the shipped scorer: lists of bench/method grew since, so drawing them again would give others.
+LIST = HERE / "preference-prompts.txt"
 IMAGES = 12  # a prompt
 KINDS = dict(single=0.25, pair=0.25, count=0.3, relation=0.2)
 
@@ -32,8 +34,9 @@ def measured_prompts():
 
 
 def prompts(rng, count):
-    """Prompts that ask for something unusual, each with what it asks for; most ask for one thing and not for several at once."""
-    made, taken = [], measured_prompts()
+    """Prompts that ask for something unusual; most ask for one thing and not for several at once. The recorded ones come first."""
+    made = LIST.read_text().splitlines()[:count]
+    taken = measured_prompts() | set(made)
     while len(made) < count:
         asked = world.sample(rng, kind=world.choose(rng, list(KINDS), list(KINDS.values())), uniform=True)["asked"]
         asked["size"] = None

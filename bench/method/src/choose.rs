@@ -85,7 +85,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
     });
     let mut others = Vec::new();
     for path in &args.without {
-        others.extend(prompts::read(path)?);
+        others.extend(prompts::texts(path)?);
     }
     let accepted = args.least..=args.greatest;
     let mut list = format!(
@@ -102,7 +102,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
         for text in grammar.candidates(category, &args.salt).into_iter().take(args.most) {
             let prompt = Prompt { category, text };
             let count = &mut counts[usize::from(prompt.half() == Half::HeldOut)];
-            if *count == args.each / 2 || others.contains(&prompt) {
+            if *count == args.each / 2 || others.contains(&prompt.text) {
                 continue;
             }
             let known = measured.iter().find(|candidate| candidate.prompt == prompt.text).cloned();

@@ -102,6 +102,13 @@ pub fn read(path: &Path) -> Result<Vec<Prompt>> {
         .collect()
 }
 
+/// The prompts of a list without their categories; a file without tabs holds one a line.
+pub fn texts(path: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(|line| line.split('\t').nth(1).unwrap_or(line).to_owned()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +123,14 @@ mod tests {
         fs::write(&path, "counts\tfour pandas\n").unwrap();
         let message = format!("{:#}", read(&path).unwrap_err());
         assert!(message.contains("list.tsv:1") && message.contains("counts"), "{message}");
+    }
+
+    #[test]
+    fn texts_are_those_of_either_kind_of_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.txt");
+        fs::write(&path, "# why\ncount\tfour pandas\t0.53\n\na green dog\n").unwrap();
+        assert_eq!(texts(&path).unwrap(), ["four pandas", "a green dog"]);
     }
 
     #[test]

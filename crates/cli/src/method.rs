@@ -48,7 +48,7 @@ enum Method {
 enum Preset {
     /// The paper's and its released program's
     Published,
-    /// A larger step, chosen on prompts of the default model
+    /// A larger step and a wider clip interval, chosen on prompts of the default model
     Tuned,
 }
 

@@ -2,10 +2,6 @@
 
 mod common;
 
-use std::ops::ControlFlow;
-use std::sync::mpsc;
-use std::time::Duration;
-
 use common::doubles::{
     FunctionScorer, IdentityGenerator, flat_reward, linear_reward, noise_values, sometimes_missing,
 };
@@ -16,7 +12,7 @@ use noisefind_core::evaluation::Evaluation;
 use noisefind_core::media::Media;
 use noisefind_core::noise::{Noise, NoiseShape};
 use noisefind_core::policy::NoisePolicy;
-use noisefind_core::ports::{Generator, PortError, Reward, Scorer};
+use noisefind_core::ports::{PortError, Reward, Scorer};
 use noisefind_core::rng::NoiseSource;
 use noisefind_core::rollout::Rollout;
 use noisefind_core::run::{Run, RunState, Step, StopReason, step};
@@ -279,64 +275,6 @@ fn a_noise_from_elsewhere_is_refused() {
         assert!(message.contains("index: 3") && message.contains("noises that were asked for"), "{message}");
         assert_eq!(run.progress().evaluations, 0);
     }
-}
-
-#[test]
-fn a_rollout_stops_where_it_is_told_to() {
-    let mut generator = IdentityGenerator::new(SHAPE);
-    let mut rollout = Rollout::new("a toy", &mut generator);
-    rollout.generation_batch = 4;
-    let mut done = 0;
-    let stopped = rollout.run(default_run().ask(), |_| {
-        done += 1;
-        Ok::<_, Error>(if done == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    });
-    stopped.unwrap();
-    // The third batch was generated while the second was scored, and is thrown away.
-    assert_eq!((done, generator.calls()), (6, 3));
-}
-
-/// A generator that tells when it is called.
-struct Announcing(IdentityGenerator, mpsc::Sender<usize>);
-
-impl Generator for Announcing {
-    fn noise_shape(&self) -> NoiseShape {
-        self.0.noise_shape()
-    }
-
-    fn generate(&mut self, prompt: &str, noises: &[Noise]) -> Result<Vec<Media>, PortError> {
-        let _ = self.1.send(noises.len());
-        self.0.generate(prompt, noises)
-    }
-}
-
-#[test]
-fn the_next_batch_is_generated_while_one_is_scored() {
-    let (sender, calls) = mpsc::channel();
-    let mut generator = Announcing(IdentityGenerator::new(SHAPE), sender);
-    let noises = default_run().ask();
-    let mut expected = noises.chunks(4).skip(1);
-    assert!(noises.len() > 4);
-    let mut scored = 0;
-    let mut rollout = Rollout::new("a toy", &mut generator);
-    rollout.generation_batch = 4;
-    let mut first_call = true;
-    let outcome = rollout.run(noises.clone(), |sample| {
-        if std::mem::take(&mut first_call) {
-            assert_eq!(calls.recv(), Ok(4));
-        }
-        // Nothing of a batch is handed over before the call for the next one has begun.
-        if scored % 4 == 0
-            && let Some(batch) = expected.next()
-        {
-            assert_eq!(calls.recv_timeout(Duration::from_secs(60)), Ok(batch.len()));
-        }
-        assert_eq!(sample.noise.key, noises[scored].key);
-        scored += 1;
-        Ok::<_, Error>(ControlFlow::Continue(()))
-    });
-    outcome.unwrap();
-    assert_eq!(scored, noises.len());
 }
 
 #[test]

@@ -154,7 +154,8 @@ impl PackedMatrix {
     }
 
     /// Bytes of the packed weights.
-    pub fn weight_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn weight_bytes(&self) -> usize {
         with_panels!(self, panels => panels.weight_bytes())
     }
 

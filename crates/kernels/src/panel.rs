@@ -74,7 +74,7 @@ impl<K: MicroKernel> Panels<K> {
                 let weights = &weights[row * k..(row + 1) * k];
                 let mut factor = 1.0;
                 if let Some(scale) = &mut scale {
-                    let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+                    let largest = largest_magnitude(weights);
                     scale[panel * K::WIDTH + lane] = largest / LARGEST_INTEGER;
                     factor = if largest > 0.0 { LARGEST_INTEGER / largest } else { 0.0 };
                 }
@@ -91,6 +91,7 @@ impl<K: MicroKernel> Panels<K> {
     }
 
     /// Bytes of the weights.
+    #[cfg(test)]
     pub(crate) fn weight_bytes(&self) -> usize {
         match &self.weights {
             Stored::Operands(weights) => size_of_val(&**weights),
@@ -147,6 +148,12 @@ impl<K: MicroKernel> Panels<K> {
             }
         }
     }
+}
+
+/// NaN where a weight is not finite: no integer says so, and the scale makes NaN of the whole column.
+fn largest_magnitude(weights: &[f32]) -> f32 {
+    let largest = |largest: f32, weight: &f32| largest.max(weight.abs());
+    if weights.iter().all(|weight| weight.is_finite()) { weights.iter().fold(0.0, largest) } else { f32::NAN }
 }
 
 impl<O: Operand> Stored<O> {

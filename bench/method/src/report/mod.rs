@@ -1,11 +1,16 @@
 //! The results page and its plots, made from recorded cells alone.
 
 mod bases;
+mod cost;
 mod format;
+mod front;
 mod page;
+mod parts;
 mod plots;
 mod reach;
 mod summary;
+mod targets;
+mod video;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,9 +18,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use self::page::Records;
 use crate::cell::Cell;
-use crate::records;
+use crate::{prompts, records};
 
 /// Write the results page and its plots from recorded cells
 #[derive(Args)]
@@ -24,6 +28,9 @@ pub struct ReportArgs {
     /// emoji-64 with those of the model before its distillation; what is absent is left out of the page
     #[arg(long, default_value = "bench/results")]
     records: PathBuf,
+    /// Prompts on whose images the scorer was trained; where they are on a list, they are reported apart
+    #[arg(long, value_name = "LIST", default_value = "pretrain/preference-prompts.txt")]
+    met: PathBuf,
     /// Page to write; the plots go into a folder of the same name beside it
     #[arg(long, default_value = "bench/RESULTS.md")]
     page: PathBuf,
@@ -40,6 +47,25 @@ pub struct TableArgs {
     method: String,
 }
 
+/// Everything on record, by list of prompts.
+#[derive(Default)]
+struct Records {
+    /// The forty prompts on which the method was developed.
+    forty: Vec<Cell>,
+    /// Prompts that nobody looked at before.
+    fresh: Vec<Cell>,
+    /// Those of the same list that the scorer was trained on.
+    fresh_met: Vec<Cell>,
+    /// Prompts that the model already draws.
+    easy: Vec<Cell>,
+    /// Those of the same list that the scorer was trained on.
+    easy_met: Vec<Cell>,
+    /// Clips.
+    video: Vec<Cell>,
+    /// The model before its distillation, with peers that tune its weights.
+    undistilled: Vec<Cell>,
+}
+
 /// Writes page and plots.
 pub fn report(args: &ReportArgs) -> Result<()> {
     let list = |name: &str| {
@@ -52,10 +78,18 @@ pub fn report(args: &ReportArgs) -> Result<()> {
     } else {
         Vec::new()
     };
+    let met = prompts::texts(&args.met)?;
+    let apart = |name: &str| {
+        let cells = list(name)?.into_iter();
+        Ok::<(Vec<Cell>, Vec<Cell>), anyhow::Error>(cells.partition(|cell| !met.contains(&cell.key.prompt)))
+    };
+    let ((fresh, fresh_met), (easy, easy_met)) = (apart("fresh.jsonl")?, apart("easy.jsonl")?);
     let records = Records {
         forty: list("forty.jsonl")?,
-        fresh: list("fresh.jsonl")?,
-        easy: list("easy.jsonl")?,
+        fresh,
+        fresh_met,
+        easy,
+        easy_met,
         video: list("video.jsonl")?,
         undistilled,
     };

@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
 use super::bases::Bases;
-use super::page::front;
+use super::front::front;
 use super::summary::{
     Contender, Figure, Scope, by_prompt, contenders, counts, estimate, gain_curve, mean_curve,
 };

@@ -204,17 +204,6 @@ impl PackedConv {
         &self.geometry
     }
 
-    /// Bytes of the packed weights.
-    pub fn weight_bytes(&self) -> usize {
-        match &self.body {
-            Body::Windows(matrix) => matrix.weight_bytes(),
-            Body::Doubled { whole, parts } => {
-                whole.weight_bytes() + parts.iter().map(|part| part.matrix.weight_bytes()).sum::<usize>()
-            }
-            Body::Tiles(tiles) => tiles.matrix().weight_bytes(),
-        }
-    }
-
     /// Multiplications for each pixel of the output, where `crop` is left out of the enlarged input.
     pub fn multiplications_per_pixel(&self, crop: [usize; 2]) -> usize {
         match &self.body {

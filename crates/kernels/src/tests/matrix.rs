@@ -246,3 +246,23 @@ fn integer_weights_are_within_half_a_step() {
         }
     }
 }
+
+/// An integer cannot say it, so the column does.
+#[test]
+fn what_is_no_number_among_integer_weights_shows_in_its_column_alone() {
+    let format = Format { activations: Dtype::F32, weights: WeightStorage::Int8 };
+    let (m, n, k) = (3, 41, 70);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut weights = numbers(n * k, 2);
+        weights[7 * k + 5] = bad;
+        for isa in Isa::available() {
+            let mut out = vec![0.0; m * n];
+            let packed = PackedMatrix::pack_for(isa, &weights, None, [n, k], Gating::None, format)
+                .expect("sizes agree");
+            gemm(&numbers(m * k, 1), &packed, &Epilogue::default(), &mut out).expect("sizes agree");
+            for (at, found) in out.iter().enumerate() {
+                assert_eq!(found.is_nan(), at % n == 7, "{isa:?} {bad} element {at}: {found}");
+            }
+        }
+    }
+}
