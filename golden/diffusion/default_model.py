@@ -33,7 +33,17 @@ def make(name):
     run = lambda kind: pipeline(
         [PROMPT] * 2, num_inference_steps=steps, guidance_scale=guidance, latents=noise.clone(), output_type=kind
     ).images
-    write(name, settings, PROMPT, {"noise": noise, "latents": run("latent"), "pictures": torch.from_numpy(numpy.asarray(run("np"))).permute(0, 3, 1, 2)})
+    # The clean sample that the scheduler predicts in the middle of the run.
+    predicted, step = [], pipeline.scheduler.step
+    def recorded(*arguments, **options):
+        options.pop("return_dict", None)
+        result = step(*arguments, **options)
+        predicted.append(result.pred_original_sample)
+        return (result.prev_sample,)
+    pipeline.scheduler.step = recorded
+    latents = run("latent")
+    pipeline.scheduler.step = step
+    write(name, settings, PROMPT, {"noise": noise, "latents": latents, "clean": predicted[steps // 2 - 1], "pictures": torch.from_numpy(numpy.asarray(run("np"))).permute(0, 3, 1, 2)})
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ mod prompts;
 mod records;
 mod report;
 mod run;
+mod stages;
 mod workbench;
 
 use std::io::Write;
@@ -33,6 +34,7 @@ enum Command {
     Choose(Box<choose::ChooseArgs>),
     Run(Box<run::RunArgs>),
     Cost(cost::CostArgs),
+    Stages(stages::StagesArgs),
     Report(report::ReportArgs),
     Table(report::TableArgs),
 }
@@ -42,6 +44,7 @@ fn main() -> Result<()> {
         Command::Choose(args) => choose::choose(&args),
         Command::Run(args) => run::run(&args),
         Command::Cost(args) => cost::cost(&args),
+        Command::Stages(args) => stages::stages(&args),
         Command::Report(args) => report::report(&args),
         Command::Table(args) => report::table(&args),
     }

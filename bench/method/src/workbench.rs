@@ -54,6 +54,11 @@ pub struct Workbench {
 }
 
 impl WorkbenchArgs {
+    /// The model as it was asked for.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Opens everything; sets the number of threads of the whole program.
     pub fn open(&self) -> Result<Workbench> {
         if let Some(threads) = self.threads {

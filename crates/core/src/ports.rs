@@ -63,6 +63,20 @@ pub trait Generator: Send {
         Err("this model does not give its latents".into())
     }
 
+    /// The media of the clean samples that are predicted after each of `calls` calls of the denoiser, counted from 1: for
+    /// each noise as many as `calls`. No further call is made.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); where the generator gives no clean estimates, or makes no such call.
+    fn clean_estimates(
+        &mut self,
+        _prompt: &str,
+        _noises: &[Noise],
+        _calls: &[usize],
+    ) -> Result<Vec<Vec<Media>>, PortError> {
+        Err("this model does not give clean estimates".into())
+    }
+
     /// A fixed-length embedding of the prompt for the value network, empty where the generator has none.
     ///
     /// # Errors

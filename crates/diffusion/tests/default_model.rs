@@ -60,6 +60,28 @@ fn latents_and_images_agree() {
     }
 }
 
+/// After half of the calls the scheduler predicts what diffusers predicts, and after the last one the clean sample is the result.
+#[test]
+fn clean_estimates_agree() {
+    for name in &MODELS[..2] {
+        let (golden, metadata) = (Golden::read(name), Golden::metadata(name));
+        let model = DiffusionModel::open(files(name), &common::F32).expect("it opens");
+        let prompt =
+            model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+        let calls = prompt.schedule().len();
+        let noises = golden.noises();
+        let estimates = model.clean_estimates(&prompt, &noises, &[calls, calls / 2]).expect("it generates");
+        let of = |at: usize| estimates.iter().flat_map(|one| one[at].values.clone()).collect::<Vec<f32>>();
+        assert_close(&format!("{name}: clean"), &of(1), golden.values("clean"), 1e-3);
+        assert_close(&format!("{name}: last"), &of(0), golden.values("latents"), 1e-3);
+        for call in [0, calls + 1] {
+            let refused =
+                model.clean_estimates(&prompt, &noises, &[call]).expect_err("there is no such call");
+            assert!(refused.to_string().contains(&format!("call {call} of the denoiser")), "{refused}");
+        }
+    }
+}
+
 /// Half-precision storage moves images by less than a viewer would see: at least 30 dB on average.
 #[test]
 fn bf16_images_stay_near() {

@@ -8,6 +8,7 @@ mod page;
 mod parts;
 mod plots;
 mod reach;
+mod stages;
 mod summary;
 mod targets;
 mod video;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::cell::Cell;
+use crate::stages::Stages;
 use crate::{prompts, records};
 
 /// Write the results page and its plots from recorded cells
@@ -62,6 +64,8 @@ struct Records {
     easy_met: Vec<Cell>,
     /// Clips.
     video: Vec<Cell>,
+    /// Clean estimates in the middle of runs.
+    stages: Vec<Stages>,
     /// The model before its distillation, with peers that tune its weights.
     undistilled: Vec<Cell>,
 }
@@ -91,6 +95,7 @@ pub fn report(args: &ReportArgs) -> Result<()> {
         easy,
         easy_met,
         video: list("video.jsonl")?,
+        stages: records::read(&args.records.join("stages.jsonl"))?,
         undistilled,
     };
     if records.forty.is_empty() {

@@ -31,22 +31,71 @@ impl DiffusionModel {
         if let Some(other) = noises.iter().find(|noise| noise.shape() != shape) {
             return Err(Error::Shape { what: "noise", expected: shape.dims(), found: other.shape().dims() });
         }
-        let batches = noises.chunks(prompt.batch_size).map(|batch| self.denoise(prompt, batch));
+        let batches = noises.chunks(prompt.batch_size).map(|batch| {
+            let samples = self.denoise(prompt, batch, prompt.schedule.len(), |_, _, _| ())?;
+            self.latents_of(prompt, samples)
+        });
         let latents: Result<Vec<Vec<Latents>>> = batches.collect();
         release_buffers();
         Ok(latents?.into_iter().flatten().collect())
     }
 
-    fn denoise(&self, prompt: &PreparedPrompt, noises: &[Noise]) -> Result<Vec<Latents>> {
+    /// The clean samples that the scheduler predicts after each of `calls` calls of the denoiser, counted from 1: for each
+    /// noise as many latents as `calls`, in their order.
+    ///
+    /// # Errors
+    /// As [`generate_latents`](Self::generate_latents); where the schedule has no such call.
+    pub fn clean_estimates(
+        &self,
+        prompt: &PreparedPrompt,
+        noises: &[Noise],
+        calls: &[usize],
+    ) -> Result<Vec<Vec<Latents>>> {
+        let schedule = &prompt.schedule;
+        if let Some(call) = calls.iter().find(|call| !(1..=schedule.len()).contains(*call)) {
+            return Err(Error::Option {
+                option: "clean estimate",
+                found: format!("call {call} of the denoiser"),
+                expected: format!("1 to {}", schedule.len()),
+            });
+        }
+        let last = calls.iter().copied().max().unwrap_or(0);
+        let batches = noises.chunks(prompt.batch_size).map(|batch| {
+            let mut estimates = vec![None; calls.len()];
+            self.denoise(prompt, batch, last, |at, state, output| {
+                for (estimate, _) in estimates.iter_mut().zip(calls).filter(|(_, call)| **call == at + 1) {
+                    *estimate = Some(schedule.clean(at, state, output));
+                }
+            })?;
+            let by_call = estimates.into_iter().flatten().map(|samples| self.latents_of(prompt, samples));
+            let mut by_call =
+                by_call.collect::<Result<Vec<_>>>()?.into_iter().map(Vec::into_iter).collect::<Vec<_>>();
+            Ok((0..batch.len()).map(|_| by_call.iter_mut().filter_map(Iterator::next).collect()).collect())
+        });
+        let estimates: Result<Vec<Vec<Vec<Latents>>>> = batches.collect();
+        release_buffers();
+        Ok(estimates?.into_iter().flatten().collect())
+    }
+
+    /// The samples after `calls` calls of the denoiser; `each` sees the number of every step, the state before it and the
+    /// denoiser's output.
+    fn denoise(
+        &self,
+        prompt: &PreparedPrompt,
+        noises: &[Noise],
+        calls: usize,
+        mut each: impl FnMut(usize, &State, &Samples),
+    ) -> Result<Samples> {
         let (schedule, shape) = (&prompt.schedule, prompt.noise_shape);
         let placement = self.placement.with_dtype(DType::F32);
         let start = on_device(noises.iter().map(Noise::values), shape, &placement);
         let mut state = State::new(start * schedule.init_noise_sigma());
         let mut check = DivergenceCheck::default();
         let mut streams = noise_streams(prompt, noises);
-        for at in 0..schedule.len() {
+        for at in 0..calls {
             let output = self.predict(prompt, at, &state.samples);
             check.add(&output);
+            each(at, &state, &output);
             let noise = schedule.draws_noise(at).then(|| {
                 let sampled: Vec<Vec<f32>> =
                     streams.iter_mut().map(|stream| stream.step(at as u32)).collect();
@@ -54,9 +103,14 @@ impl DiffusionModel {
             });
             state = schedule.step(at, state, output, noise);
         }
-        let steps = schedule.len();
-        let values = read_back(state.samples, "latents")?;
-        check.finish(self.placement.dtype, steps)?;
+        check.finish(self.placement.dtype, calls)?;
+        Ok(state.samples)
+    }
+
+    /// Samples off the device.
+    fn latents_of(&self, prompt: &PreparedPrompt, samples: Samples) -> Result<Vec<Latents>> {
+        let (steps, shape) = (prompt.schedule.len(), prompt.noise_shape);
+        let values = read_back(samples, "latents")?;
         if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
             return Err(Error::Diverged { dtype: self.placement.dtype, value, step: steps, steps });
         }

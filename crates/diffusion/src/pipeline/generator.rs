@@ -50,9 +50,13 @@ impl DiffusionGenerator {
     fn draw(&mut self, prompt: &str, noises: &[Noise]) -> Result<(Vec<Media>, Vec<Latents>)> {
         let prepared = prepared_for(&mut self.prepared, &self.model, &self.options, prompt)?;
         let latents = self.model.generate_latents(prepared, noises)?;
-        let media = self.model.decode(&latents, self.options.batch_size)?;
+        Ok((self.decode(&latents)?, latents))
+    }
+
+    fn decode(&self, latents: &[Latents]) -> Result<Vec<Media>> {
+        let media = self.model.decode(latents, self.options.batch_size)?;
         let fps = self.noise_shape.frames.map(|_| self.options.fps.unwrap_or(DEFAULT_FPS));
-        Ok((media.into_iter().map(|one| one.with_fps(fps)).collect(), latents))
+        Ok(media.into_iter().map(|one| one.with_fps(fps)).collect())
     }
 }
 
@@ -92,6 +96,17 @@ impl Generator for DiffusionGenerator {
     ) -> std::result::Result<Vec<(Media, Vec<f32>)>, PortError> {
         let (media, latents) = self.draw(prompt, noises)?;
         Ok(media.into_iter().zip(latents.into_iter().map(|latents| latents.values)).collect())
+    }
+
+    fn clean_estimates(
+        &mut self,
+        prompt: &str,
+        noises: &[Noise],
+        calls: &[usize],
+    ) -> std::result::Result<Vec<Vec<Media>>, PortError> {
+        let prepared = prepared_for(&mut self.prepared, &self.model, &self.options, prompt)?;
+        let estimates = self.model.clean_estimates(prepared, noises, calls)?;
+        Ok(estimates.iter().map(|latents| self.decode(latents)).collect::<Result<_>>()?)
     }
 
     fn prompt_embedding(&mut self, prompt: &str) -> std::result::Result<Vec<f32>, PortError> {

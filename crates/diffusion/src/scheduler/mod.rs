@@ -270,6 +270,11 @@ impl Schedule {
         self.steps[at].draws_noise()
     }
 
+    /// The clean sample that the scheduler predicts at step `at`, from the state before it and the denoiser's output.
+    pub fn clean(&self, at: usize, state: &State, output: &Samples) -> Samples {
+        state.clean(&self.steps[at], output)
+    }
+
     /// Moves samples over step `at`, given the denoiser's output and, where [`Self::draws_noise`], standard normal noise.
     pub fn step(&self, at: usize, state: State, output: Samples, noise: Option<Samples>) -> State {
         state.advance(&self.steps[at], self.memory, output, noise)

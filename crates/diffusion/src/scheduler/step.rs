@@ -180,14 +180,23 @@ impl State {
         Self { samples, past: Vec::new(), anchor: None }
     }
 
+    /// The predicted clean sample of `step` within its bound.
+    pub(super) fn clean(&self, step: &Step, output: &Samples) -> Samples {
+        let given = |source| match source {
+            Source::Output => output.clone(),
+            _ => self.samples.clone(),
+        };
+        bounded(step.clean.evaluate(given), step.bound)
+    }
+
     /// The state after `step`; `memory` is how many values later steps look back at.
     pub(super) fn advance(self, step: &Step, memory: usize, output: Samples, noise: Option<Samples>) -> Self {
+        let clean = self.clean(step, &output);
         let Self { samples, mut past, anchor } = self;
         let given = |source| match source {
             Source::Output => output.clone(),
             _ => samples.clone(),
         };
-        let clean = bounded(step.clean.evaluate(given), step.bound);
         let converted = |source| match source {
             Source::Clean => clean.clone(),
             source => given(source),
