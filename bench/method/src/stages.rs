@@ -1,5 +1,5 @@
-//! What the clean estimate in the middle of a run tells of the image at its end, and whether it pays to give up what it
-//! scores low.
+//! What the clean estimate in the middle of a run tells of the image at its end, whether it pays to give up what it
+//! scores low, and what a noise tells of the same noise under another prompt.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,11 +13,11 @@ use noisefind::core::rng::NoiseSource;
 use noisefind::evaluator::{fresh_seeds, noise_of};
 use serde::{Deserialize, Serialize};
 
-use crate::prompts::{self, Half};
+use crate::prompts::{self, Category, Half, Prompt};
 use crate::workbench::{GENERATION_BATCH, Workbench, WorkbenchArgs};
 use crate::{records, say};
 
-/// Their seed; no tuning run has it.
+/// Their seed, for every prompt, so that each has the same noises; no tuning run has it.
 const SEED: u64 = u64::MAX - 1;
 
 /// Score the clean estimates of base images in the middle of their runs
@@ -49,6 +49,8 @@ pub struct StagesArgs {
 pub struct Stages {
     /// The prompt.
     pub prompt: String,
+    /// What it asks of the model.
+    pub category: Category,
     /// Name of the model.
     pub model: String,
     /// SHA-256 over its files.
@@ -81,7 +83,7 @@ pub fn stages(args: &StagesArgs) -> Result<()> {
         if known.iter().any(is_measured) {
             continue;
         }
-        let measured = measure(&mut workbench, args, &prompt.text)?;
+        let measured = measure(&mut workbench, args, prompt)?;
         let share = measured.score_seconds / measured.call_seconds;
         records::append(&args.record, &measured)?;
         say(&format!("{:<34} decoding and scoring take {share:.2} calls", prompt.text));
@@ -89,7 +91,8 @@ pub fn stages(args: &StagesArgs) -> Result<()> {
     Ok(())
 }
 
-fn measure(workbench: &mut Workbench, args: &StagesArgs, prompt: &str) -> Result<Stages> {
+fn measure(workbench: &mut Workbench, args: &StagesArgs, prompt: &Prompt) -> Result<Stages> {
+    let Prompt { category, text: prompt } = prompt;
     let base = NoisePolicy::standard(workbench.model.generator.noise_shape());
     let seeds = fresh_seeds(SEED, args.images);
     let noises: Vec<Noise> = seeds.iter().map(|seed| noise_of(&base, NoiseSource::Philox, *seed)).collect();
@@ -119,7 +122,8 @@ fn measure(workbench: &mut Workbench, args: &StagesArgs, prompt: &str) -> Result
     let images = noises.len() as f64;
     let call_seconds = (whole - one_call) / (args.run_calls - 1) as f64 / images;
     Ok(Stages {
-        prompt: prompt.to_owned(),
+        prompt: prompt.clone(),
+        category: *category,
         model: args.workbench.model().to_owned(),
         model_sha256: workbench.model_sha256.clone(),
         run_calls: args.run_calls,

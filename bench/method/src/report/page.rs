@@ -8,7 +8,7 @@ use super::format::{interval, number};
 use super::front::front_table;
 use super::parts::parts_table;
 use super::reach;
-use super::stages::stages_section;
+use super::stages::{across_prompts_section, stages_section};
 use super::summary::{Contender, Figure, Scope, by_prompt, contenders, counts, difference, estimate};
 use super::targets::targets;
 use super::video::video_section;
@@ -83,6 +83,7 @@ pub fn page(records: &Records, plots: &[&str]) -> String {
     }
     section(&mut text, "What limits it", &limits(cells, &find));
     section(&mut text, "Giving up in the middle of a run", &stages_section(&records.stages));
+    section(&mut text, "What a noise tells across prompts", &across_prompts_section(&records.stages));
     section(&mut text, "Video", &video_section(&records.video));
     section(&mut text, "Against tuning the weights", &undistilled_section(&records.undistilled));
     let images: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();

@@ -70,6 +70,49 @@ pub fn stages_section(records: &[Stages]) -> String {
     text
 }
 
+/// How far a noise that succeeds under one prompt succeeds under another; nothing where nothing is on record.
+pub fn across_prompts_section(records: &[Stages]) -> String {
+    let mut models: Vec<(&str, usize)> =
+        records.iter().map(|one| (one.model.as_str(), one.run_calls)).collect();
+    models.dedup();
+    let mut text = String::new();
+    for (model, run_calls) in models {
+        let own: Vec<&Stages> =
+            records.iter().filter(|one| (one.model.as_str(), one.run_calls) == (model, run_calls)).collect();
+        for (name, is_same) in [("same category", true), ("different categories", false)] {
+            let pairs = own.iter().enumerate().flat_map(|(at, a)| own[at + 1..].iter().map(move |b| (a, b)));
+            let pairs: Vec<_> = pairs.filter(|(a, b)| (a.category == b.category) == is_same).collect();
+            let of = |values: fn(&Stages) -> &[Option<f64>]| {
+                let both = |a: &Stages, b: &Stages| {
+                    let known = values(a).iter().zip(values(b)).filter_map(|(a, b)| Some(((*a)?, (*b)?)));
+                    let (a, b): (Vec<f64>, Vec<f64>) = known.unzip();
+                    rank_correlation(&a, &b)
+                };
+                let found: Vec<f64> = pairs.iter().filter_map(|(a, b)| both(a, b)).collect();
+                interval(mean_estimate(&found, BOOTSTRAP_SEED))
+            };
+            if pairs.is_empty() {
+                continue;
+            }
+            if text.is_empty() {
+                text = "All prompts of the table above have the same noises. Rank correlation of what one noise gives under two \
+                        prompts, averaged over pairs of prompts: what is near 0 leaves nothing that earlier runs of other \
+                        prompts could teach about noises.\n\n\
+                        | model | pairs of | pairs | rewards | verdicts |\n| --- | --- | --- | --- | --- |\n"
+                    .to_owned();
+            }
+            let _ = writeln!(
+                text,
+                "| {model} | {name} | {} | {} | {} |",
+                pairs.len(),
+                of(|one| &one.rewards),
+                of(|one| &one.judgements),
+            );
+        }
+    }
+    text
+}
+
 fn stage(record: &Stages, calls: usize) -> Option<Stage> {
     let (_, estimates) = record.estimates.iter().find(|(own, _)| *own == calls)?;
     let images = estimates.iter().zip(&record.rewards).zip(&record.judgements);
@@ -116,10 +159,12 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompts::Category;
 
     fn stages(estimates: [f64; 4]) -> Stages {
         Stages {
             prompt: "two cats".to_owned(),
+            category: Category::Count,
             model: "a model".to_owned(),
             model_sha256: String::new(),
             run_calls: 4,
@@ -136,6 +181,23 @@ mod tests {
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 7.0]), [1.5, 0.0, 1.5, 3.0]);
         assert_eq!(rank_correlation(&[1.0, 2.0, 3.0], &[5.0, 6.0, 9.0]), Some(1.0));
         assert_eq!(rank_correlation(&[1.0, 2.0, 3.0], &[2.0, 2.0, 2.0]), None);
+    }
+
+    #[test]
+    fn prompts_are_paired_within_and_across_categories() {
+        let count = stages([1.0; 4]);
+        let colour = Stages {
+            category: Category::Colour,
+            rewards: [4.0, 3.0, 2.0, 1.0].map(Some).to_vec(),
+            ..count.clone()
+        };
+        let text = across_prompts_section(&[count.clone(), count, colour]);
+        assert!(text.contains("| same category | 1 | 1.00 [1.00, 1.00] | 1.00 [1.00, 1.00] |"), "{text}");
+        assert!(
+            text.contains("| different categories | 2 | -1.00 [-1.00, -1.00] | 1.00 [1.00, 1.00] |"),
+            "{text}"
+        );
+        assert_eq!(across_prompts_section(&[]), "");
     }
 
     #[test]
