@@ -3,9 +3,13 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use noisefind::core::config::RunConfig;
+use noisefind::core::config::{MethodConfig, RunConfig};
+use noisefind::core::evaluation::Evaluation;
 use noisefind::core::method::Start;
+use noisefind::core::noise::NoiseShape;
 use noisefind::core::policy::NoisePolicy;
+use noisefind::core::ports::Reward;
+use noisefind::core::rng::{Domain, Stream};
 use noisefind::core::run::{Run, step};
 use noisefind::core::statistics::mean;
 use noisefind::core::threshold::verification_threshold;
@@ -68,6 +72,7 @@ pub fn learn(
             threshold: None,
             curve: Vec::new(),
         }),
+        Recipe::RandomPick => pick_at_random(shape, evaluations, seed),
         Recipe::Run { run, method, outcome } => {
             let prompt_embedding = workbench
                 .model
@@ -89,6 +94,35 @@ pub fn learn(
             Ok(learnt)
         }
     }
+}
+
+/// `find` with random numbers as rewards, for which nothing needs to be generated.
+fn pick_at_random(shape: NoiseShape, evaluations: usize, seed: u64) -> Result<Learnt> {
+    let started = Instant::now();
+    let method = MethodConfig::default().within_budget(evaluations).start(Start::new(shape, seed))?;
+    let mut run = Run::new(RunConfig { seed, evaluations, ..RunConfig::default() }, method)?;
+    let mut curve = Curve::new(run.policy());
+    let reason = loop {
+        if let Some(reason) = run.stop_reason() {
+            break reason;
+        }
+        let told = run.ask().into_iter().map(|noise| {
+            let number = Stream::new(noise.key, Domain::Bootstrap).next_u64() as f64 / u64::MAX as f64;
+            Evaluation { noise, reward: Reward::Given(number) }
+        });
+        let told: Vec<Evaluation> = told.collect();
+        let rewards: Vec<Option<f64>> = told.iter().map(|one| one.reward.given()).collect();
+        run.tell(told)?;
+        curve.add(&rewards, run.policy(), None);
+    };
+    Ok(Learnt {
+        policy: run.best_policy().clone(),
+        evaluations: run.progress().evaluations,
+        seconds: started.elapsed().as_secs_f64(),
+        stop_reason: reason.name().to_owned(),
+        threshold: None,
+        curve: curve.points,
+    })
 }
 
 fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Learnt> {
@@ -149,7 +183,15 @@ impl Curve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use noisefind::core::noise::NoiseShape;
+
+    #[test]
+    fn blind_picking_spends_its_budget_on_another_policy_than_the_base() {
+        let shape = NoiseShape::image(4, 8, 8);
+        let learnt = pick_at_random(shape, 48, 3).unwrap();
+        assert_eq!(learnt.evaluations, 48);
+        assert!(learnt.policy.kl_nats() > 1.0);
+        assert_eq!(learnt.policy, pick_at_random(shape, 48, 3).unwrap().policy);
+    }
 
     #[test]
     fn small_batches_share_a_point() {

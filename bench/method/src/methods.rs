@@ -33,6 +33,8 @@ pub enum Recipe {
         /// Which policy is measured.
         outcome: Outcome,
     },
+    /// As `find` with its defaults, but rewards are random numbers: what is gained by picking noises blindly.
+    RandomPick,
 }
 
 /// Where a method comes from.
@@ -70,6 +72,9 @@ impl Source {
 /// The name of the untuned arm, which every other method is compared with.
 pub const BASE: &str = "base";
 
+/// The control of `find` whose rewards are random numbers.
+pub const RANDOM_PICK: &str = "random-pick";
+
 /// Parts of `find` with the names that their ablations have after `find-without-`.
 const PARTS: [(&str, FindPart); 6] = [
     ("surrogate", FindPart::Surrogate),
@@ -85,8 +90,17 @@ const VARIETIES: [u8; 4] = [0, 25, 75, 100];
 
 /// All names.
 pub fn names() -> Vec<String> {
-    let fixed =
-        [BASE, "find", "paper", "paper-tuned", "random-search", "snes", "released", "released-corrected"];
+    let fixed = [
+        BASE,
+        "find",
+        RANDOM_PICK,
+        "paper",
+        "paper-tuned",
+        "random-search",
+        "snes",
+        "released",
+        "released-corrected",
+    ];
     let of_find = PARTS.iter().map(|(name, _)| *name).chain(["plateau-stop", "best-policy"]);
     let of_find = of_find.map(|part| format!("find-without-{part}"));
     let varieties = VARIETIES.iter().map(|percent| format!("find-variety-{percent}"));
@@ -102,6 +116,7 @@ impl Method {
     pub fn named(name: &str) -> Result<Self> {
         let recipe = match name {
             BASE => Recipe::Base,
+            RANDOM_PICK => Recipe::RandomPick,
             "random-search" => {
                 baseline(Source::Config(MethodConfig::RandomSearch(RandomSearchConfig::default())))
             }
