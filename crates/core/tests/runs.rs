@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use common::doubles::{
     FunctionScorer, IdentityGenerator, flat_reward, linear_reward, noise_values, sometimes_missing,
 };
