@@ -48,8 +48,12 @@ pub fn front(cells: &[Cell]) -> Vec<(f64, Contender, Vec<Cell>)> {
         (1.0, "find-variety-100"),
     ];
     let settings = settings.map(|(variety, name)| (variety, Contender::method(name, BUDGET)));
+    // A setting with few cells would take most prompts away from the others.
+    let count = |one: &Contender| cells.iter().filter(|cell| one.owns(cell)).count();
+    let variants = settings.iter().filter(|(_, one)| one.is_variant());
+    let most = variants.map(|(_, one)| count(one)).max().unwrap_or(0);
     let measured: Vec<_> =
-        settings.iter().filter(|(_, one)| cells.iter().any(|cell| one.owns(cell))).collect();
+        settings.iter().filter(|(_, one)| count(one) > 0 && 2 * count(one) >= most).collect();
     let in_all = |cell: &Cell| {
         measured.iter().all(|(_, one)| {
             cells.iter().any(|other| {

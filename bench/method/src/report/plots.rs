@@ -210,8 +210,15 @@ fn front_plot(area: &Area<'_>, cells: &[Cell]) -> Drawing {
     let line: Vec<(f64, f64)> = marks.iter().map(|mark| mark.1).collect();
     chart.draw_series(LineSeries::new(line, TUNED.stroke_width(2))).map_err(failed)?;
     let base = point(&Contender::base(), &of_base);
-    let named = marks.into_iter().map(|(variety, at)| (variety.to_string(), at, TUNED));
-    for (name, at, colour) in named.chain(base.map(|at| ("base".to_owned(), at, BASE))) {
+    // Settings that come to the same have one mark.
+    let mut named: Vec<(String, (f64, f64), RGBColor)> = Vec::new();
+    for (variety, at) in marks {
+        match named.iter_mut().find(|(_, other, _)| *other == at) {
+            Some((name, _, _)) => *name += &format!(", {variety}"),
+            None => named.push((variety.to_string(), at, TUNED)),
+        }
+    }
+    for (name, at, colour) in named.into_iter().chain(base.map(|at| ("base".to_owned(), at, BASE))) {
         let mark = EmptyElement::at(at)
             + Circle::new((0, 0), 5, colour.filled())
             + Text::new(name, (8, -8), (FONT, 15).into_font().color(&INK));
