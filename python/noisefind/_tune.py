@@ -121,7 +121,7 @@ def tune(
         out: The run folder; None: a new one under `runs/`.
         batch_size: Evaluations a step; None: 16, or as many as the backend does at the same time if that is more.
         min_evaluations: Evaluations before which a run does not stop because its samples succeed; None: 48.
-        variety: From 0 to 1, how much images of the policy vary: 0 is one component, 0.5 is 16, 1 is 256, each further one
+        variety: From 0 to 1, how much images of the policy vary: 0 is one component, 0.5 is 8, 1 is 64, each further one
             around another noise that succeeds; None: 0.5.
         generation_batch: Images that the pipeline generates together.
         samples: Fresh images of the comparison, for base and tuned each; 0 for none.

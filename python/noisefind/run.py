@@ -67,7 +67,7 @@ class Run:
             out: The run folder; None: a new one under `runs/`, named by day, prompt and seed.
             prompt: What is recorded as the prompt.
             overwrite: Whether to replace a run that is there already.
-            variety: From 0 to 1, how much samples of the policy vary: 0 is one component, 0.5 is 16, 1 is 256; None: 0.5.
+            variety: From 0 to 1, how much samples of the policy vary: 0 is one component, 0.5 is 8, 1 is 64; None: 0.5.
             environment: `device` and `dtype` that are recorded.
             options: As the flags of `noisefind tune`, with underscores: `evaluations` (at most, 160), `min_evaluations` (48),
                 `batch_size` (16), `success_reward`, `samples` (32), `max_seconds`, `reward`, `model` and so on; and `method`

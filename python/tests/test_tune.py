@@ -143,7 +143,7 @@ def test_a_step_asks_for_what_a_backend_does_at_the_same_time(tmp_path, settings
 def test_variety_and_the_least_evaluations_reach_the_run(tmp_path):
     tuned = tune(tmp_path / "run", variety=0.25, min_evaluations=32, samples=0)
     config = noisefind.Run.resume(tuned.out).config
-    assert (config["method"]["components"], config["min_evaluations"]) == (4, 32)
+    assert (config["method"]["components"], config["min_evaluations"]) == (3, 32)
 
 
 def test_another_prompt_is_not_resumed(tuned):

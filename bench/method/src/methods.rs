@@ -85,8 +85,8 @@ const PARTS: [(&str, FindPart); 6] = [
     ("variance-preservation", FindPart::VariancePreservation),
 ];
 
-/// What `--variety` is set to beside its default, in percent.
-const VARIETIES: [u8; 4] = [0, 25, 75, 100];
+/// Numbers of components beside the default.
+pub const COMPONENTS: [usize; 4] = [1, 4, 16, 64];
 
 /// All names.
 pub fn names() -> Vec<String> {
@@ -103,8 +103,7 @@ pub fn names() -> Vec<String> {
     ];
     let of_find = PARTS.iter().map(|(name, _)| *name).chain(["plateau-stop", "best-policy"]);
     let of_find = of_find.map(|part| format!("find-without-{part}"));
-    let varieties = VARIETIES.iter().map(|percent| format!("find-variety-{percent}"));
-    let of_find = of_find.chain(varieties);
+    let of_find = of_find.chain(COMPONENTS.iter().map(|count| format!("find-components-{count}")));
     let of_paper = ["calibration", "ratio-clipping", "reuse"].map(|part| format!("paper-without-{part}"));
     let of_tuned =
         ["calibration", "ratio-clipping", "reuse"].map(|part| format!("paper-tuned-without-{part}"));
@@ -197,9 +196,9 @@ fn settings(name: &str) -> Option<(RunConfig, MethodConfig)> {
         "paper-without-ratio-clipping" => paper(PaperConfig { ratio_clipping: false, ..full_paper }),
         "paper-without-reuse" => paper(PaperConfig { reuse: false, ..full_paper }),
         _ => {
-            if let Some(percent) = name.strip_prefix("find-variety-") {
-                let percent = VARIETIES.into_iter().find(|one| one.to_string() == percent)?;
-                return Some(find(full_find.with_variety(f64::from(percent) / 100.0).ok()?));
+            if let Some(count) = name.strip_prefix("find-components-") {
+                let components = COMPONENTS.into_iter().find(|one| one.to_string() == count)?;
+                return Some(find(FindConfig { components, ..full_find }));
             }
             let part = name.strip_prefix("find-without-")?;
             find(full_find.without(PARTS.iter().find(|(name, _)| *name == part)?.1))

@@ -31,6 +31,24 @@ pub enum Category {
     Location,
     /// Of clips: how a thing moves.
     Motion,
+    /// Of GenEval: one thing.
+    #[serde(rename = "single_object")]
+    #[value(name = "single_object")]
+    SingleObject,
+    /// Of GenEval: two things.
+    #[serde(rename = "two_object")]
+    #[value(name = "two_object")]
+    TwoObject,
+    /// Of GenEval: two, three or four of a kind.
+    Counting,
+    /// Of GenEval: a thing in a colour.
+    Colors,
+    /// Of GenEval: two things, one beside, above or below the other.
+    Position,
+    /// Of GenEval: two things, each in a colour.
+    #[serde(rename = "color_attr")]
+    #[value(name = "color_attr")]
+    ColorAttr,
 }
 
 /// Half of the list. Settings may be chosen by what happens on the development half; the held-out half is only
@@ -50,6 +68,10 @@ impl Category {
 
     /// Those of clips, in the order of lists; in each of them things move.
     pub const CLIPS: [Self; 4] = [Self::Colour, Self::Composition, Self::Location, Self::Motion];
+
+    /// Those of GenEval.
+    pub const GENEVAL: [Self; 6] =
+        [Self::SingleObject, Self::TwoObject, Self::Counting, Self::Colors, Self::Position, Self::ColorAttr];
 }
 
 impl fmt::Display for Category {
@@ -60,6 +82,12 @@ impl fmt::Display for Category {
             Self::Count => "count",
             Self::Location => "location",
             Self::Motion => "motion",
+            Self::SingleObject => "single_object",
+            Self::TwoObject => "two_object",
+            Self::Counting => "counting",
+            Self::Colors => "colors",
+            Self::Position => "position",
+            Self::ColorAttr => "color_attr",
         })
     }
 }
@@ -85,9 +113,17 @@ pub fn digest(prompt: &str) -> [u8; 32] {
     Sha256::digest(prompt).into()
 }
 
-/// Reads a list: category, a tab and the prompt; further columns and lines that begin with # are left out.
+/// The list that is known by name: 553 prompts for public models (arXiv 2310.11513).
+const GENEVAL: &str = "geneval";
+
+/// Reads a list: category, a tab and the prompt; further columns and lines that begin with # are left out. `geneval` is
+/// the built-in list of that name, unless there is such a file.
 pub fn read(path: &Path) -> Result<Vec<Prompt>> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = if path == Path::new(GENEVAL) && !path.is_file() {
+        include_str!("../geneval/prompts.tsv").to_owned()
+    } else {
+        fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
+    };
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|(number, line)| {
@@ -131,6 +167,19 @@ mod tests {
         let path = folder.path().join("list.txt");
         fs::write(&path, "# why\ncount\tfour pandas\t0.53\n\na green dog\n").unwrap();
         assert_eq!(texts(&path).unwrap(), ["four pandas", "a green dog"]);
+    }
+
+    #[test]
+    fn geneval_is_built_in() {
+        let prompts = read(Path::new("geneval")).unwrap();
+        let counts = Category::GENEVAL
+            .map(|category| prompts.iter().filter(|prompt| prompt.category == category).count());
+        // Table 1 of the paper.
+        assert_eq!((prompts.len(), counts), (553, [80, 99, 80, 94, 100, 100]));
+        for category in Category::GENEVAL {
+            assert_eq!(Category::from_str(&category.to_string(), false), Ok(category));
+            assert_eq!(serde_json::to_string(&category).unwrap(), format!("{:?}", category.to_string()));
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct WorkbenchArgs {
     /// Scorer to optimise [default: the model's own]
     #[arg(long)]
     reward: Option<String>,
+    /// Scorer that tells success, 1 or 0; never optimised [default: the model's own, if it has one]
+    #[arg(long)]
+    judge: Option<String>,
     /// Held-out scorer: recorded, never optimised; repeatable
     #[arg(long, value_name = "NAME")]
     watch: Vec<String>,
@@ -81,7 +84,7 @@ impl WorkbenchArgs {
             reward: RewardSum::raw(vec![Term { scorer: scorer.name().to_owned(), weight: 1.0 }])?,
             scorer,
             success_reward,
-            judge: defaults.judge.as_ref().map(open).transpose()?,
+            judge: self.judge.clone().or(defaults.judge).as_ref().map(open).transpose()?,
             held_out: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
             model: source.open(&generation, "")?,
             model_sha256: source.sha256()?,

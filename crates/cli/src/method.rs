@@ -16,7 +16,7 @@ pub struct MethodFlags {
     /// [default: published]
     #[arg(help_heading = HEADING, long, value_enum)]
     preset: Option<Preset>,
-    /// How much samples of the policy of find vary, from 0 to 1: 0 is one component, 0.5 is 16, 1 is 256, each further one
+    /// How much samples of the policy of find vary, from 0 to 1: 0 is one component, 0.5 is 8, 1 is 64, each further one
     /// around another noise that succeeds [default: 0.5]
     #[arg(help_heading = HEADING, long, value_name = "0..1", allow_negative_numbers = true)]
     variety: Option<f64>,

@@ -2,35 +2,18 @@
 
 mod common;
 
-use common::{Golden, assert_close, golden_folder};
+use common::pipelines::{check_shipped, shipped, shipped_options};
+use common::{Golden, assert_close};
 use noisefind_diffusion::{
     DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles, ModelInfo,
 };
 
 const MODELS: [&str; 3] = ["emoji-64", "emoji-64-turbo", "emoji-64-video"];
 
-fn files(name: &str) -> ModelFiles {
-    let folder = |name: &str| {
-        ModelFiles::directory(golden_folder().join("../../models").join(name))
-            .expect("it is in the repository")
-    };
-    // The others hold only what is not the default model's.
-    if name == "emoji-64" { folder(name) } else { folder(name).over(folder("emoji-64")) }
-}
-
-fn options(metadata: &std::collections::HashMap<String, String>) -> GenerationOptions {
-    GenerationOptions {
-        num_inference_steps: metadata["num_inference_steps"].parse().expect("a number"),
-        guidance_scale: metadata["guidance_scale"].parse().expect("a number"),
-        num_frames: metadata.get("num_frames").map(|frames| frames.parse().expect("a number")),
-        ..GenerationOptions::default()
-    }
-}
-
 #[test]
 fn the_golden_numbers_belong_to_these_models() {
     for name in MODELS {
-        let info = ModelInfo::read(&files(name)).expect("it has an index");
+        let info = ModelInfo::read(&shipped(name)).expect("it has an index");
         assert_eq!(info.problems, Vec::<String>::new(), "{name}");
         let unet = info.parts.iter().find(|part| part.name == "unet").expect("it has a denoiser");
         assert_eq!(
@@ -44,19 +27,7 @@ fn the_golden_numbers_belong_to_these_models() {
 #[test]
 fn latents_and_images_agree() {
     for name in MODELS {
-        let golden = Golden::read(name);
-        let metadata = Golden::metadata(name);
-        let model = DiffusionModel::open(files(name), &common::F32).expect("it opens");
-        let prompt =
-            model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
-        let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
-        let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
-        assert_close(&format!("{name}: latents"), &found, golden.values("latents"), 1e-3);
-        let images = model.decode_values(&latents, 2).expect("it decodes");
-        let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();
-        let expected = golden.values("pictures");
-        let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
-        assert!(near as f64 >= 0.999 * expected.len() as f64, "{name}: {near} of {} pixels", expected.len());
+        check_shipped(name, &common::F32);
     }
 }
 
@@ -65,9 +36,9 @@ fn latents_and_images_agree() {
 fn clean_estimates_agree() {
     for name in &MODELS[..2] {
         let (golden, metadata) = (Golden::read(name), Golden::metadata(name));
-        let model = DiffusionModel::open(files(name), &common::F32).expect("it opens");
+        let model = DiffusionModel::open(shipped(name), &common::F32).expect("it opens");
         let prompt =
-            model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+            model.prepare(&metadata["prompt"], &shipped_options(name)).expect("the options are in range");
         let calls = prompt.schedule().len();
         let noises = golden.noises();
         let estimates = model.clean_estimates(&prompt, &noises, &[calls, calls / 2]).expect("it generates");
@@ -89,8 +60,9 @@ fn bf16_images_stay_near() {
     let golden = Golden::read(MODELS[0]);
     let metadata = Golden::metadata(MODELS[0]);
     let load = LoadOptions { device: DeviceChoice::Cpu, dtype: DtypeChoice::Bf16, ..LoadOptions::default() };
-    let model = DiffusionModel::open(files(MODELS[0]), &load).expect("it opens");
-    let prompt = model.prepare(&metadata["prompt"], &options(&metadata)).expect("the options are in range");
+    let model = DiffusionModel::open(shipped(MODELS[0]), &load).expect("it opens");
+    let prompt =
+        model.prepare(&metadata["prompt"], &shipped_options(MODELS[0])).expect("the options are in range");
     let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
     let images = model.decode_values(&latents, 2).expect("it decodes");
     let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();

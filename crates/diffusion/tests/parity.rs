@@ -5,15 +5,15 @@
 mod common;
 
 use burn_tensor::Tensor;
+use common::pipelines::{PROMPT, check_images};
 use common::{Golden, assert_close, placements, tensor, tiny, values};
+use noisefind_diffusion::Placement;
 use noisefind_diffusion::decoder::Vae;
 use noisefind_diffusion::denoiser::AddedConditioning;
 use noisefind_diffusion::denoiser::unet2d::Unet;
-use noisefind_diffusion::{DiffusionModel, GenerationOptions, Placement};
 use noisefind_nn::clip::{ClipModel, ClipTextModel, ClipTextOutput};
 use noisefind_nn::text::Tokenizer;
 
-const PROMPT: &str = "a green dog";
 const FAMILIES: [&str; 4] = ["sd1", "sd2", "sdxl", "lcm"];
 
 #[test]
@@ -109,25 +109,7 @@ fn decoders_agree() {
 #[test]
 fn pipelines_agree() {
     for name in FAMILIES {
-        let golden = Golden::read(name);
-        let model = DiffusionModel::open(tiny(name), &common::F32).expect("it opens");
-        let options = GenerationOptions {
-            num_inference_steps: if name == "lcm" { 1 } else { 10 },
-            guidance_scale: 5.0,
-            negative_prompt: (name == "sd2").then(|| "the moon".into()),
-            ..GenerationOptions::default()
-        };
-        let prompt = model.prepare(PROMPT, &options).expect("the options are in range");
-        assert!(prompt.truncated().is_empty());
-        let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
-        let found: Vec<f32> = latents.iter().flat_map(|latents| latents.values.clone()).collect();
-        assert_close(name, &found, golden.values("latents"), 1e-3);
-        let images = model.decode_values(&latents, 8).expect("it decodes");
-        let found: Vec<f32> = images.iter().flat_map(|image| image.in_range()).collect();
-        let expected = golden.values("pictures");
-        assert_eq!(found.len(), expected.len());
-        let near = found.iter().zip(expected).filter(|(a, b)| (**a - **b).abs() <= 1.0 / 255.0).count();
-        assert!(near as f64 >= 0.999 * expected.len() as f64, "{name}: {near} of {} pixels", expected.len());
+        check_images(name, &common::F32);
     }
 }
 

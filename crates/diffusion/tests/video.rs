@@ -3,6 +3,7 @@
 mod common;
 
 use burn_tensor::{DType, Tensor};
+use common::pipelines::{adapted, animatediff, check_clips};
 use common::{F32, Golden, assert_close, copy, golden_folder, placements, tensor, tiny};
 use noisefind_diffusion::denoiser::{self, Conditioning, DenoiserConfig, MotionAdapter};
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles, Placement};
@@ -116,66 +117,29 @@ fn a_saved_motion_model_agrees_with_diffusers() {
     }
 }
 
-/// Noise to latents to frames, as `TextToVideoSDPipeline` and `AnimateDiffPipeline` do it.
-fn check_whole_clips(files: ModelFiles, load: &LoadOptions, golden: &str) {
-    let golden = Golden::read(golden);
-    let model = DiffusionModel::open(files, load).expect("the tiny model is complete");
-    let options = GenerationOptions {
-        num_inference_steps: 4,
-        guidance_scale: 5.0,
-        num_frames: Some(3),
-        ..GenerationOptions::default()
-    };
-    let prompt = model.prepare("a green dog", &options).expect("the prompt is short");
-    let latents = model.generate_latents(&prompt, &golden.noises()).expect("it generates");
-    let values: Vec<f32> = latents.iter().flat_map(|one| one.values.iter().copied()).collect();
-    // Latents reach 21; a few units of their last place, after four steps with guidance.
-    assert_close("latents", &values, golden.values("latents"), 3e-4);
-    // One frame at a time, or all at once.
-    for chunk in [1, 100] {
-        let frames = model.decode_values(&latents, chunk).expect("it decodes");
-        let values: Vec<f32> = frames.iter().flat_map(|clip| clip.in_range()).collect();
-        assert_close("frames", &values, golden.values("frames"), 1e-3);
-    }
-    let clips = model.decode(&latents, 2).expect("it decodes");
-    assert_eq!((clips.len(), clips[0].frames()), (2, 3));
-}
-
 #[test]
 fn whole_clips_of_modelscope_agree_with_diffusers() {
-    check_whole_clips(tiny("modelscope"), &F32, "modelscope");
+    check_clips(tiny("modelscope"), &F32, "modelscope");
 }
 
 #[test]
 fn whole_clips_of_animatediff_agree_with_diffusers() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    copy(&golden_folder().join("sd1"), folder.path());
-    // The authors of the adapters recommend another schedule than that of the model.
-    copy(&golden_folder().join("animatediff/scheduler"), &folder.path().join("scheduler"));
-    let index = folder.path().join("model_index.json");
-    let text = std::fs::read_to_string(&index).expect("it is there");
-    std::fs::write(&index, text.replace("PNDMScheduler", "DDIMScheduler")).expect("it is writable");
-    let files = ModelFiles::directory(folder.path()).expect("it is a folder");
+    let (_folder, files) = animatediff();
     for name in ["motion_adapter", "motion_adapter_no_mid"] {
-        let motion_adapter = Some(golden_folder().join(name).display().to_string());
-        check_whole_clips(files.clone(), &LoadOptions { motion_adapter, ..F32 }, name);
+        check_clips(files.clone(), &adapted(name, &F32), name);
     }
 }
 
 /// A folder of `AnimateDiffPipeline` may hold a denoiser of still images beside the part `motion_adapter`.
 #[test]
 fn a_model_with_its_own_motion_adapter_generates_clips() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    copy(&golden_folder().join("sd1"), folder.path());
-    copy(&golden_folder().join("animatediff/scheduler"), &folder.path().join("scheduler"));
+    let (folder, files) = animatediff();
     copy(&golden_folder().join("motion_adapter"), &folder.path().join("motion_adapter"));
     let index = folder.path().join("model_index.json");
-    let text =
-        std::fs::read_to_string(&index).expect("it is there").replace("PNDMScheduler", "DDIMScheduler");
+    let text = std::fs::read_to_string(&index).expect("it is there");
     let part = r#"{ "motion_adapter": ["diffusers", "MotionAdapter"],"#;
     std::fs::write(&index, text.replacen('{', part, 1)).expect("it is writable");
-    let files = ModelFiles::directory(folder.path()).expect("it is a folder");
-    check_whole_clips(files, &F32, "motion_adapter");
+    check_clips(files, &F32, "motion_adapter");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use noisefind::core::method::FindConfig;
+
 use super::format::{interval, number};
 use super::page::BUDGET;
 use super::summary::{Contender, Figure, Scope, estimate};
 use crate::cell::Cell;
+use crate::methods::COMPONENTS;
 
 /// Each setting of `--variety`, on the prompts and seeds that all of them have.
 pub fn front_table(cells: &[Cell]) -> String {
@@ -25,8 +28,8 @@ pub fn front_table(cells: &[Cell]) -> String {
         };
         let _ = writeln!(
             text,
-            "| {variety} | {} | {} | {} | {} | {} | {} | {} |",
-            (8.0 * variety).exp2().round(),
+            "| {variety:.2} | {} | {} | {} | {} | {} | {} | {} |",
+            (6.0 * variety).exp2().round(),
             interval(estimate(&own, &contender, Figure::Success, Scope::default())),
             of(Figure::VerifiedSuccess, 2),
             of(Figure::DiversityRatio, 2),
@@ -40,14 +43,16 @@ pub fn front_table(cells: &[Cell]) -> String {
 
 /// The settings of `--variety` on record with their cells, of the prompts and seeds that all have.
 pub fn front(cells: &[Cell]) -> Vec<(f64, Contender, Vec<Cell>)> {
-    let settings = [
-        (0.0, "find-variety-0"),
-        (0.25, "find-variety-25"),
-        (0.5, "find"),
-        (0.75, "find-variety-75"),
-        (1.0, "find-variety-100"),
-    ];
-    let settings = settings.map(|(variety, name)| (variety, Contender::method(name, BUDGET)));
+    let default = FindConfig::default().components;
+    let mut settings: Vec<(usize, String)> =
+        COMPONENTS.iter().map(|count| (*count, format!("find-components-{count}"))).collect();
+    settings.push((default, "find".to_owned()));
+    settings.sort_unstable();
+    let settings = settings.into_iter().map(|(components, name)| {
+        // As `FindConfig::with_variety` has it.
+        ((components as f64).log2() / 6.0, Contender::method(&name, BUDGET))
+    });
+    let settings: Vec<(f64, Contender)> = settings.collect();
     // A setting with few cells would take most prompts away from the others.
     let count = |one: &Contender| cells.iter().filter(|cell| one.owns(cell)).count();
     let variants = settings.iter().filter(|(_, one)| one.is_variant());

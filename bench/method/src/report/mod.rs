@@ -4,6 +4,8 @@ mod bases;
 mod cost;
 mod format;
 mod front;
+mod geneval;
+mod noise_value;
 mod page;
 mod parts;
 mod plots;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use self::noise_value::NoiseValue;
 use crate::cell::Cell;
 use crate::stages::Stages;
 use crate::{prompts, records};
@@ -26,7 +29,7 @@ use crate::{prompts, records};
 /// Write the results page and its plots from recorded cells
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Folder of the records: forty.jsonl, fresh.jsonl, easy.jsonl and video.jsonl, each of a list of prompts, and a folder
+    /// Folder of the records: forty.jsonl, fresh.jsonl, easy.jsonl, video.jsonl and geneval.jsonl, each of a list of prompts, and a folder
     /// emoji-64 with those of the model before its distillation; what is absent is left out of the page
     #[arg(long, default_value = "bench/results")]
     records: PathBuf,
@@ -64,8 +67,12 @@ struct Records {
     easy_met: Vec<Cell>,
     /// Clips.
     video: Vec<Cell>,
+    /// A public model on the prompts of GenEval.
+    geneval: Vec<Cell>,
     /// Clean estimates in the middle of runs.
     stages: Vec<Stages>,
+    /// A network's predictions of rewards from noises.
+    noise_value: Option<NoiseValue>,
     /// The model before its distillation, with peers that tune its weights.
     undistilled: Vec<Cell>,
 }
@@ -95,7 +102,9 @@ pub fn report(args: &ReportArgs) -> Result<()> {
         easy,
         easy_met,
         video: list("video.jsonl")?,
+        geneval: list("geneval.jsonl")?,
         stages: records::read(&args.records.join("stages.jsonl"))?,
+        noise_value: noise_value::read(&args.records.join("noise-value.json"))?,
         undistilled,
     };
     if records.forty.is_empty() {
@@ -104,7 +113,8 @@ pub fn report(args: &ReportArgs) -> Result<()> {
     let folder = args.page.with_extension("").with_file_name("results");
     fs::create_dir_all(&folder)?;
     let plots = plots::draw_all(&records.forty)?;
-    for (name, png) in &plots {
+    let noise_value = records.noise_value.as_ref().map(plots::draw_noise_value).transpose()?;
+    for (name, png) in plots.iter().chain(&noise_value) {
         fs::write(folder.join(name), png)?;
     }
     let names: Vec<&str> = plots.iter().map(|(name, _)| *name).collect();

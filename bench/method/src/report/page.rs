@@ -6,6 +6,8 @@ use super::Records;
 use super::cost::{difficulty_table, easy_section};
 use super::format::{interval, number};
 use super::front::front_table;
+use super::geneval::geneval_section;
+use super::noise_value::noise_value_section;
 use super::parts::parts_table;
 use super::reach;
 use super::stages::{across_prompts_section, stages_section};
@@ -83,8 +85,10 @@ pub fn page(records: &Records, plots: &[&str]) -> String {
     }
     section(&mut text, "What limits it", &limits(cells, &find));
     section(&mut text, "Giving up in the middle of a run", &stages_section(&records.stages));
-    section(&mut text, "What a noise tells across prompts", &across_prompts_section(&records.stages));
+    let across = across_prompts_section(&records.stages) + &noise_value_section(records.noise_value.as_ref());
+    section(&mut text, "What a noise tells across prompts", &across);
     section(&mut text, "Video", &video_section(&records.video));
+    section(&mut text, "GenEval", &geneval_section(&records.geneval));
     section(&mut text, "Against tuning the weights", &undistilled_section(&records.undistilled));
     let images: String = plots.iter().map(|name| format!("![{name}](results/{name})\n\n")).collect();
     let plots = format!(

@@ -7,6 +7,7 @@ use plotters::prelude::*;
 
 use super::bases::Bases;
 use super::front::front;
+use super::noise_value::NoiseValue;
 use super::summary::{
     Contender, Figure, Scope, by_prompt, contenders, counts, estimate, gain_curve, mean_curve,
 };
@@ -72,6 +73,37 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
             })
         })?,
     ])
+}
+
+/// The rank correlation of networks against what they were trained on.
+pub fn draw_noise_value(record: &NoiseValue) -> Result<(&'static str, Vec<u8>)> {
+    let title = "What a network finds in a noise, under prompts that it never met".to_owned();
+    let shown = [(true, "noise and prompt", TUNED), (false, "noise alone", BASE)];
+    let png = canvas::draw(1040, 480, &[("Title", title)], &|area: &Area<'_>| {
+        let area = beside_legend(area, &shown.map(|(_, name, colour)| (name.to_owned(), colour)))?;
+        let evaluations = record.points.iter().map(|point| point.evaluations as f64);
+        let (least, most) = evaluations
+            .fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)));
+        let (low, high) = range(record.points.iter().flat_map(|point| point.ci95).chain([0.15]));
+        let mut chart = builder(&area)
+            .build_cartesian_2d((0.9 * least..1.1 * most).log_scale(), low..high)
+            .map_err(failed)?;
+        mesh(&mut chart, "evaluations trained on", "rank correlation with the reward, within a prompt")?;
+        for (prompt_given, _, colour) in shown {
+            let own = record.points.iter().filter(|point| point.prompt_given == prompt_given);
+            let mut own: Vec<_> = own.collect();
+            own.sort_unstable_by_key(|point| point.evaluations);
+            let line = own.iter().map(|point| (point.evaluations as f64, point.rank_correlation));
+            chart.draw_series(LineSeries::new(line, colour.stroke_width(2))).map_err(failed)?;
+            let whiskers = own.iter().map(|point| {
+                let at = point.evaluations as f64;
+                PathElement::new([(at, point.ci95[0]), (at, point.ci95[1])], colour.stroke_width(1))
+            });
+            chart.draw_series(whiskers).map_err(failed)?;
+        }
+        Ok(())
+    })?;
+    Ok(("value-of-a-noise.png", png))
 }
 
 /// The names of contenders, with the budget where it is not that of the comparison.
@@ -214,8 +246,8 @@ fn front_plot(area: &Area<'_>, cells: &[Cell]) -> Drawing {
     let mut named: Vec<(String, (f64, f64), RGBColor)> = Vec::new();
     for (variety, at) in marks {
         match named.iter_mut().find(|(_, other, _)| *other == at) {
-            Some((name, _, _)) => *name += &format!(", {variety}"),
-            None => named.push((variety.to_string(), at, TUNED)),
+            Some((name, _, _)) => *name += &format!(", {variety:.2}"),
+            None => named.push((format!("{variety:.2}"), at, TUNED)),
         }
     }
     for (name, at, colour) in named.into_iter().chain(base.map(|at| ("base".to_owned(), at, BASE))) {

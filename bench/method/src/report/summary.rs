@@ -80,7 +80,7 @@ impl Contender {
 
     /// Whether it is another method without one of its parts, or with one that was taken out.
     pub fn is_variant(&self) -> bool {
-        matches!(self, Self::Method(name, _) if ["-without-", "-with-", "-variety-"].iter().any(|part| name.contains(part)))
+        matches!(self, Self::Method(name, _) if ["-without-", "-with-", "-components-"].iter().any(|part| name.contains(part)))
     }
 
     /// Whether `cell` is one of its own.

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "terminal-images")]
 mod images;
+#[cfg(feature = "terminal-images")]
+mod inline;
 mod json;
 mod terminal;
 

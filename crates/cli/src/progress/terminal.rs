@@ -25,9 +25,9 @@ pub struct Terminal {
     /// Tenths of the work that were told in plain lines.
     told: usize,
     shows_bar: bool,
-    /// What was not shown yet, where the terminal shows images.
+    /// How the terminal shows images, where it does, and those that it did not show yet.
     #[cfg(feature = "terminal-images")]
-    images: Option<Vec<Media>>,
+    images: Option<(super::inline::Protocol, Vec<Media>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,9 @@ impl Terminal {
             told: 0,
             shows_bar: shown != Shown::Lines,
             #[cfg(feature = "terminal-images")]
-            images: (shown == Shown::Auto && super::images::are_possible()).then(Vec::new),
+            images: super::images::protocol()
+                .filter(|_| shown == Shown::Auto)
+                .map(|protocol| (protocol, Vec::new())),
         }
     }
 
@@ -61,8 +63,8 @@ impl Terminal {
     /// Shows a row of samples above the bar.
     #[cfg(feature = "terminal-images")]
     fn show_images(&mut self) {
-        if let Some(images) = &mut self.images {
-            self.bar.suspend(|| super::images::show(images));
+        if let Some((protocol, images)) = &mut self.images {
+            self.bar.suspend(|| super::images::show(*protocol, images));
             images.clear();
         }
     }
@@ -163,7 +165,7 @@ impl Observer for Terminal {
 
     fn sampled(&mut self, _key: SampleKey, media: &Media, _reward: Option<&Reward>) {
         #[cfg(feature = "terminal-images")]
-        if let Some(images) = &mut self.images {
+        if let Some((_, images)) = &mut self.images {
             images.push(media.clone());
             if images.len() == super::images::COLUMNS {
                 self.show_images();

@@ -4,6 +4,7 @@
 
 pub mod formula;
 pub mod hub;
+pub mod pipelines;
 
 use std::collections::HashMap;
 use std::fs;

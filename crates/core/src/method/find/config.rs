@@ -45,7 +45,7 @@ impl Default for FindConfig {
     fn default() -> Self {
         Self {
             surrogate: true,
-            components: 16,
+            components: 8,
             radius: 0.95,
             keep_base: true,
             base_evaluations: 64,
@@ -102,14 +102,14 @@ impl FindConfig {
         }
     }
 
-    /// These settings with the number of components that `variety` asks for: one at 0, 16 at 0.5, 256 at 1, each further
+    /// These settings with the number of components that `variety` asks for: one at 0, 8 at 0.5, 64 at 1, each further
     /// one around another noise that succeeds.
     ///
     /// # Errors
     /// Where `variety` is not from 0 to 1.
     pub fn with_variety(self, variety: f64) -> Result<Self> {
         fraction("variety", variety)?;
-        Ok(Self { components: (8.0 * variety).exp2().round() as usize, ..self })
+        Ok(Self { components: (6.0 * variety).exp2().round() as usize, ..self })
     }
 
     pub(in crate::method) fn validate(&self) -> Result<()> {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn variety_is_a_number_of_components() {
         let components = |variety| FindConfig::default().with_variety(variety).map(|find| find.components);
-        assert_eq!([0.0, 0.5, 1.0].map(|variety| components(variety).unwrap()), [1, 16, 256]);
+        assert_eq!([0.0, 0.5, 1.0].map(|variety| components(variety).unwrap()), [1, 8, 64]);
         assert_eq!(components(0.5).unwrap(), FindConfig::default().components);
         let message = |variety| components(variety).unwrap_err().to_string();
         assert_eq!(message(1.5), "variety is 1.5, expected a number from 0 to 1");
