@@ -5,7 +5,7 @@ use std::fs;
 use noisefind_diffusion::{DiffusionModel, GenerationOptions, LoadOptions, ModelFiles};
 use tempfile::TempDir;
 
-use super::{F32, Golden, assert_close, copy, golden_folder, tiny};
+use super::{Golden, assert_close, copy, golden_folder, tiny};
 
 pub const PROMPT: &str = "a green dog";
 
