@@ -46,11 +46,12 @@ impl Grammar {
     pub fn candidates(&self, category: Category, salt: &str) -> Vec<String> {
         let mut patterns = match category {
             _ if !self.motions.is_empty() => vec![self.moving(category)],
-            Category::Motion => Vec::new(),
             Category::Colour => vec![self.odd_colours()],
             Category::Composition => vec![self.pairs(), self.relations(), self.coloured_pairs()],
             Category::Count => vec![self.counts()],
             Category::Location => vec![self.locations()],
+            // Motions are of clips; GenEval has a list of its own.
+            _ => Vec::new(),
         };
         patterns
             .iter_mut()
@@ -121,7 +122,6 @@ impl Grammar {
         let things: Vec<(String, &str)> = match category {
             Category::Colour => self.odd_colours().into_iter().map(|thing| (thing, "")).collect(),
             Category::Composition => self.pairs().into_iter().map(|things| (things, "")).collect(),
-            Category::Count => Vec::new(),
             Category::Location | Category::Motion => {
                 let places: Vec<&str> = match category {
                     Category::Motion => vec![""],
@@ -133,6 +133,7 @@ impl Grammar {
                 };
                 self.nouns.values().flat_map(everywhere).collect()
             }
+            _ => Vec::new(),
         };
         let motions: Vec<&String> = self.motions.values().filter_map(|words| words.first()).collect();
         let text = |(thing, place): &(String, &str), motion: &str| {
