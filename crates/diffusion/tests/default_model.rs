@@ -4,9 +4,7 @@ mod common;
 
 use common::pipelines::{check_shipped, shipped, shipped_options};
 use common::{Golden, assert_close};
-use noisefind_diffusion::{
-    DeviceChoice, DiffusionModel, DtypeChoice, GenerationOptions, LoadOptions, ModelFiles, ModelInfo,
-};
+use noisefind_diffusion::{DeviceChoice, DiffusionModel, DtypeChoice, LoadOptions, ModelInfo};
 
 const MODELS: [&str; 3] = ["emoji-64", "emoji-64-turbo", "emoji-64-video"];
 
