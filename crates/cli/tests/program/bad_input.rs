@@ -215,7 +215,7 @@ fn disk_without_room() {
 
     // Room for the first files, none for the state after a step that learnt: what is there can be gone on with.
     let (code, message) =
-        limited(8, "tune 'a green dog' --model fake --evaluations 64 --samples 16 --out run");
+        limited(8, "tune 'a green dog' --model fake --evaluations 64 --batch-size 4 --samples 16 --out run");
     insta::assert_snapshot!(format!("{code:?} {message}"));
     assert_eq!(
         names(&folder.path().join("run")),
