@@ -79,7 +79,7 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
 pub fn draw_noise_value(record: &NoiseValue) -> Result<(&'static str, Vec<u8>)> {
     let title = "What a network finds in a noise, under prompts that it never met".to_owned();
     let shown = [(true, "noise and prompt", TUNED), (false, "noise alone", BASE)];
-    let png = canvas::draw(1040, 480, &[("Title", title)], &|area: &Area<'_>| {
+    let png = canvas::draw(1040, 480, &[("Title", title)], |area: &Area<'_>| {
         let area = beside_legend(area, &shown.map(|(_, name, colour)| (name.to_owned(), colour)))?;
         let evaluations = record.points.iter().map(|point| point.evaluations as f64);
         let (least, most) = evaluations
