@@ -85,7 +85,8 @@ pub fn learn(
             };
             let batch_size = own_batch_size.min(evaluations);
             let config = RunConfig { seed, evaluations, batch_size, ..run.clone() };
-            let start = Start { shape, seed, source: config.noise_rng, prompt_embedding };
+            let source = config.noise_rng;
+            let start = Start { source, prompt_embedding, ..Start::new(shape, seed) };
             let mut run = Run::new(config, method.start(start, workbench.success_reward)?)?;
             let mut learnt = learn_by(workbench, prompt, &mut run)?;
             if *outcome == Outcome::Last {

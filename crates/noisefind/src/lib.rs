@@ -50,4 +50,4 @@ pub use models::embedded::NAMES as BUILT_IN_MODELS;
 pub use models::{hashes, registry, scorers};
 pub use noisefind_core as core;
 pub use noisefind_rundir as rundir;
-pub use run::{ask_tell, compare, prompts, sample, tune, verify};
+pub use run::{ask_tell, compare, prior, prompts, sample, tune, verify};

@@ -6,6 +6,7 @@ use noisefind_core::ports::Reward;
 use serde::Serialize;
 
 use crate::record::MetricsLine;
+use crate::run::prior::PriorRun;
 
 /// Follows long work. Every method has a body that does nothing, so a program implements what it shows.
 pub trait Observer {
@@ -62,6 +63,9 @@ pub struct Header {
     pub evaluations: usize,
     /// Evaluations spent already, where a run is resumed.
     pub evaluations_done: usize,
+    /// The earlier runs that it begins with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorRun>,
     /// The run folder.
     pub run: String,
 }

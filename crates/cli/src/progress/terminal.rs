@@ -118,6 +118,10 @@ impl Observer for Terminal {
         if !header.held_out.is_empty() {
             say(&format!("held-out {}", header.held_out.join(", ")));
         }
+        if !header.prior.is_empty() {
+            let runs = header.prior.iter().map(|run| format!("{} ({:.2})", run.prompt, run.similarity));
+            say(&format!("prior    {}", runs.collect::<Vec<_>>().join(", ")));
+        }
         say(&format!("run      {}", header.run));
         self.evaluations = header.evaluations;
         self.evaluations_done = header.evaluations_done;

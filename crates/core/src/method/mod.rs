@@ -102,12 +102,15 @@ pub struct Start {
     pub source: NoiseSource,
     /// What a value network sees of the prompt; possibly empty.
     pub prompt_embedding: Vec<f32>,
+    /// A policy around noises that succeeded under similar prompts, for a method that can begin with one
+    /// ([`MethodConfig::takes_prior`]).
+    pub prior: Option<NoisePolicy>,
 }
 
 impl Start {
     /// A start without a prompt embedding, under Philox noise.
     pub fn new(shape: NoiseShape, seed: u64) -> Self {
-        Self { shape, seed, source: NoiseSource::default(), prompt_embedding: Vec::new() }
+        Self { shape, seed, source: NoiseSource::default(), prompt_embedding: Vec::new(), prior: None }
     }
 }
 
@@ -161,6 +164,11 @@ impl MethodConfig {
             }
             other => other,
         }
+    }
+
+    /// Whether the method has a use for [`Start::prior`].
+    pub fn takes_prior(&self) -> bool {
+        matches!(self, Self::Find(_))
     }
 
     /// Checks every range.

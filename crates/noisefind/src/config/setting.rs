@@ -1,5 +1,7 @@
 //! Types of settings: how each is read from a config file, and what a user is told who wrote something else.
 
+use std::path::PathBuf;
+
 use noisefind_core::config::{MethodConfig, ResultPolicy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -42,6 +44,10 @@ impl Setting for usize {
 
 impl Setting for f64 {
     const EXPECTED: &'static str = "a number";
+}
+
+impl Setting for PathBuf {
+    const EXPECTED: &'static str = "a path in quotes";
 }
 
 impl Setting for String {

@@ -1,5 +1,7 @@
 //! The settings of a run.
 
+use std::path::PathBuf;
+
 use noisefind_core::config::{MethodConfig, ResultPolicy, RunConfig};
 use noisefind_rundir::Provenance;
 use serde::{Deserialize, Serialize, Serializer};
@@ -58,6 +60,10 @@ settings! {
         /// [default: the model's own for its own scorer, else unknown]
         #[arg(long, value_name = "REWARD", allow_negative_numbers = true)]
         success_reward: f64,
+        /// Folder of earlier runs: after the first batch, one is sampled around the noises that helped the most similar prompts
+        /// under the same model and settings [default: none]
+        #[arg(long, value_name = "RUNS_DIR")]
+        prior: PathBuf,
         /// Which of the policies that were sampled from is the result; default `best`
         #[no_flag(skip)]
         result: ResultPolicy,
@@ -93,6 +99,9 @@ pub struct TuneConfig {
     pub max_seconds: Option<f64>,
     /// Fresh samples of the final comparison, for base and tuned each.
     pub samples: u32,
+    /// Folder of earlier runs whose policies the run begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prior: Option<PathBuf>,
     /// The model and how it generates.
     #[serde(flatten)]
     pub generation: GenerationConfig,
@@ -200,6 +209,7 @@ impl TuneOptions {
             judge: self.judge.clone().or_else(|| defaults.judge.clone()),
             max_seconds: self.max_seconds,
             samples: self.samples.unwrap_or(32),
+            prior: self.prior.clone(),
             run: self.resolve_run(generation.noise_rng.unwrap_or_default())?,
             generation,
             method: self.method.clone().unwrap_or_default(),

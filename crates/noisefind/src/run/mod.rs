@@ -3,6 +3,7 @@
 pub mod ask_tell;
 pub mod compare;
 mod journal;
+pub mod prior;
 mod prompt_list;
 pub mod prompts;
 pub mod sample;

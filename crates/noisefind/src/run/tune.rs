@@ -31,6 +31,7 @@ use crate::machine;
 use crate::observer::{Header, Observer};
 use crate::record::{Environment, MetricsLine, Phase, Saved, state_of, to_file};
 use crate::run::journal::{ArmJournal, Journaled, line};
+use crate::run::prior::{Prior, PriorRun};
 use crate::run::session::{Session, borrowed};
 
 /// What to tune.
@@ -85,6 +86,7 @@ pub fn tune(request: &TuneRequest, observer: &mut dyn Observer) -> Result<Tuned>
     };
     observer.started(&tuning.header());
     tuning.session.warn(observer);
+    tuning.warn_without_prior(observer);
     let stop_reason = tuning.run_steps(observer)?;
     tuning.finish(stop_reason, observer)
 }
@@ -100,6 +102,8 @@ struct Tuning {
     metrics: Vec<MetricsLine>,
     /// Samples after them that are recorded.
     journaled: Journaled,
+    /// The earlier runs that it begins with.
+    prior: Vec<PriorRun>,
     clock: Clock,
 }
 
@@ -137,7 +141,9 @@ impl Tuning {
         let claim = claim(out, if_occupied, prompt, options.seed.unwrap_or_default())?;
         let mut session = Session::open(options, Some(&Layout::new(claim.root()).answers()))?;
         let config = session.config.clone();
-        let run = Run::new(config.run.clone(), start_method(&mut session)?)?;
+        let prior = Prior::of(&config, &session.hashes.model, session.noise_shape())?;
+        let runs = prior.as_ref().map(|prior| prior.runs.clone()).unwrap_or_default();
+        let run = Run::new(config.run.clone(), start_method(&mut session, prior)?)?;
         let environment = session.environment();
         let writer = RunWriter::create(claim, &config.to_toml()?, &environment)?;
         let events = events(writer.layout(), Some(&environment), &[])?;
@@ -150,6 +156,7 @@ impl Tuning {
             best: BestNoises::default(),
             metrics: Vec::new(),
             journaled: Journaled::default(),
+            prior: runs,
         })
     }
 
@@ -161,7 +168,13 @@ impl Tuning {
         let reader = RunReader::open(root)?;
         let environment = reader.json::<Environment>(&writer.layout().environment())?;
         check_weights(&session, environment.as_ref())?;
-        let method = start_method(&mut session)?;
+        // A saved state holds the prior; before the first step nothing was sampled from it.
+        let prior = match &checkpoint {
+            Some(_) => None,
+            None => Prior::of(&session.config, &session.hashes.model, session.noise_shape())?,
+        };
+        let runs = prior.as_ref().map(|prior| prior.runs.clone()).unwrap_or_default();
+        let method = start_method(&mut session, prior)?;
         let run = match checkpoint {
             Some((_, TensorFile { tensors, metadata })) => {
                 session.use_base(metadata.base)?;
@@ -177,7 +190,7 @@ impl Tuning {
         let saved = metrics.last().map_or(0.0, |line| line.elapsed_seconds);
         let clock = Clock::start(saved.max(journaled.elapsed_seconds()), session.config.max_seconds);
         let best = BestNoises::read(writer.layout(), run.shape())?;
-        Ok(Self { session, writer, run, events, best, metrics, journaled, clock })
+        Ok(Self { session, writer, run, events, best, metrics, journaled, prior: runs, clock })
     }
 
     fn header(&self) -> Header {
@@ -194,7 +207,16 @@ impl Tuning {
             threads: machine::threads(),
             evaluations: config.run.evaluations,
             evaluations_done: self.run.progress().evaluations + self.journaled.tuning_samples(),
+            prior: self.prior.clone(),
             run: self.writer.layout().root().display().to_string(),
+        }
+    }
+
+    fn warn_without_prior(&self, observer: &mut dyn Observer) {
+        let Some(folder) = &self.session.config.prior else { return };
+        if self.prior.is_empty() && self.run.progress().iteration == 0 {
+            let folder = folder.display();
+            observer.warned(&format!("no tuned run in {folder} has a similar prompt: the run begins without a prior"));
         }
     }
 
@@ -398,11 +420,12 @@ impl Tuning {
 type EvaluatedStep = (Vec<Scores>, Vec<Media>);
 
 /// The method of a run, which was told nothing yet.
-fn start_method(session: &mut Session) -> Result<Box<dyn Method>> {
+fn start_method(session: &mut Session, prior: Option<Prior>) -> Result<Box<dyn Method>> {
     let prompt_embedding = session.prompt_embedding()?;
     let run = &session.config.run;
     let (shape, seed, source) = (session.noise_shape(), run.seed, run.noise_rng);
-    Ok(session.config.method.start(Start { shape, seed, source, prompt_embedding })?)
+    let prior = prior.map(|prior| prior.policy);
+    Ok(session.config.method.start(Start { shape, seed, source, prompt_embedding, prior })?)
 }
 
 /// The given rewards of all steps up to `iteration`, that of the policy that is the result.

@@ -22,7 +22,9 @@ use crate::method::{Method, Start, Update};
 use crate::noise::NoiseShape;
 use crate::policy::NoisePolicy;
 use crate::rng::NoiseSource;
-use crate::state::{MethodHeader, MethodState, NamedTensor, ScoredKey, find_tensor};
+use crate::state::{
+    MethodHeader, MethodState, NamedTensor, ScoredKey, find_tensor, policy_tensors, read_policy,
+};
 use crate::statistics::{mean, standard_deviation};
 use crate::stop_reason::StopReason;
 use crate::threshold::{self, BaseSuccess, NEWEST, is_success_known};
@@ -35,6 +37,9 @@ const DEFAULT_NATS_PER_DIMENSION: f64 = 1.2;
 /// evaluations tell the best of them.
 const GRADED_COMPONENTS: usize = 4;
 const GRADED_RADIUS: f64 = 0.92;
+
+/// What the names of the prior's tensors begin with in a saved state.
+const PRIOR_PREFIX: &str = "prior.";
 
 /// Memory of the noises that the surrogate observes, which limits their number where a noise has millions of values.
 const OBSERVED_BYTES: usize = 2 << 30;
@@ -49,6 +54,8 @@ pub struct Find {
     source: NoiseSource,
     budget_nats: f64,
     policy: NoisePolicy,
+    /// Sampled once, after the first batch, where that is too little to learn from.
+    prior: Option<NoisePolicy>,
     history: History,
     /// Each update of the policy, oldest first.
     mixtures: Vec<Mixture>,
@@ -73,6 +80,7 @@ impl Find {
                 .kl_budget_nats
                 .unwrap_or(DEFAULT_NATS_PER_DIMENSION * start.shape.numel() as f64),
             policy: NoisePolicy::standard(start.shape),
+            prior: start.prior.clone(),
             history: History::new(config.history_evaluations.min(observations_in_memory(start.shape))),
             mixtures: Vec::new(),
             config,
@@ -132,19 +140,49 @@ impl Find {
         }
     }
 
+    /// How many batches were told.
+    fn batch_count(&self) -> usize {
+        self.history.samples().chunk_by(|a, b| a.key.iteration == b.key.iteration).count()
+    }
+
+    /// The rewards of the base, as long as nothing was learnt: the second batch is the prior's, where there is one.
+    fn base_rewards(&self) -> Vec<f64> {
+        let batches = self.history.samples().chunk_by(|a, b| a.key.iteration == b.key.iteration);
+        let of_base = batches.enumerate().filter(|(at, _)| *at != 1 || self.prior.is_none());
+        of_base.flat_map(|(_, batch)| batch.iter().map(|sample| sample.reward)).collect()
+    }
+
     /// What the first samples say of the base; too little once the policy was updated.
     fn base_success(&self) -> BaseSuccess {
         if !self.mixtures.is_empty() {
             return BaseSuccess::TooLittle;
         }
         let FindConfig { components, base_evaluations, .. } = self.config;
-        let rewards = self.history.rewards();
+        let (rewards, base) = (self.history.rewards(), self.base_rewards());
         // A base without failures is told by the reward that images which show the prompt usually reach.
         let all = self.config.success_reward.filter(|&known| rewards.iter().all(|&reward| reward >= known));
-        match BaseSuccess::of(&rewards, self.success_reward().or(all), components, base_evaluations) {
+        let threshold = self.success_reward().or(all);
+        // A prior's successes are as good to learn from as the base's.
+        let is_success = |reward: &&f64| threshold.is_some_and(|threshold| **reward >= threshold);
+        let successes = rewards.iter().filter(is_success).count();
+        match BaseSuccess::of(&base, threshold, components, base_evaluations) {
             BaseSuccess::Enough if !self.config.keep_base => BaseSuccess::TooLittle,
+            BaseSuccess::Undecided if successes >= components => BaseSuccess::TooLittle,
+            BaseSuccess::TooLittle if self.asks_for_prior() && threshold.is_none() => BaseSuccess::Undecided,
             verdict => verdict,
         }
+    }
+
+    /// Whether the prior is there and was not sampled.
+    fn asks_for_prior(&self) -> bool {
+        self.prior.is_some() && self.batch_count() <= 1
+    }
+
+    /// The policy of the next batch where nothing is learnt yet.
+    fn unlearnt_policy(&self) -> NoisePolicy {
+        let is_undecided = self.base_success() == BaseSuccess::Undecided;
+        let prior = self.prior.clone().filter(|_| is_undecided && self.asks_for_prior());
+        prior.unwrap_or_else(|| NoisePolicy::standard(self.shape()))
     }
 
     /// The rewards of the newest samples of learnt policies, at most [`NEWEST`].
@@ -190,11 +228,12 @@ impl Method for Find {
             self.history.add(sample, evaluation.noise.values());
         }
         let expected_reward = Some(mean(&self.history.rewards()));
-        if self.base_success() != BaseSuccess::TooLittle {
-            return Ok(Update { expected_reward, ..Update::default() });
-        }
-        let centres = self.centres();
+        let is_ready = self.base_success() == BaseSuccess::TooLittle;
+        let centres = if is_ready { self.centres() } else { Vec::new() };
         if centres.is_empty() {
+            if self.mixtures.is_empty() {
+                self.policy = self.unlearnt_policy();
+            }
             return Ok(Update { expected_reward, ..Update::default() });
         }
         let length = (self.shape().numel() as f64).sqrt();
@@ -233,24 +272,32 @@ impl Method for Find {
             let shape = vec![mixture.weights.len(), columns];
             NamedTensor::new(Self::tensor_name(mixture.iteration), shape, mixture.weights.concat())
         };
+        let prior = self.prior.iter().flat_map(|prior| policy_tensors(PRIOR_PREFIX, prior));
         MethodState {
             header: MethodHeader {
                 samples: self.history.samples().to_vec(),
                 // The iterations after which the policy was updated.
                 counters: self.mixtures.iter().map(|mixture| mixture.iteration).collect(),
             },
-            tensors: self.mixtures.iter().map(tensor).collect(),
+            tensors: self.mixtures.iter().map(tensor).chain(prior).collect(),
         }
     }
 
     fn restore(&mut self, policy: NoisePolicy, state: &MethodState) -> Result<()> {
+        let has_prior = state.tensors.iter().any(|tensor| tensor.name.starts_with(PRIOR_PREFIX));
+        self.prior = has_prior.then(|| read_policy(&state.tensors, PRIOR_PREFIX, self.shape())).transpose()?;
         let mut updates = state.header.counters.iter().peekable();
         for batch in state.header.samples.chunk_by(|a, b| a.key.iteration == b.key.iteration) {
             for sample in batch {
                 let noise = self.policy.sample(self.source, sample.key);
                 self.history.add(*sample, noise.values());
             }
-            let Some(iteration) = updates.next_if_eq(&&batch[0].key.iteration) else { continue };
+            let Some(iteration) = updates.next_if_eq(&&batch[0].key.iteration) else {
+                if self.mixtures.is_empty() {
+                    self.policy = self.unlearnt_policy();
+                }
+                continue;
+            };
             let tensor = find_tensor(&state.tensors, &Self::tensor_name(*iteration))?;
             let columns = self.history.observed_count();
             if tensor.values.is_empty() || !tensor.values.len().is_multiple_of(columns) {

@@ -38,7 +38,7 @@ pub struct Paper {
 impl Paper {
     /// The method before its first batch.
     pub fn new(config: PaperConfig, start: Start) -> Self {
-        let Start { shape, seed, source, prompt_embedding } = start;
+        let Start { shape, seed, source, prompt_embedding, prior: _ } = start;
         let (count, rate) = (shape.numel(), config.learning_rate);
         let network = || {
             ValueNetwork::new(seed, count, prompt_embedding, config.value_width, config.value_learning_rate)

@@ -28,6 +28,7 @@ use crate::models::hashes::ModelHashes;
 use crate::models::registry::steps_and_guidance;
 use crate::record::{Environment, MetricsLine, Phase, SampleLine, Saved, state_of, to_file};
 use crate::run::journal::Journaled;
+use crate::run::prior::Prior;
 use crate::run::session::provenance;
 use crate::run::tune::{claim, events, rewards_up_to};
 
@@ -80,7 +81,8 @@ impl AskTell {
     ) -> Result<Self> {
         check_model(options.model_name())?;
         let config = options.resolve(&defaults())?;
-        let run = Run::new(config.run.clone(), start_method(&config, shape)?)?;
+        let prior = Prior::of(&config, &ModelHashes::of_none().model, shape)?;
+        let run = Run::new(config.run.clone(), start_method(&config, shape, prior)?)?;
         let now = Environment::now(device, dtype, &ModelHashes::of_none());
         let environment = Environment { noise_shape: Some(shape), ..now };
         let claim = claim(out, if_occupied, &config.prompt, config.run.seed)?;
@@ -114,7 +116,11 @@ impl AskTell {
             path: writer.layout().environment(),
             reason: "no noise_shape; start the run anew".to_owned(),
         })?;
-        let method = start_method(&config, shape)?;
+        let prior = match &checkpoint {
+            Some(_) => None,
+            None => Prior::of(&config, &ModelHashes::of_none().model, shape)?,
+        };
+        let method = start_method(&config, shape, prior)?;
         let run = match checkpoint {
             Some((_, TensorFile { tensors, metadata })) => {
                 let mut run = Run::resume(method, &state_of(tensors, metadata.header))?;
@@ -326,9 +332,10 @@ impl AskTell {
     }
 }
 
-fn start_method(config: &TuneConfig, shape: NoiseShape) -> Result<Box<dyn Method>> {
-    let (seed, source) = (config.run.seed, config.run.noise_rng);
-    Ok(config.method.start(Start { shape, seed, source, prompt_embedding: Vec::new() })?)
+fn start_method(config: &TuneConfig, shape: NoiseShape, prior: Option<Prior>) -> Result<Box<dyn Method>> {
+    let prior = prior.map(|prior| prior.policy);
+    let start = Start { source: config.run.noise_rng, prior, ..Start::new(shape, config.run.seed) };
+    Ok(config.method.start(start)?)
 }
 
 /// What is recorded where the caller says nothing: the model is unknown.
