@@ -16,6 +16,7 @@ mod hub;
 mod kill;
 #[cfg(unix)]
 mod missing;
+mod prior;
 mod prompts;
 mod public_models;
 mod results;

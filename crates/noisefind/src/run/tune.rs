@@ -216,7 +216,9 @@ impl Tuning {
         let Some(folder) = &self.session.config.prior else { return };
         if self.prior.is_empty() && self.run.progress().iteration == 0 {
             let folder = folder.display();
-            observer.warned(&format!("no tuned run in {folder} has a similar prompt: the run begins without a prior"));
+            observer.warned(&format!(
+                "no tuned run in {folder} has a similar prompt: the run begins without a prior"
+            ));
         }
     }
 

@@ -285,7 +285,8 @@ impl Method for Find {
 
     fn restore(&mut self, policy: NoisePolicy, state: &MethodState) -> Result<()> {
         let has_prior = state.tensors.iter().any(|tensor| tensor.name.starts_with(PRIOR_PREFIX));
-        self.prior = has_prior.then(|| read_policy(&state.tensors, PRIOR_PREFIX, self.shape())).transpose()?;
+        self.prior =
+            has_prior.then(|| read_policy(&state.tensors, PRIOR_PREFIX, self.shape())).transpose()?;
         let mut updates = state.header.counters.iter().peekable();
         for batch in state.header.samples.chunk_by(|a, b| a.key.iteration == b.key.iteration) {
             for sample in batch {
