@@ -20,11 +20,14 @@ pub struct OnPrompt {
     pub base: f64,
     /// Success of the contender.
     pub own: f64,
-    verified: Option<f64>,
-    generations: Option<f64>,
+    /// The same with verification.
+    pub verified: Option<f64>,
+    /// Images generated for a verified one.
+    pub generations: Option<f64>,
     /// Success of best-of-n.
     pub best_of: Option<f64>,
-    evaluations: f64,
+    /// Evaluations spent.
+    pub evaluations: f64,
 }
 
 /// Every prompt on which both were measured.

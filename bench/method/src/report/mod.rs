@@ -10,6 +10,7 @@ mod page;
 mod parts;
 mod plots;
 mod reach;
+mod scorer;
 mod stages;
 mod summary;
 mod targets;

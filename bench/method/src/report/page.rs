@@ -10,6 +10,7 @@ use super::geneval::geneval_section;
 use super::noise_value::noise_value_section;
 use super::parts::parts_table;
 use super::reach;
+use super::scorer::scorer_section;
 use super::stages::{across_prompts_section, stages_section};
 use super::summary::{Contender, Figure, Scope, by_prompt, contenders, counts, difference, estimate};
 use super::targets::targets;
@@ -59,6 +60,8 @@ pub fn page(records: &Records, plots: &[&str]) -> String {
         category_table(&records.fresh, &find, &base)
     );
     section(&mut text, "Success by category", &by_category);
+    let lists: [(&str, &[Cell]); 2] = [("the forty prompts", cells), ("never looked at", &records.fresh)];
+    section(&mut text, "What the scorer tells", &scorer_section(&lists, &find));
     section(&mut text, "Success and cost by difficulty", &difficulty_table(&[cells, &records.fresh], &find));
     section(&mut text, "Prompts that the model already draws", &easy_section(&records.easy, &find));
     section(&mut text, "Success against diversity", &front_table(cells));

@@ -9,6 +9,7 @@ use super::cost::{EASY_BEST_OF, OnPrompt, on_prompts};
 use super::format::{interval, number};
 use super::page::BUDGET;
 use super::reach::Reach;
+use super::scorer::by_ranking;
 use super::summary::{Contender, Figure, Scope, difference, estimate};
 use super::video::dynamic_degree_ratio;
 use crate::prompts::Category;
@@ -49,6 +50,20 @@ pub fn targets(records: &Records) -> String {
             interval(evaluations),
             evaluations.map(|found| found.value <= 60.0),
         );
+        let [told, _] = by_ranking(cells, &find);
+        let (told, verified): (Vec<f64>, Vec<f64>) =
+            told.iter().filter_map(|one| Some((one.own, one.verified?))).unzip();
+        let of_told = |target: &str, values: &[f64]| {
+            let found = (!values.is_empty()).then(|| mean(values));
+            (format!("{target} on {list} where the scorer tells"), number(found, 3), found)
+        };
+        for (target, values, least) in [
+            ("success of find at least 0.92", &told, 0.92),
+            ("verified success at least 0.97", &verified, 0.97),
+        ] {
+            let (target, measured, found) = of_told(target, values);
+            row(&target, measured, found.map(|found| found >= least));
+        }
         let counts = value(Figure::Success, Scope { category: Some(Category::Count), half: None });
         row(
             &format!("success of counts at least 0.85 on {list}"),
