@@ -74,7 +74,7 @@ fn a_prior_that_cannot_help_is_refused() {
     assert_eq!(tune(folder.path(), "a green dog", "earlier", &[]).0, Some(0));
     let last = |more: &[&str]| {
         let (code, _, stderr) = tune(folder.path(), "a green dog", "run", more);
-        assert_eq!(code, Some(1), "{stderr}");
+        assert_ne!(code, Some(0), "{stderr}");
         assert!(!folder.path().join("run").exists());
         stderr.lines().last().unwrap_or_default().to_owned()
     };

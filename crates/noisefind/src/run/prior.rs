@@ -77,11 +77,14 @@ impl Prior {
             }
         }
         if files.is_empty() {
-            let policies = if found == 1 { "one policy".to_owned() } else { format!("{found} policies") };
-            return Err(refused(format!(
-                "there are {policies}, and none was tuned with the model {} and the settings of this run",
-                config.generation.model()
-            )));
+            let (model, settings) = (config.generation.model(), "the settings of this run");
+            return Err(refused(match found {
+                0 => "there is no policy in it; give a folder of finished runs".to_owned(),
+                1 => format!("the policy in it was not tuned with the model {model} and {settings}"),
+                _ => format!(
+                    "none of the {found} policies in it was tuned with the model {model} and {settings}"
+                ),
+            }));
         }
         let similarity = |file: &PolicyFile| similarity(&config.prompt, &file.provenance.prompt);
         files.retain(|(_, file)| file.provenance.kl_nats > 0.0 && similarity(file) >= LEAST_SIMILARITY);
