@@ -18,18 +18,19 @@ const SHAPE: NoiseShape = NoiseShape::image(2, 4, 4);
 fn prior() -> NoisePolicy {
     let component = |sign: f32| {
         let mean: Vec<f32> = (0..SHAPE.numel()).map(|at| sign * (at as f32).sin()).collect();
-        Gaussian::new(mean, vec![0.3; SHAPE.numel()]).unwrap()
+        Gaussian::new(mean, vec![0.3; SHAPE.numel()]).expect("the test is well-formed")
     };
-    NoisePolicy::new(SHAPE, vec![component(1.0), component(-1.0)]).unwrap()
+    NoisePolicy::new(SHAPE, vec![component(1.0), component(-1.0)]).expect("the test is well-formed")
 }
 
 fn method(success_reward: Option<f64>, prior: Option<NoisePolicy>) -> Box<dyn Method> {
     let find = FindConfig { success_reward, ..FindConfig::default() };
-    MethodConfig::Find(find).start(Start { prior, ..Start::new(SHAPE, 3) }).unwrap()
+    MethodConfig::Find(find).start(Start { prior, ..Start::new(SHAPE, 3) }).expect("the test is well-formed")
 }
 
 fn start(success_reward: Option<f64>, prior: Option<NoisePolicy>) -> Run {
-    Run::new(RunConfig { seed: 3, ..RunConfig::default() }, method(success_reward, prior)).unwrap()
+    Run::new(RunConfig { seed: 3, ..RunConfig::default() }, method(success_reward, prior))
+        .expect("the test is well-formed")
 }
 
 /// One in six of the base succeeds, by the first value of the noise, and none of the prior.
@@ -44,7 +45,7 @@ fn steps(run: &mut Run, count: usize, reward: fn(&Media) -> f64) {
         let mut scorer = FunctionScorer::new("toy", move |_: &str, media: &Media| reward(media));
         let mut rollout = Rollout::new("a toy", &mut generator);
         rollout.rewards.push(&mut scorer);
-        step(run, &mut rollout).unwrap();
+        step(run, &mut rollout).expect("the test is well-formed");
     }
 }
 
