@@ -12,6 +12,7 @@ use super::summary::{
     Contender, Figure, Scope, by_prompt, contenders, counts, estimate, gain_curve, mean_curve,
 };
 use crate::cell::Cell;
+use crate::methods::RANDOM_PICK;
 use crate::prompts::Category;
 
 /// The budget of the bars.
@@ -46,14 +47,16 @@ pub fn draw_all(cells: &[Cell]) -> Result<Vec<(&'static str, Vec<u8>)>> {
     // The weights have no noise policy whose divergence or step could be drawn.
     let with_policy: Vec<Shown> =
         shown.iter().filter(|(one, _)| !points(cells, one).is_empty()).cloned().collect();
+    // The rewards that the control learns from are random numbers.
+    let rewarded: Vec<Shown> = shown.iter().filter(|(one, _)| one.label() != RANDOM_PICK).cloned().collect();
     let draw = |name, title: &str, paint: &dyn Fn(&Area<'_>) -> Drawing| -> Result<(&'static str, Vec<u8>)> {
         Ok((name, canvas::draw(1040, 480, &[("Title", title.to_owned())], paint)?))
     };
     let bases = Bases::new(cells);
     Ok(vec![
         draw("reward-against-evaluations.png", "Gain while learning", &|area| {
-            let area = beside_legend(area, &named(&shown))?;
-            curves(&area, "gain in base sigmas", &shown, |contender| gain_curve(cells, &bases, contender))
+            let area = beside_legend(area, &named(&rewarded))?;
+            curves(&area, "gain in base sigmas", &rewarded, |contender| gain_curve(cells, &bases, contender))
         })?,
         draw("success-by-category.png", "Success by category", &|area| bars(area, cells, &shown))?,
         draw("diversity-against-gain.png", "Diversity against gain", &|area| {
