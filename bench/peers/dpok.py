@@ -1,4 +1,4 @@
-"""DPOK: tunes the weights of the denoiser for one prompt, the rival that the paper compares with.
+"""DPOK: tunes the weights of the denoiser for one prompt, the baseline that the paper compares with.
 
 Method: Fan et al., "DPOK: Reinforcement Learning for Fine-tuning Text-to-Image Diffusion Models", NeurIPS 2023. LoRA of
 rank 4 on the attention of the UNet; every denoising step of a stochastic DDIM (eta 1) is an action; clipped policy gradient

@@ -87,7 +87,7 @@ fn find(find: FindConfig) -> Settings {
 }
 
 #[test]
-fn find_climbs_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
+fn find_optimises_a_noisy_linear_reward_in_1024_dimensions_with_160_evaluations() {
     let reward = noisy_linear(0.5);
     let gained_by = |config: FindConfig| {
         let run = run_to_the_end(find(config), SHAPE, reward.clone());
@@ -132,7 +132,7 @@ fn paper(paper: PaperConfig, evaluations: usize) -> Settings {
 }
 
 #[test]
-fn paper_and_each_of_its_ablations_climb_a_linear_reward() {
+fn paper_and_each_of_its_ablations_optimise_a_linear_reward() {
     let shape = NoiseShape::image(1, 2, 4);
     let reward = linear_reward(smooth_weights(shape));
     let full = PaperConfig { learning_rate: 1e-2, ..PaperConfig::default() };

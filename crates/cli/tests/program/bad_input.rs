@@ -59,7 +59,7 @@ fn weight_that_is_none() {
 }
 
 #[test]
-fn held_out_scorer_that_is_climbed() {
+fn held_out_scorer_that_is_optimised() {
     insta::assert_snapshot!(refused(&["tune", "a dog", "--model", "fake", "--holdout", "fake"]));
 }
 

@@ -1,4 +1,4 @@
-//! Models that are programs: where the user names no reward, what the program recommends is climbed.
+//! Models that are programs: where the user names no reward, what the program recommends is optimised.
 
 use std::fs;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn config(run: &Path) -> String {
 }
 
 #[test]
-fn recommended_rewards_are_climbed_unless_the_user_names_others() {
+fn recommended_rewards_are_optimised_unless_the_user_names_others() {
     let folder = folder(r#"["jpeg-size","negative-jpeg-size=-0.5"]"#);
     succeed(folder.path(), &tune(&[]));
     assert_eq!(starts(&folder), 1, "a program that loads gigabytes is started once");

@@ -48,7 +48,7 @@ fn runs_of_similar_prompts_of_the_same_model_are_the_prior() {
 }
 
 #[test]
-fn a_run_with_a_prior_ends_alike_when_it_was_stopped_and_the_earlier_runs_are_gone() {
+fn a_run_with_a_prior_ends_the_same_when_it_was_stopped_and_the_earlier_runs_are_gone() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(tune(folder.path(), "a green dog", "earlier", &["--seed", "2"]).0, Some(0));
     assert_eq!(tune(folder.path(), "one green dog", "whole", &["--prior", "earlier"]).0, Some(0));

@@ -1,4 +1,4 @@
-//! Several rewards at once, and held-out scorers that are held_out and never climbed.
+//! Several rewards at once, and held-out scorers, which are never optimised.
 
 use serde_json::Value;
 
@@ -112,7 +112,7 @@ fn a_held_out_scorer_that_falls_ends_the_run_with_the_policy_from_before_the_fal
     assert_eq!(held_out["stop_reason"], "held-out-fell");
     assert!(held_out["evaluations"].as_u64() < free["evaluations"].as_u64());
     assert!(stderr.contains("warning: the held-out scorer fake-red fell"), "{stderr}");
-    // Green was climbed less far than without a watch, and red is what it was, as far as can be told.
+    // Green rose less than without a held-out scorer, and red is what it was, as far as can be told.
     let gain = |tuned: &Value| tuned["comparison"]["standardised_gain"].as_f64().unwrap();
     assert!(gain(&held_out) < gain(&free));
     assert!(

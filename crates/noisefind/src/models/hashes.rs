@@ -82,13 +82,13 @@ impl ModelHashes {
     }
 }
 
-/// The hashes of every scorer of `config` that is `NAME:DIR` or `NAME:HUB_ID`: climbed, held out or judging.
+/// The hashes of every scorer of `config` that is `NAME:DIR` or `NAME:HUB_ID`: optimised, held out or judging.
 ///
 /// # Errors
 /// Where a file cannot be read.
 pub fn scorer_hashes(config: &TuneConfig) -> Result<ScorerHashes> {
-    let climbed = config.reward.iter().map(|term| &term.scorer);
-    let names = climbed.chain(&config.holdout).chain(&config.judge);
+    let optimised = config.reward.iter().map(|term| &term.scorer);
+    let names = optimised.chain(&config.holdout).chain(&config.judge);
     let mut hashes = ScorerHashes::new();
     for name in names.filter(|name| !name.starts_with(crate::models::external::EXTERNAL)) {
         let Some((_, folder)) = name.split_once(':') else { continue };
