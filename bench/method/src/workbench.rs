@@ -28,7 +28,7 @@ pub struct WorkbenchArgs {
     judge: Option<String>,
     /// Held-out scorer: recorded, never optimised; repeatable
     #[arg(long, value_name = "NAME")]
-    watch: Vec<String>,
+    holdout: Vec<String>,
     /// Denoising steps an image [default: the model's own]
     #[arg(long)]
     num_inference_steps: Option<usize>,
@@ -85,7 +85,7 @@ impl WorkbenchArgs {
             scorer,
             success_reward,
             judge: self.judge.clone().or(defaults.judge).as_ref().map(open).transpose()?,
-            held_out: self.watch.iter().map(open).collect::<noisefind::Result<_>>()?,
+            held_out: self.holdout.iter().map(open).collect::<noisefind::Result<_>>()?,
             model: source.open(&generation, "")?,
             model_sha256: source.sha256()?,
         })
