@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use noisefind::core::statistics::mean;
 
 use super::format::number;
-use super::page::{BEST_OF, methods_table, prompt_table};
 use super::summary::{Contender, Figure, Scope, by_prompt};
+use super::tables::{BEST_OF, methods_table, prompt_table};
 use crate::cell::Cell;
 
 /// Images over which the cost of learning is spread.

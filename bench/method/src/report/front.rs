@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use noisefind::core::method::FindConfig;
 
 use super::format::{interval, number};
-use super::page::BUDGET;
 use super::summary::{Contender, Figure, Scope, estimate};
+use super::tables::BUDGET;
 use crate::cell::Cell;
 use crate::methods::COMPONENTS;
 

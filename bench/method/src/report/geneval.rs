@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::format::interval;
-use super::page::BEST_OF;
 use super::summary::{Contender, Figure, Scope, contenders, counts, estimate};
+use super::tables::BEST_OF;
 use crate::cell::Cell;
 use crate::prompts::Category;
 

@@ -13,6 +13,7 @@ mod reach;
 mod scorer;
 mod stages;
 mod summary;
+mod tables;
 mod targets;
 mod video;
 
@@ -127,7 +128,7 @@ pub fn table(args: &TableArgs) -> Result<()> {
     let cells = read(&args.records)?;
     #[expect(clippy::print_stdout, reason = "the table is the result of this command")]
     {
-        print!("{}", page::prompt_table(&cells, &args.method));
+        print!("{}", tables::prompt_table(&cells, &args.method));
     }
     Ok(())
 }

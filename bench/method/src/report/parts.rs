@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use noisefind::core::statistics::Estimate;
 
 use super::format::interval;
-use super::page::BUDGET;
 use super::summary::{Contender, Figure, Scope, contenders, counts, difference};
+use super::tables::BUDGET;
 use crate::cell::Cell;
 
 /// What the method `of` has more with each part than without: of those that it has, `relation` "without", or of those

@@ -8,8 +8,8 @@ use noisefind::core::statistics::mean;
 use super::bases::is_base;
 use super::cost::{OnPrompt, on_prompts};
 use super::format::number;
-use super::page::BEST_OF;
 use super::summary::Contender;
+use super::tables::BEST_OF;
 use crate::cell::Cell;
 
 /// Probability from which a scorer is said to tell right from wrong.

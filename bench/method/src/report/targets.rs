@@ -7,10 +7,10 @@ use noisefind::core::statistics::mean;
 use super::Records;
 use super::cost::{EASY_BEST_OF, OnPrompt, on_prompts};
 use super::format::{interval, number};
-use super::page::BUDGET;
 use super::reach::Reach;
 use super::scorer::by_ranking;
 use super::summary::{Contender, Figure, Scope, difference, estimate};
+use super::tables::BUDGET;
 use super::video::dynamic_degree_ratio;
 use crate::prompts::Category;
 
