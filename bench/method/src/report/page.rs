@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Records;
 use super::cost::{difficulty_table, easy_section};
-use super::format::{interval, number};
+use super::format::number;
 use super::front::front_table;
 use super::geneval::geneval_section;
 use super::noise_value::noise_value_section;
@@ -12,12 +12,12 @@ use super::parts::parts_table;
 use super::reach;
 use super::scorer::scorer_section;
 use super::stages::{across_prompts_section, stages_section};
-use super::summary::{Contender, Figure, Scope, by_prompt, contenders, counts, difference, estimate};
+use super::summary::{Contender, Figure, Scope, counts, estimate};
 use super::tables::{BEST_OF, BUDGET, MOST_BEST_OF, category_table, methods_table, prompt_table};
 use super::targets::targets;
 use super::video::video_section;
 use crate::cell::Cell;
-use crate::prompts::{Category, Half};
+use crate::prompts::Half;
 
 /// The whole page; `plots` are files in the folder `results` beside it.
 pub fn page(records: &Records, plots: &[&str]) -> String {
