@@ -70,6 +70,15 @@ impl OnPrompt {
     }
 }
 
+/// Mean of the values that are there.
+pub fn mean_over<'a>(
+    group: impl Iterator<Item = &'a OnPrompt>,
+    value: &dyn Fn(&OnPrompt) -> Option<f64>,
+) -> Option<f64> {
+    let values: Vec<f64> = group.filter_map(value).collect();
+    (!values.is_empty()).then(|| mean(&values))
+}
+
 /// Lists of cells together, by how often the base succeeds.
 pub fn difficulty_table(lists: &[&[Cell]], find: &Contender) -> String {
     let all: Vec<OnPrompt> = lists.iter().flat_map(|cells| on_prompts(cells, find, BEST_OF)).collect();
@@ -91,10 +100,7 @@ pub fn difficulty_table(lists: &[&[Cell]], find: &Contender) -> String {
         if group.is_empty() {
             continue;
         }
-        let mean_of = |value: &dyn Fn(&OnPrompt) -> Option<f64>| {
-            let values: Vec<f64> = group.iter().filter_map(|one| value(one)).collect();
-            (!values.is_empty()).then(|| mean(&values))
-        };
+        let mean_of = |value: &dyn Fn(&OnPrompt) -> Option<f64>| mean_over(group.iter().copied(), value);
         let below = group.iter().filter(|one| one.best_of.is_some_and(|best| one.own < best - 1e-9)).count();
         let mut paid: Vec<f64> = group.iter().filter_map(|one| one.pays_after()).collect();
         paid.sort_by(f64::total_cmp);

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use noisefind::core::statistics::mean;
-
 use super::bases::is_base;
-use super::cost::{OnPrompt, on_prompts};
+use super::cost::{OnPrompt, mean_over, on_prompts};
 use super::format::number;
 use super::summary::Contender;
 use super::tables::BEST_OF;
@@ -67,10 +65,7 @@ pub fn scorer_section(lists: &[(&str, &[Cell])], find: &Contender) -> String {
             if group.is_empty() {
                 continue;
             }
-            let mean_of = |value: &dyn Fn(&OnPrompt) -> Option<f64>| {
-                let values: Vec<f64> = group.iter().filter_map(value).collect();
-                (!values.is_empty()).then(|| mean(&values))
-            };
+            let mean_of = |value: &dyn Fn(&OnPrompt) -> Option<f64>| mean_over(group.iter(), value);
             let _ = writeln!(
                 text,
                 "| {list} | {name} | {} | {} | {} | {} ({}) | {} | {} |",

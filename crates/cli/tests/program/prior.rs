@@ -53,7 +53,7 @@ fn a_run_with_a_prior_ends_the_same_when_it_was_stopped_and_the_earlier_runs_are
     assert_eq!(tune(folder.path(), "a green dog", "earlier", &["--seed", "2"]).0, Some(0));
     assert_eq!(tune(folder.path(), "one green dog", "whole", &["--prior", "earlier"]).0, Some(0));
     assert_eq!(tune(folder.path(), "one green dog", "stopped", &["--prior", "earlier"]).0, Some(0));
-    // As if it had been killed during the third step.
+    // As if it had been killed after its last step, before the result: everything comes from the saved state.
     let stopped = folder.path().join("stopped");
     let steps: Vec<_> =
         fs::read_dir(stopped.join("policy")).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -1,6 +1,7 @@
 //! The work of each command: tune, tune a list of prompts, sample, verify samples, compare.
 
 pub mod ask_tell;
+mod clock;
 pub mod compare;
 mod journal;
 pub mod prior;

@@ -18,7 +18,7 @@ use crate::models::hashes::ModelHashes;
 const RUNS: usize = 4;
 /// Components of a prior: each is sampled once in a batch of the usual size.
 const COMPONENTS: usize = 16;
-/// Least similarity of prompts. Of prompts that have less in common, noises tell nothing (`docs/experiments.md`).
+/// Least similarity of prompts: most that have less in common share no noises (`docs/experiments.md`).
 const LEAST_SIMILARITY: f64 = 0.5;
 /// Folders below the given one that are searched: those of lists of prompts have the runs one level deeper.
 const LEVELS: usize = 2;
@@ -67,16 +67,20 @@ impl Prior {
                 // Models that are run elsewhere have no hash.
                 && (made.model == config.generation.model() || model_sha256 != no_hash)
         };
+        let similarity = |file: &PolicyFile| similarity(&config.prompt, &file.provenance.prompt);
         let paths = policies_below(folder, LEVELS)?;
-        let found = paths.len();
-        let mut files = Vec::new();
+        let (found, mut belonging, mut files) = (paths.len(), 0, Vec::new());
         for path in paths {
             let file = PolicyFile::read(&path)?;
-            if belongs(&file) {
+            if !belongs(&file) {
+                continue;
+            }
+            belonging += 1;
+            if file.provenance.kl_nats > 0.0 && similarity(&file) >= LEAST_SIMILARITY {
                 files.push((path, file));
             }
         }
-        if files.is_empty() {
+        if belonging == 0 {
             let (model, settings) = (config.generation.model(), "the settings of this run");
             return Err(refused(match found {
                 0 => "there is no policy in it; give a folder of finished runs".to_owned(),
@@ -86,8 +90,6 @@ impl Prior {
                 ),
             }));
         }
-        let similarity = |file: &PolicyFile| similarity(&config.prompt, &file.provenance.prompt);
-        files.retain(|(_, file)| file.provenance.kl_nats > 0.0 && similarity(file) >= LEAST_SIMILARITY);
         files.sort_by(|(path, a), (other, b)| similarity(b).total_cmp(&similarity(a)).then(path.cmp(other)));
         files.truncate(RUNS);
         let policies = files.iter().map(|(_, file)| NoisePolicy::from_stacked(shape, &file.mu, &file.sigma));

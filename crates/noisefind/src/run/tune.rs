@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use noisefind_core::evaluation::Evaluation;
 use noisefind_core::media::Media;
@@ -30,6 +29,7 @@ use crate::images::read_frames;
 use crate::machine;
 use crate::observer::{Header, Observer};
 use crate::record::{Environment, MetricsLine, Phase, Saved, state_of, to_file};
+use crate::run::clock::Clock;
 use crate::run::journal::{ArmJournal, Journaled, line};
 use crate::run::prior::{Prior, PriorRun};
 use crate::run::session::{Session, borrowed};
@@ -105,33 +105,6 @@ struct Tuning {
     /// The earlier runs that it begins with.
     prior: Vec<PriorRun>,
     clock: Clock,
-}
-
-/// The time that a run took and may take.
-struct Clock {
-    /// Seconds of the resumed parts.
-    elapsed_before: f64,
-    started: Instant,
-    max_seconds: Option<f64>,
-}
-
-impl Clock {
-    fn start(elapsed_before: f64, max_seconds: Option<f64>) -> Self {
-        Self { elapsed_before, started: Instant::now(), max_seconds }
-    }
-
-    fn elapsed_seconds(&self) -> f64 {
-        self.elapsed_before + self.started.elapsed().as_secs_f64()
-    }
-
-    /// Why the run should stop now, after a step or between two samples.
-    fn stop_reason(&self, observer: &dyn Observer) -> Option<StopReason> {
-        if observer.interrupted() {
-            return Some(StopReason::Interrupted);
-        }
-        let is_over = self.max_seconds.is_some_and(|limit| self.elapsed_seconds() >= limit);
-        is_over.then_some(StopReason::SecondsUsed)
-    }
 }
 
 impl Tuning {
