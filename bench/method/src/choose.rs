@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -16,13 +16,15 @@ use crate::records;
 use crate::say;
 use crate::workbench::{Workbench, WorkbenchArgs};
 
-/// Their seed; no tuning run has it.
+/// Seeds of the images that decide about a candidate, and of those that confirm it; no tuning run has them.
 const SEED: u64 = u64::MAX;
+const CONFIRMING_SEED: u64 = u64::MAX - 1;
 
 /// Measure candidates and write the prompt list
 ///
 /// Candidates are tried in the order of their SHA-256; one is chosen where the judge accepts no less than `--least` and
-/// no more than `--greatest` of 32 base images, until each half of each category has its share. Nothing is tuned, and nothing is left out afterwards.
+/// no more than `--greatest` of 32 base images, until each half of each category has its share. Nothing is tuned, and nothing is
+/// left out afterwards. Few images choose prompts that had luck: `--confirm` has other images decide about those that pass.
 #[derive(Args)]
 pub struct ChooseArgs {
     #[command(flatten)]
@@ -48,6 +50,9 @@ pub struct ChooseArgs {
     /// Base images or clips that decide about a candidate
     #[arg(long, default_value_t = 32)]
     images: u32,
+    /// Further base images or clips that alone decide about a candidate that passed with the first; 0 for none
+    #[arg(long, default_value_t = 0)]
+    confirm: u32,
     /// Candidates a category after which the search gives up
     #[arg(long, default_value_t = 400)]
     most: usize,
@@ -67,6 +72,9 @@ struct Candidate {
     /// Base images or clips that were generated.
     #[serde(default = "thirty_two")]
     images: u32,
+    /// Whether they are those of `--confirm`.
+    #[serde(default)]
+    confirming: bool,
     /// Share of the base images that the judge accepts.
     success_rate: f64,
 }
@@ -78,11 +86,11 @@ fn thirty_two() -> u32 {
 /// Runs the command.
 pub fn choose(args: &ChooseArgs) -> Result<()> {
     let grammar = Grammar::read(&args.grammar)?;
-    let mut workbench = args.workbench.open()?;
-    let mut measured: Vec<Candidate> = records::read(&args.measured)?;
-    measured.retain(|candidate| {
-        candidate.model_sha256 == workbench.model_sha256 && candidate.images == args.images
-    });
+    let mut measurements = Measurements {
+        workbench: args.workbench.open()?,
+        known: records::read(&args.measured)?,
+        path: &args.measured,
+    };
     let mut others = Vec::new();
     for path in &args.without {
         others.extend(prompts::texts(path)?);
@@ -91,7 +99,7 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
     let mut list = format!(
         "# category, a tab, a prompt, a tab, base success on {} images. The first {} in the order of SHA-256{} with\n\
          # base success from {} to {}, for each category and half; made by `bench-method choose`.\n",
-        args.images,
+        if args.confirm > 0 { args.confirm } else { args.images },
         args.each / 2,
         if args.salt.is_empty() { String::new() } else { format!(" after {:?}", args.salt) },
         args.least,
@@ -105,19 +113,14 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
             if *count == args.each / 2 || others.contains(&prompt.text) {
                 continue;
             }
-            let known = measured.iter().find(|candidate| candidate.prompt == prompt.text).cloned();
-            let candidate = match known {
-                Some(candidate) => candidate,
-                None => {
-                    let candidate = measure(&mut workbench, &prompt.text, args.images)?;
-                    records::append(&args.measured, &candidate)?;
-                    candidate
-                }
-            };
-            if accepted.contains(&candidate.success_rate) {
+            let mut success_rate = measurements.success_rate(&prompt.text, args.images, false)?;
+            if args.confirm > 0 && accepted.contains(&success_rate) {
+                success_rate = measurements.success_rate(&prompt.text, args.confirm, true)?;
+            }
+            if accepted.contains(&success_rate) {
                 *count += 1;
-                say(&format!("{category:<12} {:.2} {}", candidate.success_rate, prompt.text));
-                writeln!(list, "{category}\t{}\t{:.3}", prompt.text, candidate.success_rate)?;
+                say(&format!("{category:<12} {success_rate:.2} {}", prompt.text));
+                writeln!(list, "{category}\t{}\t{success_rate:.3}", prompt.text)?;
             }
             if counts.iter().all(|count| *count == args.each / 2) {
                 break;
@@ -130,14 +133,33 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
     Ok(fs::write(&args.list, list)?)
 }
 
-fn measure(workbench: &mut Workbench, prompt: &str, images: u32) -> Result<Candidate> {
-    let base = NoisePolicy::standard(workbench.model.generator.noise_shape());
-    let sampled = workbench.look(prompt, &base, &fresh_seeds(SEED, images))?;
-    let judged: Vec<f64> = sampled.judgements.iter().filter_map(|judgement| judgement.given()).collect();
-    if judged.is_empty() {
-        bail!("the judge cannot read {prompt:?}");
+/// What is known of candidates, and the model that tells the rest.
+struct Measurements<'a> {
+    workbench: Workbench,
+    known: Vec<Candidate>,
+    path: &'a Path,
+}
+
+impl Measurements<'_> {
+    /// The base success of a prompt on `images` images, as it was measured before or measured and written down now.
+    fn success_rate(&mut self, prompt: &str, images: u32, confirming: bool) -> Result<f64> {
+        let is_same = |one: &&Candidate| {
+            (one.prompt.as_str(), one.images, one.confirming) == (prompt, images, confirming)
+                && one.model_sha256 == self.workbench.model_sha256
+        };
+        if let Some(known) = self.known.iter().find(is_same) {
+            return Ok(known.success_rate);
+        }
+        let base = NoisePolicy::standard(self.workbench.model.generator.noise_shape());
+        let seed = if confirming { CONFIRMING_SEED } else { SEED };
+        let sampled = self.workbench.look(prompt, &base, &fresh_seeds(seed, images))?;
+        let judged: Vec<f64> = sampled.judgements.iter().filter_map(|judgement| judgement.given()).collect();
+        if judged.is_empty() {
+            bail!("the judge cannot read {prompt:?}");
+        }
+        let success_rate = judged.iter().sum::<f64>() / judged.len() as f64;
+        let (prompt, model_sha256) = (prompt.to_owned(), self.workbench.model_sha256.clone());
+        records::append(self.path, &Candidate { prompt, model_sha256, images, confirming, success_rate })?;
+        Ok(success_rate)
     }
-    let success_rate = judged.iter().sum::<f64>() / judged.len() as f64;
-    let (prompt, model_sha256) = (prompt.to_owned(), workbench.model_sha256.clone());
-    Ok(Candidate { prompt, model_sha256, images, success_rate })
 }

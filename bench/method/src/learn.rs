@@ -145,7 +145,7 @@ fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Le
         evaluations: run.progress().evaluations,
         seconds: started.elapsed().as_secs_f64(),
         stop_reason: reason.name().to_owned(),
-        threshold: verification_threshold(&rewards),
+        threshold: verification_threshold(&rewards, workbench.success_reward),
         curve: curve.points,
     })
 }

@@ -67,19 +67,22 @@ pub fn lower_bound(rate: f64, count: usize) -> f64 {
     (rate + square / (2.0 * n) - half) / (1.0 + square / n)
 }
 
-/// The threshold below which a sample is worth another try: between the two modes of all `rewards` of a run, where there
-/// are two, and no lower than the 10 % lowest of the newest ones, so that one in ten samples of a policy that always
+/// The threshold below which a sample is worth another try: that of success by all `rewards` of a run, where there is
+/// one, and no lower than the 10 % lowest of the newest ones, so that one in ten samples of a policy that always
 /// succeeds is generated again. `rewards` are in the order of their samples; `None` where they do not differ.
-pub fn verification_threshold(rewards: &[f64]) -> Option<f64> {
+pub fn verification_threshold(rewards: &[f64], known: Option<f64>) -> Option<f64> {
     let lowest = percentile(&rewards[rewards.len().saturating_sub(NEWEST)..], LOWEST_PERCENT)?;
     let differ = rewards.iter().any(|&reward| reward != rewards[0]);
-    differ.then(|| success_threshold(rewards).map_or(lowest, |threshold| threshold.max(lowest)))
+    let is_reached = |threshold: &f64| rewards.iter().any(|reward| reward >= threshold);
+    let of_success = success_reward(rewards, known).filter(is_reached);
+    differ.then(|| of_success.map_or(lowest, |threshold| threshold.max(lowest)))
 }
 
-/// The reward from which a sample is a success: between the two modes of `rewards`, or, where they have one, `known`, the
-/// reward that images which show the prompt usually reach.
+/// The reward from which a sample is a success: `known`, the reward that images which show the prompt usually reach; where
+/// it is unknown, or no sample reaches it, what lies between the two modes of `rewards`.
 pub fn success_reward(rewards: &[f64], known: Option<f64>) -> Option<f64> {
-    success_threshold(rewards).or(known)
+    let is_reached = |threshold: &f64| rewards.iter().any(|reward| reward >= threshold);
+    known.filter(is_reached).or_else(|| success_threshold(rewards)).or(known)
 }
 
 /// The threshold between failures and successes, halfway between two rewards: the one with the largest variance between
@@ -130,7 +133,7 @@ mod tests {
     fn a_policy_that_fails_now_and_then_is_verified_by_the_two_modes() {
         let of_base = (0..16).map(|at| if at % 4 == 0 { 0.6 } else { 0.2 });
         let of_policy = (0..32).map(|at| if at % 4 == 0 { 0.2 } else { 0.6 });
-        let threshold = verification_threshold(&of_base.chain(of_policy).collect::<Vec<_>>()).unwrap();
+        let threshold = verification_threshold(&of_base.chain(of_policy).collect::<Vec<_>>(), None).unwrap();
         assert!((threshold - 0.4).abs() < 1e-12, "{threshold}");
     }
 
@@ -138,10 +141,10 @@ mod tests {
     fn a_policy_that_always_succeeds_is_verified_by_its_own_lowest_rewards() {
         let of_base = (0..16).map(|_| 0.2);
         let of_policy = (0..32).map(|at| 0.6 + 0.001 * f64::from(at));
-        let threshold = verification_threshold(&of_base.chain(of_policy).collect::<Vec<_>>()).unwrap();
+        let threshold = verification_threshold(&of_base.chain(of_policy).collect::<Vec<_>>(), None).unwrap();
         assert!((threshold - 0.6031).abs() < 1e-9, "{threshold}");
         let graded: Vec<f64> = (0..41).map(f64::from).collect();
-        assert_eq!(verification_threshold(&graded), Some(12.1), "the newest 32 are 9 to 40");
+        assert_eq!(verification_threshold(&graded, None), Some(12.1), "the newest 32 are 9 to 40");
     }
 
     fn modes(successes: usize, failures: usize) -> Vec<f64> {
@@ -170,11 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn the_two_modes_win_over_a_success_reward_that_is_known() {
-        let two = success_reward(&modes(8, 8), Some(0.5)).unwrap();
-        assert!((0.26..0.6).contains(&two) && two != 0.5, "{two}");
-        assert_eq!(success_reward(&modes(16, 0), Some(0.5)), Some(0.5));
+    fn a_success_reward_that_is_known_wins_over_the_two_modes() {
+        assert_eq!(success_reward(&modes(8, 8), Some(0.5)), Some(0.5));
+        assert_eq!(success_reward(&modes(16, 0), Some(0.5)), Some(0.5), "all succeed");
+        let two = success_reward(&modes(8, 8), Some(0.9)).unwrap();
+        assert!((0.26..0.6).contains(&two), "none reaches what is known: {two}");
+        assert_eq!(success_reward(&[0.1; 16], Some(0.5)), Some(0.5), "none succeeds");
         assert_eq!(success_reward(&modes(16, 0), None), None);
+    }
+
+    #[test]
+    fn verification_takes_what_is_known_where_it_is_reached() {
+        let rewards: Vec<f64> = modes(0, 8).into_iter().chain(modes(30, 8)).collect();
+        assert_eq!(verification_threshold(&rewards, Some(0.5)), Some(0.5));
+        let two = verification_threshold(&rewards, Some(0.9)).unwrap();
+        assert!((0.26..0.6).contains(&two), "{two}");
     }
 
     #[test]
@@ -185,7 +198,7 @@ mod tests {
 
     #[test]
     fn rewards_that_do_not_differ_have_no_threshold() {
-        assert_eq!(verification_threshold(&[0.3; 20]), None);
-        assert_eq!(verification_threshold(&[]), None);
+        assert_eq!(verification_threshold(&[0.3; 20], None), None);
+        assert_eq!(verification_threshold(&[], None), None);
     }
 }

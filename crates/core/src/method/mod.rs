@@ -153,6 +153,14 @@ impl MethodConfig {
         }
     }
 
+    /// The reward that images which show the prompt usually reach, where the method knows it.
+    pub fn success_reward(&self) -> Option<f64> {
+        match self {
+            Self::Find(find) => find.success_reward,
+            Self::Paper(_) | Self::RandomSearch(_) => None,
+        }
+    }
+
     /// These settings for a run of `evaluations`: at most two fifths of them are spent on the base before components are
     /// learnt.
     #[must_use]

@@ -56,8 +56,8 @@ settings! {
         /// Updates without progress after which the run stops, 0 for never; default 8
         #[no_flag(skip)]
         plateau_iterations: u32,
-        /// Reward that an image which shows the prompt usually reaches, for prompts whose rewards have no two modes
-        /// [default: the model's own for its own scorer, else unknown]
+        /// Reward that an image which shows the prompt usually reaches [default: the model's own for its own scorer, else
+        /// what lies between the two modes of the prompt's rewards]
         #[arg(long, value_name = "REWARD", allow_negative_numbers = true)]
         success_reward: f64,
         /// Folder of earlier runs: after the first batch, one is sampled around the noises that helped the most similar prompts

@@ -237,7 +237,8 @@ pub(crate) fn provenance(
         reward: sum_name(&config.reward),
         kl_nats,
         // The file holds no base statistics, so a standardised sum cannot be computed again from it.
-        threshold: verification_threshold(rewards).filter(|_| has_one_plain_reward(&config.reward)),
+        threshold: verification_threshold(rewards, config.method.success_reward())
+            .filter(|_| has_one_plain_reward(&config.reward)),
     }
 }
 

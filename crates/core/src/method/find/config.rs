@@ -30,8 +30,8 @@ pub struct FindConfig {
     pub success_stop: bool,
     /// Success rate of fresh samples, as a one-sided 90 % lower confidence bound, at which the run stops.
     pub success: f64,
-    /// Reward that images which show the prompt usually reach; absent: unknown, so that a base without failures is not
-    /// told from one without successes.
+    /// Reward that images which show the prompt usually reach; absent: unknown, so that success is told from the rewards'
+    /// two modes, and a base without failures is not told from one without successes.
     pub success_reward: Option<f64>,
     /// How sigma follows the mean.
     pub spread: Spread,
