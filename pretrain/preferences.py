@@ -26,7 +26,8 @@ PATH, LABELLED = WORK / "pool-preferences.pt", WORK / "pool-preferences-labelled
 # Those of the shipped scorer: lists of bench/method grew since, so drawing them again would give others.
 LIST = HERE / "preference-prompts.txt"
 IMAGES = 12  # a prompt
-KINDS = dict(single=0.25, pair=0.25, count=0.3, relation=0.2)
+# Two colours and counts are what a scorer gets wrong on prompts that it did not meet.
+KINDS = dict(single=0.15, pair=0.4, count=0.4, relation=0.05)
 
 
 def measured_prompts():
@@ -44,7 +45,7 @@ def prompts(rng, count):
         asked["size"] = None
         if rng.random() < 0.7 and (asked["kind"] != "single" or any(asked["colors"])):
             asked["place"] = None
-        if asked["kind"] in ("count", "relation") and rng.random() < 0.8:
+        if asked["kind"] == "relation" and rng.random() < 0.8:
             asked["colors"] = [None] * len(asked["colors"])
         if asked["kind"] == "count" and rng.random() < 0.6:
             asked["count"] = max(asked["count"], int(rng.integers(3, 6)))
@@ -135,7 +136,9 @@ class Preferences:
             few = min(len(right), max(images // 2, images - len(wrong)))
             n = np.concatenate([right[:few], wrong[:images - few]])
             n = np.concatenate([n, rng.choice(n, images - len(n))]).astype(int)
-            x.append(self.images[i, n])
+            # A mirror exchanges left and right, of which only relations speak.
+            mirror = rng.random() < 0.5 and not any(c["relation"] for c in self.captions[i])
+            x.append(self.images[i, n, :, ::-1] if mirror else self.images[i, n])
             table[row, :len(v)] = self.errors[i][v][:, n]
             texts += [world.caption(self.captions[i][k], rng, plain=rng.random() < 0.7) for k in v] + [""] * (captions - len(v))
         x = torch.from_numpy(np.concatenate(x)).permute(0, 3, 1, 2).float() / 255
@@ -196,10 +199,10 @@ def generate(count):
 
 
 def label():
-    """What the annotator finds in every image, and whether that is sure."""
-    annotator, state = Annotator(), torch.load(PATH, weights_only=False)
-    found, sure = [], []
-    for images in state["images"]:
+    """What the annotator finds in every image that it has not read yet, and whether that is sure."""
+    annotator, state, before = Annotator(), torch.load(PATH, weights_only=False), labelled()
+    found, sure = (list(before["found"]), list(before["sure"])) if before else ([], [])
+    for images in state["images"][len(found):]:
         read, certain = annotator.annotate(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
         found.append(read)
         sure.append(certain)
