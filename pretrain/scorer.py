@@ -28,8 +28,8 @@ NEGATIVES = 2
 # Two objects more often than elsewhere: whose colour, and on which side, takes longest to learn.
 KINDS = dict(single=0.15, pair=0.2, count=0.28, relation=0.37)
 ADAM_ONLY = ("embedding", "projection")
-# Weight of the loss over generated images, which are what the scorer is for; images and captions of a prompt in a batch.
-PREFERENCE, IMAGES, CAPTIONS = 3, 8, 3
+# Weight of the loss over pairs of generated images, which are what the scorer is for.
+PREFERENCE = 3
 
 
 def new_model():
@@ -128,8 +128,6 @@ class Reader(torch.nn.Module):
         super().__init__()
         self.noun, self.color = torch.nn.Linear(width, len(world.NOUNS) + 1), torch.nn.Linear(width, len(world.COLORS))
         self.shown, self.said = torch.nn.Linear(embedding, len(FACTS)), torch.nn.Linear(embedding, len(FACTS))
-        # The cosine above which a generated image is more likely right than wrong.
-        self.threshold = torch.nn.Parameter(torch.tensor(0.5))
         for facts in (self.shown, self.said):
             torch.nn.init.constant_(facts.bias, -5)
 
@@ -206,7 +204,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=30, help="processor minutes, because the core may be shared")
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--prompts", type=int, default=14, help="prompts whose generated images are beside each batch, once they are labelled")
+    parser.add_argument("--pairs", type=int, default=24, help="pairs of generated images beside each batch, once they are labelled")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     a = parser.parse_args()
     torch.manual_seed(3)
@@ -256,13 +254,11 @@ def main():
         truths, x = source.batch(a.batch)
         asked, captions = captions_for(truths, rng)
         tokens = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")["input_ids"]
-        generated = preferred.batch(a.prompts, IMAGES, CAPTIONS, rng, source.generator) if preferred else (x[:0], tokens[:0])
-        image, text, read = embed(torch.cat([x, generated[0]]).to(dev), torch.cat([tokens, generated[1]]).to(dev))
+        pairs = preferred.batch(a.pairs, rng, source.generator) if preferred else (x[:0], tokens[:0])
+        image, text, read = embed(torch.cat([x, pairs[0]]).to(dev), torch.cat([tokens, pairs[1]]).to(dev))
         loss, prefers = 0, float("nan")
         if preferred:
-            of_a_prompt = lambda part, count: part.view(a.prompts, count, -1)
-            cosine = of_a_prompt(text[len(tokens):], CAPTIONS) @ of_a_prompt(image[len(x):], IMAGES).transpose(1, 2)
-            loss, prefers = preferences.preference_loss(cosine, generated[2].to(dev), model.logit_scale.exp(), reader.threshold)
+            loss, prefers = preferences.preference_loss(image[len(x):], text[len(tokens):], model.logit_scale.exp())
             loss, prefers = PREFERENCE * loss, prefers.item()
         image, text = image[:len(x)], text[:len(tokens)]
         noun_read, color_read, shown, said = (part[:len(own)] for part, own in zip(read, (x, x, x, tokens)))
