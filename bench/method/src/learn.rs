@@ -87,8 +87,9 @@ pub fn learn(
             let config = RunConfig { seed, evaluations, batch_size, ..run.clone() };
             let source = config.noise_rng;
             let start = Start { source, prompt_embedding, ..Start::new(shape, seed) };
-            let mut run = Run::new(config, method.start(start, workbench.success_reward)?)?;
-            let mut learnt = learn_by(workbench, prompt, &mut run)?;
+            let known = method.success_reward(workbench.success_reward);
+            let mut run = Run::new(config, method.start(start, known)?)?;
+            let mut learnt = learn_by(workbench, prompt, &mut run, known)?;
             if *outcome == Outcome::Last {
                 learnt.policy = run.policy().clone();
             }
@@ -126,7 +127,8 @@ fn pick_at_random(shape: NoiseShape, evaluations: usize, seed: u64) -> Result<Le
     })
 }
 
-fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Learnt> {
+/// `known` is the reward of right images, where the method knows it.
+fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run, known: Option<f64>) -> Result<Learnt> {
     let started = Instant::now();
     let mut curve = Curve::new(run.policy());
     let mut rewards: Vec<(u32, f64)> = Vec::new();
@@ -145,7 +147,7 @@ fn learn_by(workbench: &mut Workbench, prompt: &str, run: &mut Run) -> Result<Le
         evaluations: run.progress().evaluations,
         seconds: started.elapsed().as_secs_f64(),
         stop_reason: reason.name().to_owned(),
-        threshold: verification_threshold(&rewards, workbench.success_reward),
+        threshold: verification_threshold(&rewards, known),
         curve: curve.points,
     })
 }

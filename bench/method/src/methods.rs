@@ -67,6 +67,14 @@ impl Source {
             Self::Own(new, _) => Ok(new(start)),
         }
     }
+
+    /// The reward of right images that the method knows, where `of_model` is what the model tells of its own scorer.
+    pub fn success_reward(&self, of_model: Option<f64>) -> Option<f64> {
+        match self {
+            Self::Config(config) => config.clone().or_success_reward(of_model).success_reward(),
+            Self::Own(..) => None,
+        }
+    }
 }
 
 /// The name of the untuned arm, which every other method is compared with.
