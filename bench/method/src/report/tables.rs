@@ -64,13 +64,14 @@ pub fn methods_table(cells: &[Cell], scope: Scope) -> String {
     text
 }
 
-/// Success by category.
+/// Success, variety and evaluations by category.
 pub fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> String {
-    let paper = Contender::method("paper", BUDGET);
+    let paper = Contender::method("paper-tuned", BUDGET);
     let (best, most) = (Contender::BestOf(BEST_OF), Contender::BestOf(MOST_BEST_OF));
     let mut text = format!(
-        "| category | prompts | base | paper | find | verified | best of {BEST_OF} | best of {MOST_BEST_OF} | find less base | best of {BEST_OF} less base |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| category | prompts | base | paper-tuned | find | verified (images generated) | best of {BEST_OF} | best of {MOST_BEST_OF} | \
+         find less base | best of {BEST_OF} less base | diversity | among successes | evaluations |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     );
     for category in Category::ALL {
         let scope = Scope { category: Some(category), half: None };
@@ -80,17 +81,23 @@ pub fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> Str
         }
         let success = |contender| interval(estimate(cells, contender, Figure::Success, scope));
         let less_base = |contender| interval(difference(cells, contender, base, Figure::Success, scope));
+        let plain =
+            |figure, digits| number(estimate(cells, find, figure, scope).map(|found| found.value), digits);
         let _ = writeln!(
             text,
-            "| {category} | {prompts} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {category} | {prompts} | {} | {} | {} | {} ({}) | {} | {} | {} | {} | {} | {} | {} |",
             success(base),
             success(&paper),
             success(find),
             interval(estimate(cells, find, Figure::VerifiedSuccess, scope)),
+            plain(Figure::VerifiedGenerations, 2),
             success(&best),
             success(&most),
             less_base(find),
             less_base(&best),
+            plain(Figure::DiversityRatio, 2),
+            plain(Figure::SuccessDiversityRatio, 2),
+            plain(Figure::Evaluations, 0),
         );
     }
     text
