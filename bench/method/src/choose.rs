@@ -11,7 +11,7 @@ use noisefind::evaluator::fresh_seeds;
 use serde::{Deserialize, Serialize};
 
 use crate::candidates::Grammar;
-use crate::prompts::{self, Half, Prompt};
+use crate::prompts::{self, Category, Half, Prompt};
 use crate::records;
 use crate::say;
 use crate::workbench::{Workbench, WorkbenchArgs};
@@ -29,6 +29,9 @@ const CONFIRMING_SEED: u64 = u64::MAX - 1;
 pub struct ChooseArgs {
     #[command(flatten)]
     workbench: WorkbenchArgs,
+    /// Search this category only
+    #[arg(long, value_enum)]
+    category: Option<Category>,
     /// Prompts a category, half of them in each half of the list
     #[arg(long, default_value_t = 10)]
     each: usize,
@@ -53,7 +56,7 @@ pub struct ChooseArgs {
     /// Further base images or clips that alone decide about a candidate that passed with the first; 0 for none
     #[arg(long, default_value_t = 0)]
     confirm: u32,
-    /// Candidates a category after which the search gives up
+    /// Candidates a category after which the list keeps the prompts that were found
     #[arg(long, default_value_t = 400)]
     most: usize,
     /// File that remembers every measured candidate; a stopped search goes on from it
@@ -105,7 +108,8 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
         args.least,
         args.greatest,
     );
-    for category in grammar.categories() {
+    let is_asked = |category: &Category| args.category.is_none_or(|asked| *category == asked);
+    for category in grammar.categories().into_iter().filter(is_asked) {
         let mut counts = [0; 2];
         for text in grammar.candidates(category, &args.salt).into_iter().take(args.most) {
             let prompt = Prompt { category, text };
@@ -127,7 +131,12 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
             }
         }
         if counts.iter().sum::<usize>() < args.each / 2 * 2 {
-            bail!("{category}: {counts:?} of {} prompts found among {} candidates", args.each, args.most);
+            say(&format!(
+                "{category:<12} only {} of {} prompts in the first {} candidates",
+                counts.iter().sum::<usize>(),
+                args.each / 2 * 2,
+                args.most
+            ));
         }
     }
     Ok(fs::write(&args.list, list)?)
