@@ -5,7 +5,7 @@
 # another instruction set or compiler does. callgrind knows no AVX-512, hence AVX2.
 #
 # Usage, at the root of the repository: bench/models/instructions.sh [FILE.json]
-# It takes about half an hour.
+# The run takes hours: callgrind needs about three minutes for each image.
 set -euo pipefail
 
 file=${1:-bench/models/instructions.json}
