@@ -131,12 +131,11 @@ pub fn choose(args: &ChooseArgs) -> Result<()> {
             }
         }
         if counts.iter().sum::<usize>() < args.each / 2 * 2 {
-            say(&format!(
-                "{category:<12} only {} of {} prompts in the first {} candidates",
-                counts.iter().sum::<usize>(),
-                args.each / 2 * 2,
-                args.most
-            ));
+            let (found, asked) = (counts.iter().sum::<usize>(), args.each / 2 * 2);
+            let shortage =
+                format!("{category}: only {found} of {asked} prompts in the first {} candidates", args.most);
+            say(&shortage);
+            writeln!(list, "# {shortage}")?;
         }
     }
     Ok(fs::write(&args.list, list)?)

@@ -66,7 +66,7 @@ pub fn methods_table(cells: &[Cell], scope: Scope) -> String {
 
 /// Success, variety and evaluations by category.
 pub fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> String {
-    let paper = Contender::method("paper-tuned", BUDGET);
+    let paper_tuned = Contender::method("paper-tuned", BUDGET);
     let (best, most) = (Contender::BestOf(BEST_OF), Contender::BestOf(MOST_BEST_OF));
     let mut text = format!(
         "| category | prompts | base | paper-tuned | find | verified (images generated) | best of {BEST_OF} | best of {MOST_BEST_OF} | \
@@ -87,7 +87,7 @@ pub fn category_table(cells: &[Cell], find: &Contender, base: &Contender) -> Str
             text,
             "| {category} | {prompts} | {} | {} | {} | {} ({}) | {} | {} | {} | {} | {} | {} | {} |",
             success(base),
-            success(&paper),
+            success(&paper_tuned),
             success(find),
             interval(estimate(cells, find, Figure::VerifiedSuccess, scope)),
             plain(Figure::VerifiedGenerations, 2),
